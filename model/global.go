@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// Forwarding and ARP modes.
+const (
+	ForwardRouting = "routing" // networks of one tenant reach each other
+	ForwardBridge  = "bridge"  // only one's own network is reachable
+)
+
+// GlobalName is the key of the one Global.
+const GlobalName = "global"
+
+// Global is what holds for the whole cluster.
+type Global struct {
+	FabricMode    string       `json:"fabricMode"`
+	ForwardMode   string       `json:"forwardMode"`
+	ARPMode       string       `json:"arpMode"`
+	VLANs         string       `json:"vlans"`  // lowest-highest, as 1-4094
+	VXLANs        string       `json:"vxlans"` // lowest-highest, as 1-10000
+	PrivateSubnet netip.Prefix `json:"privateSubnet"`
+}
+
+func (Global) Kind() Kind  { return KindGlobal }
+func (Global) Key() string { return GlobalName }
+
+// DefaultGlobal is in force until an operator says otherwise.
+func DefaultGlobal() Global {
+	return Global{
+		FabricMode: "default", ForwardMode: ForwardRouting, ARPMode: "proxy", VLANs: "1-4094", VXLANs: "1-10000",
+		PrivateSubnet: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 19}), 16),
+	}
+}
+
+var tagRange = regexp.MustCompile(`^[0-9]{1,8}-[0-9]{1,8}$`)
+
+// TagRange reads lowest-highest. Both are at least 1 and at most max.
+func TagRange(field, text string, max uint32) (low, high uint32, err error) {
+	if !tagRange.MatchString(text) {
+		return 0, 0, Invalid(field, "%s %q is not a range; write it as 1-%d", field, text, max)
+	}
+	a, b, _ := strings.Cut(text, "-")
+	l, _ := strconv.ParseUint(a, 10, 32) // eight digits always fit
+	h, _ := strconv.ParseUint(b, 10, 32)
+	if l < 1 || h < l || h > uint64(max) {
+		return 0, 0, Invalid(field, "%s %q is not a range within 1-%d with its lower end first", field, text, max)
+	}
+	return uint32(l), uint32(h), nil
+}
+
+// Highest tags: the last VLAN id and, as the v1 API has it, the last VXLAN network identifier.
+const (
+	MaxVLAN  = 4094
+	MaxVXLAN = 65535
+)
+
+// Check refuses settings that could never be right, whatever else exists.
+func (g Global) Check() error {
+	if g.ForwardMode != ForwardRouting && g.ForwardMode != ForwardBridge {
+		return Invalid("fwdMode", "fwdMode %q is unknown; use routing or bridge", g.ForwardMode)
+	}
+	if g.ARPMode != "proxy" && g.ARPMode != "flood" {
+		return Invalid("arpMode", "arpMode %q is unknown; use proxy or flood", g.ARPMode)
+	}
+	switch g.FabricMode {
+	case "default", "aci", "aci-opflex":
+	default:
+		return Invalid("networkInfraType", "networkInfraType %q is unknown; use default, aci or aci-opflex", g.FabricMode)
+	}
+	if _, _, err := TagRange("vlans", g.VLANs, MaxVLAN); err != nil {
+		return err
+	}
+	if _, _, err := TagRange("vxlans", g.VXLANs, MaxVXLAN); err != nil {
+		return err
+	}
+	if p := g.PrivateSubnet; !p.IsValid() || !p.Addr().Is4() || p.Bits() != 16 {
+		return Invalid("pvtSubnet", "pvtSubnet %s is not an IPv4 /16; write it as 172.19.0.0/16", p)
+	}
+	return nil
+}

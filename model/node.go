@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import "net/netip"
+
+// Node is a machine on which a netplugin runs.
+type Node struct {
+	Name string     `json:"name"`          // its host label
+	VTEP netip.Addr `json:"vtep"`          // where VXLAN packets for it go: its VXLAN tunnel endpoint
+	Ctrl netip.Addr `json:"ctrl,omitzero"` // where its agent can be asked for its status
+	// VXLANPort is the UDP port at which it listens, equal on all nodes.
+	VXLANPort uint16 `json:"vxlanPort"`
+	MTU       int    `json:"mtu,omitempty"` // bytes, of its underlay
+	Version   string `json:"version,omitempty"`
+}
+
+func (Node) Kind() Kind    { return KindNode }
+func (n Node) Key() string { return n.Name }
+
+// Check refuses a node that could never be right, whatever else exists.
+func (n Node) Check() error {
+	if err := CheckName("nodeName", n.Name, 253); err != nil {
+		return err
+	}
+	if !n.VTEP.IsValid() || n.VTEP.IsUnspecified() || n.VTEP.IsLoopback() || n.VTEP.IsMulticast() {
+		return Invalid("vtep", "VTEP address %s of node %s cannot carry tunnels; start netplugin with --vtep-ip and an address of the underlay", n.VTEP, n.Name)
+	}
+	if n.VXLANPort == 0 {
+		return Invalid("vxlanPort", "vxlanPort 0 of node %s is not a UDP port; use 1 to 65535 (default 4789)", n.Name)
+	}
+	return nil
+}
+
+// Alive exists while a node's agent is heard of: the store forgets it AliveSeconds after the last word.
+type Alive struct {
+	Node string `json:"node"`
+}
+
+// AliveSeconds is how long a node counts as up after its last word, which comes every AliveSeconds/3.
+const AliveSeconds = 15
+
+func (Alive) Kind() Kind    { return KindAlive }
+func (a Alive) Key() string { return a.Node }
+
+// Known exists until a node has been silent for so long that its endpoints are given up (netmaster --node-gc).
+type Known struct {
+	Node string `json:"node"`
+}
+
+func (Known) Kind() Kind    { return KindKnown }
+func (k Known) Key() string { return k.Node }
