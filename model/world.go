@@ -165,3 +165,12 @@ func (w World) With(c Change) World {
 	w.Revision = c.Revision
 	return w
 }
+
+// Knows tells whether Decode can read objects of the kind.
+func Knows(kind Kind) bool {
+	switch kind {
+	case KindGlobal, KindTenant, KindNetwork, KindAddress, KindEndpoint, KindNode, KindAlive, KindKnown:
+		return true
+	}
+	return false
+}

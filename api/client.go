@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// Client speaks to any of several equal masters. It stays with the one that answered last and moves on when
+// it does not. Safe for concurrent use.
+type Client struct {
+	masters []string
+	http    *http.Client
+	last    atomic.Int32 // index of the master that answered last
+}
+
+// NewClient speaks to the masters, given as http://host:port. An address without a scheme is taken as http.
+func NewClient(masters ...string) (*Client, error) {
+	c := &Client{http: &http.Client{Transport: &http.Transport{
+		DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		MaxIdleConnsPerHost: 64,
+		IdleConnTimeout:     time.Minute,
+	}}}
+	for _, list := range masters {
+		for m := range strings.SplitSeq(list, ",") {
+			m = strings.TrimRight(strings.TrimSpace(m), "/")
+			if m == "" {
+				continue
+			}
+			if !strings.Contains(m, "://") {
+				m = "http://" + m
+			}
+			if !strings.HasPrefix(m, "http://") && !strings.HasPrefix(m, "https://") {
+				return nil, fmt.Errorf("master %q is not a URL: it must begin with http:// or https://", m)
+			}
+			c.masters = append(c.masters, m)
+		}
+	}
+	if len(c.masters) == 0 {
+		return nil, errors.New("no master is named: give --netmaster http://host:9999")
+	}
+	return c, nil
+}
+
+// Masters are the URLs that the client tries.
+func (c *Client) Masters() []string { return c.masters }
+
+// Get reads path into out.
+func (c *Client) Get(ctx context.Context, path string, out any) error {
+	_, err := c.do(ctx, http.MethodGet, path, nil, out)
+	return err
+}
+
+// Put creates or updates what is at path; out, when not nil, receives what the master made of it.
+// The revision is the store's after the write, or the one at which it was seen to be done already.
+func (c *Client) Put(ctx context.Context, path string, in, out any) (revision int64, err error) {
+	return c.do(ctx, http.MethodPut, path, in, out)
+}
+
+// Post sends in to path, for what is not an object.
+func (c *Client) Post(ctx context.Context, path string, in, out any) (revision int64, err error) {
+	return c.do(ctx, http.MethodPost, path, in, out)
+}
+
+// Delete removes what is at path. Removing nothing succeeds.
+func (c *Client) Delete(ctx context.Context, path string) (revision int64, err error) {
+	revision, err = c.do(ctx, http.MethodDelete, path, nil, nil)
+	if errors.Is(err, model.ErrNotFound) {
+		return 0, nil
+	}
+	return revision, err
+}
+
+// do tries each master once, beginning with the one that answered last.
+func (c *Client) do(ctx context.Context, method, path string, in, out any) (int64, error) {
+	var body []byte
+	if in != nil {
+		var err error
+		if body, err = json.Marshal(in); err != nil {
+			return 0, fmt.Errorf("encode the request to %s: %w", path, err)
+		}
+	}
+	var failed error
+	first := int(c.last.Load())
+	for i := range c.masters {
+		at := (first + i) % len(c.masters)
+		resp, err := c.send(ctx, method, c.masters[at]+path, body)
+		if err != nil {
+			failed = err
+			if ctx.Err() != nil {
+				break
+			}
+			continue
+		}
+		rev, err := answer(resp, out)
+		var refusal *Error
+		if errors.As(err, &refusal) && refusal.Status == http.StatusServiceUnavailable && len(c.masters) > 1 {
+			failed = err // its store is away; another master's may not be
+			continue
+		}
+		if err == nil || refusal != nil {
+			c.last.Store(int32(at))
+			return rev, err
+		}
+		failed = err
+	}
+	var refusal *Error
+	if errors.As(failed, &refusal) {
+		return 0, refusal
+	}
+	return 0, &UnreachableError{Masters: c.masters, Err: failed}
+}
+
+func (c *Client) send(ctx context.Context, method, url string, body []byte) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	if body != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return c.http.Do(req)
+}
+
+// answer reads a whole response. A refusal is an *Error, a broken answer any other error.
+func answer(resp *http.Response, out any) (int64, error) {
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, fmt.Errorf("read the answer: %w", err)
+	}
+	if resp.StatusCode/100 != 2 {
+		e := &Error{Status: resp.StatusCode}
+		if json.Unmarshal(b, e) != nil || e.Text == "" {
+			e.Text = fmt.Sprintf("the master answered %s: %s", resp.Status, bytes.TrimSpace(b[:min(len(b), 200)]))
+		}
+		return 0, e
+	}
+	rev, _ := strconv.ParseInt(resp.Header.Get(RevisionHeader), 10, 64) // reads carry none
+	if out == nil {
+		return rev, nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return rev, fmt.Errorf("the master's answer is not what was expected: %w", err)
+	}
+	return rev, nil
+}

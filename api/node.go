@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"net/netip"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// Node is a machine with a netplugin. New since v1.
+type Node struct {
+	Key       string     `json:"key"`
+	NodeName  string     `json:"nodeName"`
+	VtepIP    netip.Addr `json:"vtepIP"`
+	CtrlIP    netip.Addr `json:"ctrlIP,omitzero"`
+	VXLANPort uint16     `json:"vxlanPort"`
+	MTU       int        `json:"mtu,omitempty"` // bytes, of the underlay
+	Version   string     `json:"version,omitempty"`
+	// State is up or down, and NumEndpoints how many it has. Both only in answers.
+	State        string `json:"state,omitempty"`
+	NumEndpoints int    `json:"numEndpoints,omitempty"`
+}
+
+// States of a node.
+const (
+	NodeUp   = "up"
+	NodeDown = "down"
+)
+
+// NodeOf is how the API shows n.
+func NodeOf(n model.Node) Node {
+	return Node{Key: n.Name, NodeName: n.Name, VtepIP: n.VTEP, CtrlIP: n.Ctrl, VXLANPort: n.VXLANPort, MTU: n.MTU, Version: n.Version}
+}
+
+// Model is the node that n describes.
+func (n Node) Model() (model.Node, error) {
+	m := model.Node{Name: n.NodeName, VTEP: n.VtepIP, Ctrl: n.CtrlIP, VXLANPort: n.VXLANPort, MTU: n.MTU, Version: n.Version}
+	return m, m.Check()
+}
