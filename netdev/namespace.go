@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// nsfsMagic is the file system type of a namespace's file (linux/magic.h NSFS_MAGIC).
+const nsfsMagic = 0x6e736673
+
+// IsNamespace tells whether path is a namespace by now. Docker makes an empty file first and mounts the
+// namespace over it later.
+func IsNamespace(path string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(path, &st) == nil && st.Type == nsfsMagic
+}
+
+// Do runs fn on an OS thread of its own that has entered the network namespace at path. Sockets that
+// fn opens stay in that namespace. The thread ends with fn, so nothing else ever runs there.
+func Do(path string, fn func() error) error {
+	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", &fs.PathError{Op: "open", Path: path, Err: err})
+	}
+	defer unix.Close(fd)
+	done := make(chan error, 1)
+	go func() {
+		// Never unlocked: the runtime ends a locked thread together with its goroutine.
+		runtime.LockOSThread()
+		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+			done <- fmt.Errorf("enter network namespace %s: %w", path, err)
+			return
+		}
+		done <- fn()
+	}()
+	return <-done
+}
+
+// Gone tells whether err says that a namespace or device does not exist any more.
+func Gone(err error) bool {
+	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) || errors.Is(err, unix.EINVAL)
+}
