@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/contivnet/contiv/model"
+)
+
+func (c *compiler) ports() {
+	for _, e := range c.local {
+		n, _ := c.world.Networks.Get(e.NetworkKey())
+		t, _ := c.world.Tenants.Get(e.Tenant)
+		c.out.Ports = append(c.out.Ports, Port{
+			Name: e.Port, Endpoint: e.ID, Tenant: t.Number, Network: n.Tag, IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC,
+			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.bridged || n.Internal,
+			Routes: c.routes(e, n),
+		})
+	}
+	slices.SortFunc(c.out.Ports, func(a, b Port) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// routes are the subnets of the tenant's other networks, where no default route leads to this interface.
+func (c *compiler) routes(e model.Endpoint, own model.Network) []netip.Prefix {
+	var out []netip.Prefix
+	add := func(mine, other model.Pool, has bool) {
+		if has && !mine.Gateway.IsValid() && !other.IsZero() && other.Subnet() != mine.Subnet() {
+			out = append(out, other.Subnet())
+		}
+	}
+	for _, n := range c.world.Networks.All() {
+		if n.Name == own.Name || n.Type != model.NetworkData || !c.reaches(own, n) {
+			continue
+		}
+		add(own.IPv4, n.IPv4, e.IPv4.IsValid())
+		add(own.IPv6, n.IPv6, e.IPv6.IsValid())
+	}
+	slices.SortFunc(out, comparePrefix)
+	return slices.Compact(out) // two ranges of one subnet are one route
+}
+
+func comparePrefix(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}

@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// A container's veth pair: vvportN stays on the node, vportN goes into the container, where the runtime
+// renames it. The host side's alias names the endpoint, so that a later run finds whose it is.
+const (
+	portPrefix  = "vvport"
+	aliasPrefix = "contiv:"
+)
+
+// Port is the host side of a container's veth pair.
+type Port struct {
+	Name     string
+	Index    int
+	Endpoint string // the endpoint's id, from the alias; "" when nobody wrote one
+	// Home says that the container's side is in the node's own namespace: not yet or no longer in use.
+	Home bool
+}
+
+// PortName is the N-th port's name.
+func PortName(n int) string { return portPrefix + strconv.Itoa(n) }
+
+// PeerName is the name of the container's side of a port before it is moved: vport3 for vvport3.
+func PeerName(port string) string { return strings.TrimPrefix(port, "v") }
+
+// IsPortName tells whether a device of that name would be a port.
+func IsPortName(name string) bool {
+	n, err := strconv.Atoi(strings.TrimPrefix(name, portPrefix))
+	return strings.HasPrefix(name, portPrefix) && err == nil && n > 0
+}
+
+// CreatePort makes the pair with both ends in this namespace, the host side up. mtu is in bytes. A pair of that
+// name that a killed run left is replaced. model.ErrExists: the name belongs to something else.
+func CreatePort(name, endpoint string, mac model.MAC, mtu int) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, mtu, net.HardwareAddr(model.RouterMAC[:])
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: PeerName(name), PeerHardwareAddr: net.HardwareAddr(mac[:])}
+	if err := netlink.LinkAdd(pair); err != nil {
+		if errors.Is(err, unix.EEXIST) {
+			return model.Exists("", "a network device %s or %s is there already", name, PeerName(name))
+		}
+		return fmt.Errorf("create veth pair %s: %w", name, err)
+	}
+	if err := readyPort(pair, endpoint, mtu); err != nil {
+		return errors.Join(err, RemovePort(name))
+	}
+	return nil
+}
+
+func readyPort(pair *netlink.Veth, endpoint string, mtu int) error {
+	if err := netlink.LinkSetAlias(pair, aliasPrefix+endpoint); err != nil {
+		return fmt.Errorf("name the endpoint of %s: %w", pair.Name, err)
+	}
+	// The node itself has nothing to say on this wire. Where IPv6 is not built in, there is nothing to turn off.
+	off := "/proc/sys/net/ipv6/conf/" + pair.Name + "/disable_ipv6"
+	if err := os.WriteFile(off, []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EROFS) {
+		return fmt.Errorf("turn IPv6 off on the node's side of %s: %w", pair.Name, err)
+	}
+	peer, err := netlink.LinkByName(pair.PeerName)
+	if err != nil {
+		return fmt.Errorf("find the other side of %s: %w", pair.Name, err)
+	}
+	if peer.Attrs().MTU != mtu {
+		if err := netlink.LinkSetMTU(peer, mtu); err != nil {
+			return fmt.Errorf("set MTU %d on %s: %w", mtu, pair.PeerName, err)
+		}
+	}
+	if err := netlink.LinkSetUp(pair); err != nil {
+		return fmt.Errorf("set %s up: %w", pair.Name, err)
+	}
+	return nil
+}
+
+// RemovePort removes the pair, wherever its other side is. Removing nothing succeeds.
+func RemovePort(name string) error {
+	link, err := netlink.LinkByName(name)
+	var missing netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return nil
+	case err != nil:
+		return fmt.Errorf("find %s: %w", name, err)
+	}
+	if err := netlink.LinkDel(link); err != nil && !Gone(err) {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	return nil
+}
+
+// Ports are all ports of this node, whoever made them.
+func Ports() ([]Port, error) {
+	links, err := netlink.LinkList()
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list network devices: %w", err)
+	}
+	var out []Port
+	for _, l := range links {
+		a := l.Attrs()
+		if l.Type() != "veth" || !IsPortName(a.Name) {
+			continue
+		}
+		id, _ := strings.CutPrefix(a.Alias, aliasPrefix)
+		out = append(out, Port{Name: a.Name, Index: a.Index, Endpoint: id, Home: a.NetNsID < 0})
+	}
+	return out, nil
+}
+
+// MovePort moves the container's side of a port into the namespace at path, for runtimes that leave that to us.
+func MovePort(name, path string) error {
+	peer, err := netlink.LinkByName(PeerName(name))
+	if err != nil {
+		return fmt.Errorf("find %s: %w", PeerName(name), err)
+	}
+	ns, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	defer ns.Close()
+	if err := netlink.LinkSetNsFd(peer, int(ns.Fd())); err != nil {
+		return fmt.Errorf("move %s into %s: %w", PeerName(name), path, err)
+	}
+	return nil
+}
