@@ -174,3 +174,33 @@ func Knows(kind Kind) bool {
 	}
 	return false
 }
+
+// Whole is the change that leads from nothing to w, in the order of kinds and keys.
+func (w World) Whole() Change {
+	c := Change{Revision: w.Revision, Reset: true}
+	if w.global != nil {
+		c.Put = append(c.Put, *w.global)
+	}
+	for v := range w.Tenants.Sorted() {
+		c.Put = append(c.Put, v)
+	}
+	for v := range w.Networks.Sorted() {
+		c.Put = append(c.Put, v)
+	}
+	for v := range w.Nodes.Sorted() {
+		c.Put = append(c.Put, v)
+	}
+	for v := range w.Alive.Sorted() {
+		c.Put = append(c.Put, v)
+	}
+	for v := range w.Known.Sorted() {
+		c.Put = append(c.Put, v)
+	}
+	for v := range w.Addresses.Sorted() {
+		c.Put = append(c.Put, v)
+	}
+	for v := range w.Endpoints.Sorted() {
+		c.Put = append(c.Put, v)
+	}
+	return c
+}

@@ -28,24 +28,25 @@ const (
 func WaitForDevice(ctx context.Context, path string, port int) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
-	for {
-		if IsNamespace(path) {
-			up := false
-			err := Do(path, func() error {
-				link, err := peerOf(port)
-				up = err == nil && link.Attrs().Flags&net.FlagUp != 0
-				return nil // not there yet is what we wait for
-			})
-			if err == nil && up {
-				return nil
+	waitUntil := func(ok func() bool) error {
+		for !ok() {
+			select {
+			case <-ctx.Done():
+				return fmt.Errorf("wait for the other side of port %d in %s: %w", port, path, ctx.Err())
+			case <-tick.C:
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wait for the other side of port %d in %s: %w", port, path, ctx.Err())
-		case <-tick.C:
-		}
+		return nil
 	}
+	if err := waitUntil(func() bool { return IsNamespace(path) }); err != nil {
+		return err
+	}
+	return Do(path, func() error {
+		return waitUntil(func() bool {
+			link, err := peerOf(port)
+			return err == nil && link.Attrs().Flags&net.FlagUp != 0
+		})
+	})
 }
 
 // SetRoutes makes our routes through the other side of the port with that index, in the namespace at path,

@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/contivnet/contiv/compile"
+)
+
+// applyRetry is the pause after a failure, which is retried whole.
+const applyRetry = 200 * time.Millisecond
+
+// Applied is the revision that the kernel holds, and why it is not the newest.
+func (a *Agent) Applied() (revision int64, failed error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.applied, a.failed
+}
+
+// Tables are what the kernel should hold, as compiled last.
+func (a *Agent) Tables() compile.Tables {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.tables
+}
+
+// WaitApplied returns when the kernel holds the revision or a later one.
+func (a *Agent) WaitApplied(ctx context.Context, revision int64) error {
+	return a.wait(ctx, &a.appliedChanged, fmt.Sprintf("revision %d to be applied", revision), func() bool {
+		return a.applied >= revision && a.fresh
+	})
+}
+
+// Reapply makes the kernel hold the tables again, whatever is thought to be in it.
+func (a *Agent) Reapply(ctx context.Context) error {
+	return a.Datapath.Apply(a.Tables())
+}
+
+// applyLoop applies each new World. Until one comes from a master nothing is applied: the kernel
+// holds what the last run put there, which is as new as the snapshot and serves on.
+func (a *Agent) applyLoop(ctx context.Context) error {
+	noted := map[compile.Note]bool{}
+	for {
+		next := a.worldChanged.next()
+		a.mu.Lock()
+		world, due := a.world, a.fresh && (a.world.Revision != a.applied || a.failed != nil)
+		a.mu.Unlock()
+		var retry <-chan time.Time
+		if due {
+			tables := compile.For(world, a.Node.Name)
+			err := a.Datapath.Apply(tables)
+			if err != nil {
+				a.Log.Error("the data path does not hold the newest World; trying again", "revision", world.Revision, "error", err)
+				retry = time.After(applyRetry)
+			}
+			a.mu.Lock()
+			a.failed, a.tables = err, tables
+			if err == nil {
+				a.applied = world.Revision
+			}
+			a.mu.Unlock()
+			a.appliedChanged.notify()
+			noted = a.logNotes(noted, tables.Notes)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next:
+		case <-retry:
+		}
+	}
+}
+
+// logNotes says each note once, when it appears.
+func (a *Agent) logNotes(before map[compile.Note]bool, notes []compile.Note) map[compile.Note]bool {
+	now := make(map[compile.Note]bool, len(notes))
+	for _, n := range notes {
+		now[n] = true
+		if !before[n] {
+			a.Log.Warn(n.Text, "kind", n.Object.Kind, "key", n.Object.Key)
+		}
+	}
+	return now
+}

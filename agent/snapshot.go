@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+)
+
+const (
+	snapshotFile  = "world.json"
+	snapshotPause = 10 * time.Second // between two snapshots: a busy cluster would write without end
+)
+
+// snapshotLoop keeps the last World on disk, for a start while every master is down.
+func (a *Agent) snapshotLoop(ctx context.Context) error {
+	var saved int64
+	for {
+		next := a.worldChanged.next()
+		if w := a.World(); a.Fresh() && w.Revision != saved {
+			if err := saveSnapshot(a.StateDir, w); err != nil {
+				a.Log.Warn("the last World is not on disk: a start without masters would not know it", "error", err)
+			}
+			saved = w.Revision
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(snapshotPause):
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-next:
+		}
+	}
+}
+
+// A snapshot is a watch event that holds a whole World.
+func saveSnapshot(dir string, w model.World) error {
+	e, err := api.WatchEventOf(w.Whole())
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(e)
+	if err != nil {
+		return fmt.Errorf("encode the snapshot: %w", err)
+	}
+	return writeFile(filepath.Join(dir, snapshotFile), b)
+}
+
+func loadSnapshot(dir string) (model.World, error) {
+	b, err := os.ReadFile(filepath.Join(dir, snapshotFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return model.World{}, nil
+	}
+	if err != nil {
+		return model.World{}, fmt.Errorf("read the snapshot: %w", err)
+	}
+	var e api.WatchEvent
+	if err := json.Unmarshal(b, &e); err != nil {
+		return model.World{}, fmt.Errorf("decode the snapshot: %w", err)
+	}
+	c, err := e.Change()
+	if err != nil {
+		return model.World{}, err
+	}
+	return model.World{}.With(c), nil
+}
+
+// equalJSON tells whether two values look the same from outside.
+func equalJSON(a, b any) bool {
+	x, errX := json.Marshal(a)
+	y, errY := json.Marshal(b)
+	return errX == nil && errY == nil && string(x) == string(y)
+}
