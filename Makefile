@@ -1,0 +1,63 @@
+# Contiv Network. `make help` lists the verbs.
+
+SHELL       := /bin/bash
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+COMMIT      ?= $(shell git rev-parse --short HEAD 2>/dev/null)
+BUILT       ?= $(shell date -u +%Y-%m-%dT%H:%M:%SZ)
+LDFLAGS     := -s -w -X main.version=$(VERSION) -X main.commit=$(COMMIT) -X main.built=$(BUILT)
+PROGRAMS    := netmaster netplugin netctl contivk8s
+# Namespaces and eBPF need root.
+AS_ROOT     := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
+NODE        ?= tutorial-node1
+
+.PHONY: help build demo demo-shell demo-down test test-unit test-engines bench generate check clean
+
+help: ## list these verbs
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+build: ## build bin/netmaster, bin/netplugin, bin/netctl and bin/contivk8s, one static binary each
+	@mkdir -p bin
+	@for p in $(PROGRAMS); do [ -d cmd/$$p ] || continue; echo "building bin/$$p"; CGO_ENABLED=0 go build -trimpath -ldflags '$(LDFLAGS)' -o bin/$$p ./cmd/$$p || exit 1; done
+
+demo: ## two hosts with real Docker engines on this machine, and the tutorial before your eyes
+	@test/prepare run
+	@$(MAKE) --no-print-directory build
+	@CGO_ENABLED=0 go build -trimpath -o bin/demo ./test/demo
+	@$(AS_ROOT) bin/demo up
+
+demo-shell: ## a shell on a host of the demo: make demo-shell NODE=tutorial-node2
+	@$(AS_ROOT) bin/demo shell $(NODE)
+
+demo-down: ## remove every trace of the demo
+	@[ -x bin/demo ] || CGO_ENABLED=0 go build -trimpath -o bin/demo ./test/demo
+	@$(AS_ROOT) bin/demo down
+
+test: ## all tests, those of whole systems too (needs root or sudo; installs what is missing)
+	@test/prepare build
+	@$(MAKE) --no-print-directory check build
+	@$(AS_ROOT) test/all
+
+test-unit: ## the tests that need no privilege and take seconds
+	go test -short ./...
+
+test-engines: ## the Docker tests with Debian's engine and with a current one built from its module
+	@test/prepare build
+	@$(MAKE) --no-print-directory build
+	@$(AS_ROOT) test/engines
+
+bench: ## the benchmark table: ratios to the bare path, beside Docker's own networks (needs root or sudo)
+	@test/prepare run
+	@$(MAKE) --no-print-directory build
+	@CGO_ENABLED=0 go build -trimpath -o bin/bench ./bench
+	@$(AS_ROOT) bin/bench
+
+generate: ## rebuild generated files (eBPF objects and their Go side)
+	go generate ./...
+
+check: generate ## formatting, vet, and that generated files are what their sources give
+	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
+	go vet ./...
+	@git diff --exit-code --stat -- '*_bpfel.go' '*_bpfel.o' || { echo "generated files are stale: commit what make generate made"; exit 1; }
+
+clean: ## remove what was built
+	rm -rf bin .cache
