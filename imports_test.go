@@ -28,6 +28,7 @@ var mayImport = map[string][]string{
 	"agent":              {"model", "api", "compile", "datapath", "netdev"},
 	"docker":             {"model", "api", "agent"},
 	"dns":                {"model", "netdev"},
+	"cni":                {"model", "api", "agent"},
 	"cli":                {"model", "api"},
 	"cmd/internal/flags": {},
 	"cmd/netmaster":      {"*"},

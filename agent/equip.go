@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"fmt"
+
+	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/netdev"
+)
+
+// Device is a container's interface as the container should see it.
+type Device = netdev.Device
+
+// Equip moves an attached endpoint's device into the container's namespace and sets it up, for runtimes that leave
+// that to their plugin. Done twice, it changes nothing.
+func (a *Agent) Equip(id, sandbox string, d Device) error {
+	port, ok, err := netdev.PortOf(id)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("endpoint %s has no port", short(id))
+	}
+	return netdev.Equip(port, sandbox, d)
+}
+
+// Drift tells how the container's device differs from d; "" where it does not.
+func (a *Agent) Drift(id, sandbox string, d Device) (string, error) {
+	port, ok, err := netdev.PortOf(id)
+	if err != nil || !ok {
+		return "its port is gone", err
+	}
+	return netdev.Drift(port, sandbox, d)
+}
+
+// Attached are the endpoints that this node has attached.
+func (a *Agent) Attached() []model.Endpoint {
+	var out []model.Endpoint
+	for _, rec := range a.records.list() {
+		if rec.Endpoint.Port != "" {
+			out = append(out, rec.Endpoint)
+		}
+	}
+	return out
+}

@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/netip"
+
+	"github.com/containernetworking/cni/pkg/types"
+	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/contivnet/contiv/model"
+)
+
+// Commands that a runtime gives (CNI specification 1.1.0, section 2).
+const (
+	Add    = "ADD"
+	Del    = "DEL"
+	Check  = "CHECK"
+	GC     = "GC"
+	Status = "STATUS"
+)
+
+// SocketPath is where the agent listens for the CNI program.
+const SocketPath = "/run/contiv/contiv-cni.sock"
+
+// CallPath is the URL path of calls on the socket.
+const CallPath = "/cni"
+
+// Call is one call of a runtime, as the CNI program carries it.
+type Call struct {
+	Command     string          `json:"command"`
+	ContainerID string          `json:"containerID,omitempty"`
+	Netns       string          `json:"netns,omitempty"` // path, as the agent sees it
+	IfName      string          `json:"ifName,omitempty"`
+	Config      json.RawMessage `json:"config"` // the network configuration, from standard input
+}
+
+// Answer is the agent's: a result, or an error with a code of the specification's section 5.
+type Answer struct {
+	Result *current.Result `json:"result,omitempty"`
+	Error  *types.Error    `json:"error,omitempty"`
+}
+
+// config is what we read of the network configuration.
+type config struct {
+	types.NetConf
+	Tenant  string `json:"tenant"`
+	Network string `json:"network"`
+}
+
+// Where containers go unless the configuration says otherwise.
+const defaultNetwork = "default-net"
+
+func (c Call) config() (config, error) {
+	out := config{Tenant: model.DefaultTenant, Network: defaultNetwork}
+	if err := json.Unmarshal(c.Config, &out); err != nil {
+		return out, types.NewError(types.ErrDecodingFailure, "the network configuration is not JSON", err.Error())
+	}
+	return out, nil
+}
+
+// endpointID is the id of the attachment that a call is about.
+func (c Call) endpointID() (string, error) {
+	if c.ContainerID == "" || c.IfName == "" || len(c.ContainerID)+len(c.IfName) > 200 {
+		return "", types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_CONTAINERID and CNI_IFNAME must both be given and be sane",
+			fmt.Sprintf("CNI_CONTAINERID %q, CNI_IFNAME %q", c.ContainerID, c.IfName))
+	}
+	return "cni-" + c.ContainerID + "-" + c.IfName, nil
+}
+
+// result is what a runtime is told of an attached endpoint.
+func result(e model.Endpoint, n model.Network, c Call) *current.Result {
+	inside := 0
+	out := &current.Result{
+		CNIVersion: current.ImplementedSpecVersion,
+		Interfaces: []*current.Interface{{Name: c.IfName, Mac: e.MAC.String(), Sandbox: c.Netns}},
+	}
+	for _, a := range e.Addrs() {
+		ip := &current.IPConfig{Interface: &inside, Address: ipNet(netip.PrefixFrom(a, n.Pool(a).Prefix.Bits()))}
+		if g := n.Pool(a).Gateway; g.IsValid() {
+			ip.Gateway = g.AsSlice()
+			out.Routes = append(out.Routes, &types.Route{Dst: ipNet(netip.PrefixFrom(anyOf(g), 0)), GW: g.AsSlice()})
+		}
+		out.IPs = append(out.IPs, ip)
+	}
+	return out
+}
+
+// anyOf is the unspecified address of g's family.
+func anyOf(g netip.Addr) netip.Addr {
+	if g.Is4() {
+		return netip.IPv4Unspecified()
+	}
+	return netip.IPv6Unspecified()
+}

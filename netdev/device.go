@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// Device is a container's interface as the container should see it.
+type Device struct {
+	Name     string         // as eth0
+	Addrs    []netip.Prefix // with the length of the subnet
+	Gateways []netip.Addr   // of each family that has one; the default routes
+}
+
+// Equip moves the container's side of the port into the namespace at path and makes it d, up, for runtimes that
+// leave that to us. Done twice, it changes nothing.
+func Equip(port Port, path string, d Device) error {
+	err := Do(path, func() error {
+		_, err := peerOf(port.Index)
+		return err
+	})
+	if Gone(err) && IsNamespace(path) {
+		err = MovePort(port.Name, path)
+	}
+	if err != nil {
+		return err
+	}
+	return Do(path, func() error {
+		link, err := peerOf(port.Index)
+		if err != nil {
+			return err
+		}
+		if link.Attrs().Name != d.Name {
+			if err := netlink.LinkSetName(link, d.Name); err != nil {
+				if errors.Is(err, unix.EEXIST) {
+					return fmt.Errorf("the container has a device %s already: ask for another name", d.Name)
+				}
+				return fmt.Errorf("name the container's device %s: %w", d.Name, err)
+			}
+		}
+		for _, a := range d.Addrs {
+			if err := addAddress(link, d.Name, a); err != nil {
+				return err
+			}
+		}
+		if err := netlink.LinkSetUp(link); err != nil {
+			return fmt.Errorf("set the container's device %s up: %w", d.Name, err)
+		}
+		for _, g := range d.Gateways {
+			if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.IP(g.AsSlice())}); err != nil {
+				return fmt.Errorf("set the container's default route to %s: %w", g, err)
+			}
+		}
+		return nil
+	})
+}
+
+// addAddress gives the device an address. Nobody else can have it, so IPv6 does not look for duplicates, which would
+// keep it unusable for a second.
+func addAddress(link netlink.Link, name string, a netip.Prefix) error {
+	addr := &netlink.Addr{IPNet: &net.IPNet{IP: a.Addr().AsSlice(), Mask: net.CIDRMask(a.Bits(), a.Addr().BitLen())}}
+	if a.Addr().Is6() {
+		addr.Flags = unix.IFA_F_NODAD
+		off := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
+		if err := os.WriteFile(off, []byte("0"), 0); err != nil {
+			return fmt.Errorf("turn IPv6 on for %s: %w", name, err)
+		}
+	}
+	if err := netlink.AddrReplace(link, addr); err != nil {
+		return fmt.Errorf("give %s the address %s: %w", name, a, err)
+	}
+	return nil
+}
+
+// Drift tells how the container's side of the port differs from d; "" where it does not.
+func Drift(port Port, path string, d Device) (string, error) {
+	drift := ""
+	err := Do(path, func() error {
+		link, err := peerOf(port.Index)
+		if err != nil {
+			drift = fmt.Sprintf("the container has no device of port %s", port.Name)
+			return nil
+		}
+		if link.Attrs().Name != d.Name {
+			drift = fmt.Sprintf("the container's device is named %s, not %s", link.Attrs().Name, d.Name)
+			return nil
+		}
+		have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			return fmt.Errorf("list addresses of %s: %w", d.Name, err)
+		}
+		for _, want := range d.Addrs {
+			found := false
+			for _, a := range have {
+				ip, _ := netip.AddrFromSlice(a.IP)
+				found = found || ip.Unmap() == want.Addr()
+			}
+			if !found {
+				drift = fmt.Sprintf("the container's device %s lacks the address %s", d.Name, want)
+			}
+		}
+		return nil
+	})
+	return drift, err
+}
+
+// PortOf finds an endpoint's port.
+func PortOf(endpoint string) (Port, bool, error) {
+	ports, err := Ports()
+	for _, p := range ports {
+		if p.Endpoint == endpoint {
+			return p, true, err
+		}
+	}
+	return Port{}, false, err
+}
