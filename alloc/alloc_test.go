@@ -73,7 +73,7 @@ func TestIPv6AddressesAreGivenAlike(t *testing.T) {
 	if a, ok := Address(world(n), n, n.IPv6, netip.Addr{}, nil); !ok || a.String() != "2001:db8::1" {
 		t.Errorf("got %s, %v", a, ok)
 	}
-	n.IPv6 = pool(t, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127", "", true)
+	n.IPv6 = model.Pool{Prefix: netip.MustParsePrefix("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127")}
 	if a, ok := Address(world(n, addrs("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")...), n, n.IPv6, netip.Addr{}, nil); ok {
 		t.Errorf("beyond the last address of all: %s", a)
 	}
@@ -119,7 +119,7 @@ func TestAddressTextReadsAsInTheOriginal(t *testing.T) {
 			t.Errorf("%s: available %q, want %q", row.subnet, got, row.avail)
 		}
 	}
-	six := pool(t, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126", "", true)
+	six := model.Pool{Prefix: netip.MustParsePrefix("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126")}
 	if got := Available(six, addrs("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")); got != "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe" {
 		t.Errorf("the end of IPv6: %q", got)
 	}
