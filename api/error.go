@@ -36,6 +36,9 @@ func (e *Error) Unwrap() error {
 	return nil
 }
 
+// Retry tells whether the master could not do it now, as its store was away: later, or at another master, it may go.
+func (e *Error) Retry() bool { return e.Status == http.StatusServiceUnavailable }
+
 // ErrorOf is the answer that err gets: a refusal by its kind, anything else 503, as
 // only the store can fail and a client may try again.
 func ErrorOf(err error) *Error {
