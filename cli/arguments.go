@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// also is the annotation of a flag that lists its further spellings, as s6 for --subnetv6.
+const also = "contiv_also"
+
+// alias gives the flag further spellings.
+func alias(flags *pflag.FlagSet, name string, spellings ...string) {
+	f := flags.Lookup(name)
+	if f.Annotations == nil {
+		f.Annotations = map[string][]string{}
+	}
+	f.Annotations[also] = spellings
+	for _, s := range spellings {
+		f.Usage += " (also -" + s + ")"
+	}
+}
+
+// canonical is args with each flag as --name=value, whichever way the user spelt it: -x v, -x=v, --long v,
+// -long=v. What it has made, it leaves as it is. The error says which flag or command there is not.
+func canonical(root *cobra.Command, args []string) ([]string, error) {
+	root.InitDefaultVersionFlag()
+	if len(args) > 1 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
+		// The last argument is half written. What comes before it may be too: then the shell gets what cobra makes of it.
+		last := len(args) - 1
+		done, err := canonical(root, args[1:last])
+		if err != nil {
+			return args, nil
+		}
+		return append(append([]string{args[0]}, done...), args[last]), nil
+	}
+	out := make([]string, 0, len(args)) // never nil: cobra takes nil for "read os.Args"
+	cmd := root
+	cmd.InitDefaultHelpFlag()
+	for i := 0; i < len(args); i++ {
+		arg := args[i]
+		switch {
+		case arg == "--":
+			return append(out, args[i:]...), nil
+		case !strings.HasPrefix(arg, "-") || arg == "-":
+			out = append(out, arg)
+			if cmd.HasSubCommands() {
+				next := subcommand(cmd, arg)
+				if next == nil {
+					return out, unknownCommand(cmd, arg)
+				}
+				cmd = next
+				cmd.InitDefaultHelpFlag()
+			}
+			continue
+		}
+		spelt, value, given := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
+		f := flagOf(cmd, spelt)
+		if f == nil {
+			return out, usage(cmd, "unknown flag %s", strings.TrimSuffix(arg, "="+value))
+		}
+		arg = "--" + f.Name
+		switch {
+		case given:
+			arg += "=" + value
+		case f.NoOptDefVal != "":
+			arg += "=" + f.NoOptDefVal
+		case i+1 < len(args):
+			i++
+			arg += "=" + args[i]
+		}
+		out = append(out, arg)
+	}
+	return out, nil
+}
+
+func subcommand(cmd *cobra.Command, name string) *cobra.Command {
+	for _, c := range cmd.Commands() {
+		if c.Name() == name || c.HasAlias(name) {
+			return c
+		}
+	}
+	return nil
+}
+
+// flagOf finds a flag of cmd or one that all commands have, by name, short or further spelling.
+func flagOf(cmd *cobra.Command, spelt string) *pflag.Flag {
+	if spelt == "" {
+		return nil
+	}
+	var found *pflag.Flag
+	match := func(f *pflag.Flag) {
+		if found == nil && (f.Name == spelt || f.Shorthand == spelt || slices.Contains(f.Annotations[also], spelt)) {
+			found = f
+		}
+	}
+	cmd.Flags().VisitAll(match)
+	cmd.PersistentFlags().VisitAll(match)
+	cmd.InheritedFlags().VisitAll(match)
+	return found
+}

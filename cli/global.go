@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+)
+
+func (p *program) global() *cobra.Command {
+	return group("global", "What holds for the whole cluster", p.globalInfo(), p.globalInspect())
+}
+
+func globalObject() object {
+	return object{api.Globals, model.GlobalName, "global", "; the master makes it when it starts: look at its log"}
+}
+
+func (p *program) globalInspect() *cobra.Command {
+	return &cobra.Command{
+		Use: "inspect", Short: "Show the cluster's settings as JSON",
+		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		RunE: func(cmd *cobra.Command, _ []string) error { return p.inspect(cmd, globalObject()) },
+	}
+}
+
+func (p *program) globalInfo() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "info", Short: "Show the cluster's settings",
+		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	asJSON := cmd.Flags().BoolP("json", "j", false, "print a JSON object")
+	// The original took these here too and looked at neither.
+	cmd.Flags().StringP("tenant", "t", "", "has no effect")
+	cmd.Flags().BoolP("all", "a", false, "has no effect")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := p.client(cmd)
+		if err != nil {
+			return err
+		}
+		o := globalObject()
+		var answer json.RawMessage
+		if err := o.get(cmd.Context(), c, api.ObjectPath(o.plural, o.key), &answer); err != nil {
+			return err
+		}
+		if *asJSON {
+			return p.printJSON(answer)
+		}
+		var g api.Global
+		if err := json.Unmarshal(answer, &g); err != nil {
+			return fmt.Errorf("read the master's settings: %w", err)
+		}
+		subnet := ""
+		if g.PvtSubnet.IsValid() {
+			subnet = g.PvtSubnet.String()
+		}
+		fmt.Fprintf(p.Stdout, "Fabric mode: %s\nForward mode: %s\nARP mode: %s\nVlan Range: %s\nVxlan range: %s\nPrivate subnet: %s\n",
+			cell(g.NetworkInfraType), cell(g.FwdMode), cell(g.ArpMode), cell(g.Vlans), cell(g.Vxlans), subnet)
+		return nil
+	}
+	return cmd
+}

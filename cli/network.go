@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"cmp"
+	"net/netip"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+)
+
+func (p *program) network() *cobra.Command {
+	cmd := group("network", "Networks: addresses of a tenant that reach each other",
+		p.networkCreate(), p.networkInspect(), p.networkLs(), p.networkRm())
+	cmd.Aliases = []string{"net"}
+	return cmd
+}
+
+func (p *program) networkCreate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "create NETWORK", Short: "Create a network",
+		Example: "  netctl net create --subnet=10.1.2.0/24 contiv-net\n" +
+			"  netctl net create -t blue -e vlan -p 112 -s 10.1.3.0/24 -g 10.1.3.254 web\n" +
+			"  netctl net create -s 10.1.4.0/24 -subnetv6 2001:db8:4::/64 dual",
+		Args: one("Network name required"), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	var n api.Network
+	tenant := p.tenantFlag(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&n.NwType, "nw-type", "n", model.NetworkData, "`type` of the network: data or infra")
+	f.StringVarP(&n.Encap, "encap", "e", model.EncapVXLAN, "how packets travel between nodes: vxlan or vlan")
+	f.Uint32VarP(&n.PktTag, "pkt-tag", "p", 0, "`number` of the VLAN or VXLAN network; 0 takes a free one")
+	f.StringVarP(&n.Subnet, "subnet", "s", "", "IPv4 `subnet`, as 10.1.2.0/24 or 10.1.2.10-10.1.2.20/24")
+	f.StringVarP(&n.Gateway, "gateway", "g", "", "IPv4 `address` of the gateway")
+	f.StringVar(&n.IPv6Subnet, "subnetv6", "", "IPv6 `subnet`, as 2001:db8:1::/64")
+	f.StringVar(&n.IPv6Gateway, "gatewayv6", "", "IPv6 `address` of the gateway")
+	f.StringVar(&n.CfgdTag, "nw-tag", "", "a `label` of your own")
+	alias(f, "subnetv6", "s6")
+	alias(f, "gatewayv6", "g6")
+	alias(f, "nw-tag", "tag")
+	p.completeFlag(cmd, "nw-type", words(model.NetworkData, model.NetworkInfra))
+	p.completeFlag(cmd, "encap", words(model.EncapVXLAN, model.EncapVLAN))
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		switch {
+		case n.Subnet == "" && n.IPv6Subnet == "":
+			return usage(cmd, "Subnet is required")
+		case n.Gateway != "" && !isAddress(n.Gateway, netip.Addr.Is4):
+			return usage(cmd, "Invalid gateway - Enter in A.B.C.D format")
+		case n.IPv6Gateway != "" && !isAddress(n.IPv6Gateway, netip.Addr.Is6):
+			return usage(cmd, "Invalid IPv6 gateway - Enter in A:B::C format")
+		}
+		o, err := networkObject(*tenant, args[0])
+		if err != nil {
+			return err
+		}
+		n.Key, n.TenantName, n.NetworkName = o.key, *tenant, args[0]
+		return p.create(cmd, o, n, "Creating network "+o.key)
+	}
+	return cmd
+}
+
+func isAddress(text string, family func(netip.Addr) bool) bool {
+	a, err := netip.ParseAddr(text)
+	return err == nil && family(a)
+}
+
+func (p *program) networkRm() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "rm NETWORK", Aliases: []string{"delete"}, Short: "Delete a network that no container is on",
+		Args: one("Network name required"), ValidArgsFunction: p.completeFirst(p.networkNames),
+	}
+	tenant := p.tenantFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o, err := networkObject(*tenant, args[0])
+		if err != nil {
+			return err
+		}
+		return p.remove(cmd, o, "Deleting network "+o.key)
+	}
+	return cmd
+}
+
+func (p *program) networkInspect() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "inspect NETWORK", Short: "Show a network, its addresses and its endpoints, as JSON",
+		Args: one("Network name required"), ValidArgsFunction: p.completeFirst(p.networkNames),
+	}
+	tenant := p.tenantFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o, err := networkObject(*tenant, args[0])
+		if err != nil {
+			return err
+		}
+		return p.inspect(cmd, o)
+	}
+	return cmd
+}
+
+func (p *program) networkLs() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "ls", Aliases: []string{"list"}, Short: "List networks",
+		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	l, s := listFlags(cmd), p.scopeFlags(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := p.client(cmd)
+		if err != nil {
+			return err
+		}
+		if err := s.check(cmd.Context(), c); err != nil {
+			return err
+		}
+		networks, err := list(cmd.Context(), c, api.Networks, func(n api.Network) bool { return s.has(n.TenantName) }, byTenantNetwork)
+		if err != nil {
+			return err
+		}
+		return show(p, l, networks, networkName, networkTable(), networkRow)
+	}
+	return cmd
+}
+
+func networkTable() table {
+	return table{
+		head: []string{"Tenant", "Network", "Nw Type", "Encap type", "Packet tag", "Subnet", "Gateway", "IPv6Subnet", "IPv6Gateway", "Cfgd Tag"},
+		underline: []string{"------", "-------", "-------", "----------", "----------", "-------", "------", "----------", "-----------",
+			"---------"},
+	}
+}
+
+func networkRow(n api.Network) []string {
+	return []string{n.TenantName, n.NetworkName, n.NwType, n.Encap, strconv.FormatUint(uint64(n.PktTag), 10),
+		n.Subnet, n.Gateway, n.IPv6Subnet, n.IPv6Gateway, n.CfgdTag}
+}
+
+func networkName(n api.Network) string { return n.NetworkName }
+
+func byTenantNetwork(a, b api.Network) int {
+	return cmp.Or(cmp.Compare(a.TenantName, b.TenantName), cmp.Compare(a.NetworkName, b.NetworkName))
+}

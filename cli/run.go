@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/contivnet/contiv/api"
+)
+
+// Exit codes.
+const (
+	ExitDone        = 0
+	ExitUsage       = 1 // the arguments are wrong; nothing was sent
+	ExitUnreachable = 2 // no master answers, or its store is away: trying again may help
+	ExitRefused     = 3 // the master says no
+	ExitOutput      = 4 // the answer could not be written
+)
+
+// patience is how long a command waits for masters in all. The slowest of them removes a node with all of its endpoints.
+const patience = time.Minute
+
+// Env is what netctl knows of the process that it runs in.
+type Env struct {
+	Stdin          io.Reader
+	Stdout, Stderr io.Writer
+	Getenv         func(string) string
+	Build          api.Version // what this netctl says it is
+}
+
+// Run is netctl with args, which do not include the program's name. The result is its exit code; what
+// went wrong has been written to Stderr.
+func Run(ctx context.Context, args []string, env Env) (exit int) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	out := &output{to: env.Stdout}
+	env.Stdout = out
+	p := &program{Env: env}
+	err := p.execute(ctx, args)
+	if err == nil {
+		err = out.err
+	}
+	if err == nil {
+		return ExitDone
+	}
+	fmt.Fprintf(env.Stderr, "netctl: %v\n", err)
+	var wrong *usageError
+	if errors.As(err, &wrong) {
+		fmt.Fprintf(env.Stderr, "\n%s", wrong.command.UsageString())
+	}
+	return exitOf(err)
+}
+
+// program is one run of netctl.
+type program struct {
+	Env
+	masters []string // of --netmaster
+}
+
+func (p *program) execute(ctx context.Context, args []string) error {
+	root := p.root()
+	args, err := canonical(root, args)
+	if err != nil {
+		return err
+	}
+	root.SetArgs(args)
+	return root.ExecuteContext(ctx)
+}
+
+func (p *program) root() *cobra.Command {
+	root := group("netctl", "A command line client for Contiv Network",
+		p.completion(),
+		p.endpoint(),
+		p.global(),
+		p.network(),
+		p.node(),
+		p.tenant(),
+		p.version(),
+	)
+	root.Long = root.Short + `.
+
+Flags may stand before or after names, with one dash or two: --subnet=10.1.2.0/24, -subnet 10.1.2.0/24, -s 10.1.2.0/24.
+
+Exit codes: 0 done, 1 wrong usage, 2 no netmaster answers (or its store is away), 3 the netmaster refuses,
+4 the output cannot be written.`
+	root.CompletionOptions.DisableDefaultCmd = true    // ours is completion.go
+	root.SilenceErrors, root.SilenceUsage = true, true // Run writes both
+	root.SetIn(p.Stdin)
+	root.SetOut(p.Stdout)
+	root.SetErr(p.Stderr)
+	root.SetFlagErrorFunc(wrongFlag)
+	root.Version = p.Build.Version
+	root.SetVersionTemplate("netctl version\n" + versionLines(p.Build))
+
+	flags := root.PersistentFlags()
+	flags.StringArrayVar(&p.masters, "netmaster", nil,
+		"`URL` of a netmaster; several, comma separated or repeated, are tried in turn (NETMASTER, default "+api.DefaultMaster+")")
+	flags.Bool("insecure", false, "accepted as in older versions; has no effect (INSECURE)")
+	return root
+}
+
+// client speaks to the masters that the user named.
+func (p *program) client(cmd *cobra.Command) (*api.Client, error) {
+	masters := p.masters
+	if len(masters) == 0 {
+		masters = []string{api.DefaultMaster}
+		if m := p.Getenv("NETMASTER"); m != "" {
+			masters = []string{m}
+		}
+	}
+	c, err := api.NewClient(masters...)
+	if err != nil {
+		return nil, usage(cmd, "Error connecting to netmaster: %v", err)
+	}
+	return c, nil
+}
+
+// output remembers that it could not be written, so that no command has to look.
+type output struct {
+	to  io.Writer
+	err error
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.to.Write(b)
+	if err != nil {
+		o.err = &outputError{err}
+	}
+	return n, o.err
+}
