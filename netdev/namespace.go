@@ -30,16 +30,28 @@ func Do(path string, fn func() error) error {
 	}
 	defer unix.Close(fd)
 	done := make(chan error, 1)
-	go func() {
-		// Never unlocked: the runtime ends a locked thread together with its goroutine.
-		runtime.LockOSThread()
-		if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
-			done <- fmt.Errorf("enter network namespace %s: %w", path, err)
-			return
-		}
-		done <- fn()
-	}()
+	go enter(fd, path, fn, done)
 	return <-done
+}
+
+// enter is to be a goroutine's only work.
+func enter(fd int, path string, fn func() error, done chan<- error) {
+	runtime.LockOSThread()
+	if unix.Gettid() == unix.Getpid() {
+		// The process's first thread does not end with its goroutine: the runtime parks it, and it would hold the namespace
+		// for ever. While it is locked here, another goroutine gets another thread.
+		defer runtime.UnlockOSThread()
+		other := make(chan error, 1)
+		go enter(fd, path, fn, other)
+		done <- <-other
+		return
+	}
+	// Never unlocked: the runtime ends a locked thread together with its goroutine.
+	if err := unix.Setns(fd, unix.CLONE_NEWNET); err != nil {
+		done <- fmt.Errorf("enter network namespace %s: %w", path, err)
+		return
+	}
+	done <- fn()
 }
 
 // Gone tells whether err says that a namespace or device does not exist any more.
