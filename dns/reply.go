@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dns
+
+import (
+	"encoding/binary"
+
+	"github.com/miekg/dns"
+
+	"github.com/contivnet/contiv/model"
+)
+
+const (
+	headerLen = 12
+	maxName   = 255 // bytes of a name on the wire (RFC 1035 2.3.4)
+	// udpSize is the largest answer that we send over UDP, in bytes, and what we say that we take. The packets
+	// never leave the container, so fragments are no concern.
+	udpSize = 4096
+	// smallestRR is an A record whose name is a pointer: no answer of n bytes has more than n/smallestRR records.
+	smallestRR = 16
+)
+
+// transport is how a query came. Its answer goes back in the same way.
+type transport int
+
+const (
+	udp transport = iota
+	tcp
+)
+
+// responder answers what is ours. It does no I/O and is asked for one packet at a time.
+type responder struct {
+	zones *Zones
+	asker []model.Endpoint
+	// turn says which of several addresses comes first.
+	turn uint32
+}
+
+// reply answers a query of the wire; over says by which transport it came. It is nil where the query is for somebody
+// else to answer: an unknown name, or anything that is not a plain question.
+func (r responder) reply(query []byte, over transport) []byte {
+	var m dns.Msg
+	if m.Unpack(query) != nil || m.Response || m.Opcode != dns.OpcodeQuery || len(m.Question) != 1 {
+		return nil
+	}
+	rrs, found := r.zones.Answers(r.asker, m.Question[0])
+	if !found {
+		return nil
+	}
+	limit := dns.MaxMsgSize
+	out := new(dns.Msg).SetReply(&m)
+	out.RecursionAvailable = true // what we do not know is asked on
+	opt := m.IsEdns0()
+	if over == udp {
+		limit = dns.MinMsgSize
+		if opt != nil {
+			limit = min(max(int(opt.UDPSize()), dns.MinMsgSize), udpSize)
+		}
+	}
+	if opt != nil {
+		out.SetEdns0(udpSize, opt.Do())
+		if opt.Version() != 0 {
+			out.Rcode, rrs = dns.RcodeBadVers, nil
+		}
+	}
+	out.Answer = firstOf(rrs, r.turn, limit/smallestRR+1)
+	out.Compress = true
+	out.Truncate(limit)
+	b, err := out.Pack()
+	if err != nil {
+		return failure(query)
+	}
+	return b
+}
+
+// firstOf gives at most n records, beginning with another one each turn. n is more than fits, so that Truncate still
+// sees that there were more.
+func firstOf(rrs []dns.RR, turn uint32, n int) []dns.RR {
+	if len(rrs) < 2 {
+		return rrs
+	}
+	n = min(n, len(rrs))
+	out := make([]dns.RR, 0, n)
+	for i := range n {
+		out = append(out, rrs[(int(turn)%len(rrs)+i)%len(rrs)])
+	}
+	return out
+}
+
+// failure is the SERVFAIL for a query, nil where it is no query.
+func failure(query []byte) []byte {
+	if !isQuery(query) {
+		return nil
+	}
+	end, ok := questionEnd(query)
+	questions := byte(1)
+	if !ok {
+		end, questions = headerLen, 0
+	}
+	b := append([]byte(nil), query[:end]...)
+	b[2] = b[2]&0x79 | 0x80 // QR; opcode and RD as they came
+	b[3] = 0x80 | dns.RcodeServerFailure
+	clear(b[4:headerLen])
+	b[5] = questions
+	return b
+}
+
+// isQuery tells whether a packet has a header that says that it is a query.
+func isQuery(packet []byte) bool { return len(packet) >= headerLen && packet[2]&0x80 == 0 }
+
+// questionEnd is where the only question of a packet ends. ok is false if there is not exactly one or if it
+// cannot be read. A first name has nothing before it that a compression pointer could point to.
+func questionEnd(packet []byte) (end int, ok bool) {
+	if len(packet) < headerLen || binary.BigEndian.Uint16(packet[4:]) != 1 {
+		return 0, false
+	}
+	for i := headerLen; i < len(packet); {
+		n := int(packet[i])
+		if n == 0 {
+			end = i + 1 + 4 // type and class
+			return end, end <= len(packet) && i+1-headerLen <= maxName
+		}
+		if n > 63 {
+			return 0, false
+		}
+		i += 1 + n
+	}
+	return 0, false
+}
+
+// sameQuestion tells whether an answer may be one to the query. Letters may have changed their size on the way, and an
+// answer to a malformed query repeats no question.
+func sameQuestion(query, answer []byte) bool {
+	if len(answer) < headerLen || answer[2]&0x80 == 0 {
+		return false
+	}
+	end, ok := questionEnd(query)
+	if !ok || binary.BigEndian.Uint16(answer[4:]) == 0 {
+		return true
+	}
+	if len(answer) < end {
+		return false
+	}
+	for i := headerLen; i < end; i++ {
+		if lower(query[i]) != lower(answer[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}

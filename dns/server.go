@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dns
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/netdev"
+)
+
+// Sandbox is a container of this node whose questions we answer.
+type Sandbox struct {
+	Path      string   // of its network namespace; at most one Sandbox a path
+	Endpoints []string // their ids: who asks
+}
+
+// Server answers the questions of the containers that Sync named last. Run has to run meanwhile.
+type Server struct {
+	world func() model.World
+	log   *slog.Logger
+	life  time.Duration // of a redirect without a heartbeat
+	cache zoneCache
+	turn  atomic.Uint32
+
+	syncing sync.Mutex // one Sync at a time; comes before mu
+	mu      sync.Mutex
+	closed  bool
+	open    map[string]*sandbox // by path
+}
+
+// New makes a server that answers from what world returns at the time of the question. Each World must be complete: a
+// server that is asked before the first one has come would tell containers that their peers do not exist.
+func New(world func() model.World, log *slog.Logger) *Server {
+	return &Server{world: world, log: log, life: lifetime, open: map[string]*sandbox{}}
+}
+
+// Run keeps the redirects of all containers alive until ctx ends, and then closes the sockets. The redirects stay for up to
+// 10 s more: to the containers a restart within that time is a slow answer. Later they ask Docker alone.
+func (s *Server) Run(ctx context.Context) error {
+	tick := time.NewTicker(s.life / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			s.close()
+			return nil
+		case <-tick.C:
+			s.heartbeat()
+		}
+	}
+}
+
+func (s *Server) heartbeat() {
+	for _, sb := range s.sandboxes() {
+		err := sb.heartbeat()
+		switch {
+		case errors.Is(err, errGone):
+			if s.forget(sb) {
+				s.end(sb)
+			}
+		case err != nil:
+			s.log.Debug("a container's DNS redirect was not renewed", "err", err)
+		}
+	}
+}
+
+// end closes a sandbox that is no longer in the map.
+func (s *Server) end(sb *sandbox) {
+	// First, so that no question meets closed sockets.
+	if err := sb.unredirect(); err != nil {
+		s.log.Warn("a container's DNS redirect is left to expire", "err", err)
+	}
+	sb.close()
+}
+
+// Sync makes want the containers that are served. It can be called with the same list again at any time, and after
+// a restart takes over what the last run left. A namespace that is gone is skipped; other errors are returned
+// when all the rest is done, and the next Sync tries again. Safe for concurrent use.
+func (s *Server) Sync(ctx context.Context, want []Sandbox) error {
+	s.syncing.Lock()
+	defer s.syncing.Unlock()
+	wanted := map[string]Sandbox{}
+	for _, w := range want {
+		wanted[w.Path] = w
+	}
+	for _, sb := range s.sandboxes() {
+		w, ok := wanted[sb.path]
+		if id, err := namespaceAt(sb.path); !ok || err != nil || id != sb.namespace {
+			if s.forget(sb) {
+				s.end(sb)
+			}
+			continue
+		}
+		sb.endpoints.Store(new(slices.Clone(w.Endpoints)))
+		delete(wanted, sb.path)
+	}
+	var failed []error
+	for path, w := range wanted {
+		if err := ctx.Err(); err != nil {
+			return errors.Join(append(failed, fmt.Errorf("open DNS for containers: %w", err))...)
+		}
+		if err := s.start(w); errors.Is(err, fs.ErrNotExist) {
+			s.log.Debug("a container is gone before its DNS began", "netns", path)
+		} else if err != nil {
+			failed = append(failed, fmt.Errorf("open DNS for container at %s: %w", path, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+func (s *Server) start(w Sandbox) error {
+	if _, err := namespaceAt(w.Path); err == nil && !netdev.IsNamespace(w.Path) {
+		return fmt.Errorf("%s is not a network namespace (yet)", w.Path)
+	}
+	sb := &sandbox{path: w.Path, reply: s.reply, life: s.life, log: s.log}
+	sb.endpoints.Store(new(slices.Clone(w.Endpoints)))
+	if err := sb.open(); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.open[w.Path] = sb
+	}
+	s.mu.Unlock()
+	if closed {
+		sb.close()
+		return errors.New("the DNS server has ended")
+	}
+	return nil
+}
+
+// reply answers a query from the container with the given endpoints, or is nil.
+func (s *Server) reply(endpoints []string, query []byte, over transport) []byte {
+	w := s.world()
+	asker := make([]model.Endpoint, 0, len(endpoints))
+	for _, id := range endpoints {
+		if e, ok := w.Endpoints.Get(id); ok {
+			asker = append(asker, e)
+		}
+	}
+	return responder{zones: s.cache.of(w), asker: asker, turn: s.turn.Add(1)}.reply(query, over)
+}
+
+func (s *Server) sandboxes() []*sandbox {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*sandbox, 0, len(s.open))
+	for _, sb := range s.open {
+		out = append(out, sb)
+	}
+	return out
+}
+
+// forget takes a sandbox out of the map and tells whether it was in it, so that only one closes it.
+func (s *Server) forget(sb *sandbox) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[sb.path] != sb {
+		return false
+	}
+	delete(s.open, sb.path)
+	return true
+}
+
+func (s *Server) close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	for _, sb := range s.sandboxes() {
+		if s.forget(sb) {
+			sb.close()
+		}
+	}
+}
