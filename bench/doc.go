@@ -1,0 +1,21 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command bench measures Contiv's data path beside its peers on one machine, and how long containers take
+// to start.
+//
+// It wires every contestant at once (bare veth pairs, static bridges, Docker's own networks on real engines,
+// Contiv on real engines), then visits them in turn for many short rounds. Right before each contestant it
+// measures the limit, a bare veth pair between two namespaces, and reports medians of contestant/limit: figures
+// of minutes apart cannot be compared on a machine that others share, ratios of a second apart can.
+//
+// The load is made by this same program, started again inside the namespaces ("bench worker"), with
+// blocking system calls of which the Go runtime knows nothing.
+//
+// What bites:
+//   - One stream, round trips, connections and small packets run on one CPU, both ends and all softirqs: so the
+//     whole cost of the path counts, whatever CPU the scheduler would have chosen. These are steady to 1-2 %; four
+//     streams are placed freely and are not.
+//   - TCP is cubic on every path. The default may be bbr, whose pacing hides what a path costs.
+//   - On a veth underlay oversized GSO packets cross unchecked: this measures speed, never MTU correctness.
+//   - A measurement during which other work took over 0.12 CPUs is repeated, a few times; the least disturbed one is kept.
+package main

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime"
+	"strings"
+	"syscall"
+)
+
+func main() {
+	if len(os.Args) > 1 && os.Args[1] == "worker" {
+		if err := work(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := bench(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	if errors.Is(err, flag.ErrHelp) {
+		return
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the command line.
+type options struct {
+	rounds int
+	secs   float64
+	only   string
+	topo   string
+	json   string
+	start  bool
+	starts int
+}
+
+func parseOptions(arguments []string, stderr io.Writer) (options, error) {
+	var o options
+	var known []string
+	for _, e := range entrants() {
+		known = append(known, e.name)
+	}
+	f := flag.NewFlagSet("bench", flag.ContinueOnError)
+	f.SetOutput(stderr)
+	f.IntVar(&o.rounds, "rounds", 7, "rounds; each measures every contestant once in every trial")
+	f.Float64Var(&o.secs, "secs", 0.3, "seconds of each measurement, after a warm-up of 0.15")
+	f.StringVar(&o.only, "only", "", "contestants, a comma list of: "+strings.Join(known, ", ")+" (the limit always runs)")
+	f.StringVar(&o.topo, "topo", "both", "where the containers live: same (node), two (nodes) or both")
+	f.StringVar(&o.json, "json", "", "write every sample to this file")
+	if err := f.Parse(arguments); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("what is %q? Flags only, see -help", f.Arg(0))
+	}
+	if o.rounds < 1 || o.secs <= 0 || o.secs > 60 {
+		return o, errors.New("-rounds is at least 1, and -secs more than 0 and at most 60")
+	}
+	return o, nil
+}
+
+func (o options) topologies() ([]topology, error) {
+	switch o.topo {
+	case "both":
+		return []topology{same, across}, nil
+	case string(same), string(across):
+		return []topology{topology(o.topo)}, nil
+	}
+	return nil, fmt.Errorf("-topo is same, two or both, not %q", o.topo)
+}
+
+// bench prints the tables. Slow is not an error; a contestant that does not work is.
+func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) error {
+	o, err := parseOptions(arguments, stderr)
+	if err != nil {
+		return err
+	}
+	topologies, err := o.topologies()
+	if err != nil {
+		return err
+	}
+	if os.Geteuid() != 0 {
+		return errors.New("network namespaces need root: run it with sudo")
+	}
+	var entries []entry
+	var failures []string
+	for _, t := range topologies {
+		contestants, err := chosen(t, o.only)
+		if err != nil {
+			return err
+		}
+		r := race{topology: t, rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
+		result, err := r.run(ctx, contestants)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(stdout, "\n## %s: medians of %d rounds of %g s, %d CPUs\n\n%s", t.title(), o.rounds, o.secs, runtime.NumCPU(), result.report(t))
+		for _, f := range result.failures {
+			fmt.Fprintf(stdout, "failed: %s\n", f)
+		}
+		entries, failures = append(entries, result.entries...), append(failures, result.failures...)
+	}
+	if o.json != "" {
+		if err := writeEntries(o.json, entries); err != nil {
+			return err
+		}
+	}
+	if len(failures) > 0 {
+		return fmt.Errorf("%d failures, named under the tables", len(failures))
+	}
+	return nil
+}
+
+// writeEntries writes one JSON object a line.
+func writeEntries(name string, entries []entry) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return fmt.Errorf("keep the samples: %w", err)
+	}
+	out := json.NewEncoder(f)
+	for _, e := range entries {
+		err = errors.Join(err, out.Encode(e))
+	}
+	if err := errors.Join(err, f.Close()); err != nil {
+		return fmt.Errorf("keep the samples in %s: %w", name, err)
+	}
+	return nil
+}
