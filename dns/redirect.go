@@ -59,6 +59,8 @@ func installRedirect(life time.Duration) error {
 	c.DelTable(t)
 	c.AddTable(t)
 	alive := &nftables.Set{
+		// Unique in the transaction; the library's own numbering is not safe for concurrent use.
+		ID:    1,
 		Table: t, Name: "alive", KeyType: nftables.TypeInetService, Dynamic: true, HasTimeout: true, Timeout: life, Size: 16,
 	}
 	if err := c.AddSet(alive, []nftables.SetElement{{Key: be16(port)}}); err != nil {
