@@ -5,6 +5,7 @@ package cli
 import (
 	"encoding/json"
 	"fmt"
+	"net/netip"
 
 	"github.com/spf13/cobra"
 
@@ -13,7 +14,7 @@ import (
 )
 
 func (p *program) global() *cobra.Command {
-	return group("global", "What holds for the whole cluster", p.globalInfo(), p.globalInspect())
+	return group("global", "What holds for the whole cluster", p.globalInfo(), p.globalInspect(), p.globalSet())
 }
 
 func globalObject() object {
@@ -61,6 +62,45 @@ func (p *program) globalInfo() *cobra.Command {
 		fmt.Fprintf(p.Stdout, "Fabric mode: %s\nForward mode: %s\nARP mode: %s\nVlan Range: %s\nVxlan range: %s\nPrivate subnet: %s\n",
 			cell(g.NetworkInfraType), cell(g.FwdMode), cell(g.ArpMode), cell(g.Vlans), cell(g.Vxlans), subnet)
 		return nil
+	}
+	return cmd
+}
+
+func (p *program) globalSet() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "set", Short: "Change the cluster's settings; those that are not named stay as they are",
+		Example: "  netctl global set --fwd-mode bridge",
+		Args:    noArgs, ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	o := globalObject()
+	g := api.Global{Key: o.key, Name: o.key}
+	var subnet string
+	f := cmd.Flags()
+	f.StringVarP(&g.NetworkInfraType, "fabric-mode", "f", "", "default, aci or aci-opflex")
+	f.StringVarP(&g.Vlans, "vlan-range", "v", "", "VLAN `tags` that networks may have, as 1-4094")
+	f.StringVarP(&g.Vxlans, "vxlan-range", "x", "", "VXLAN `tags` that networks may have, as 1-10000")
+	f.StringVarP(&g.FwdMode, "fwd-mode", "b", "", "routing or bridge: whether networks of a tenant reach each other")
+	f.StringVarP(&g.ArpMode, "arp-mode", "a", "", "proxy or flood")
+	f.StringVarP(&subnet, "private-subnet", "s", "", "IPv4 /16 `subnet` between nodes and containers, as 172.19.0.0/16")
+	p.completeFlag(cmd, "fabric-mode", words("default", "aci", "aci-opflex"))
+	p.completeFlag(cmd, "fwd-mode", words(model.ForwardRouting, model.ForwardBridge))
+	p.completeFlag(cmd, "arp-mode", words("proxy", "flood"))
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if subnet != "" {
+			var err error
+			if g.PvtSubnet, err = netip.ParsePrefix(subnet); err != nil {
+				return usage(cmd, "--private-subnet %q is not a subnet; write it as 172.19.0.0/16", subnet)
+			}
+		}
+		if g == (api.Global{Key: o.key, Name: o.key}) {
+			return usage(cmd, "No setting is named")
+		}
+		c, err := p.client(cmd)
+		if err != nil {
+			return err
+		}
+		_, err = c.Put(cmd.Context(), api.ObjectPath(o.plural, o.key), g, nil)
+		return err
 	}
 	return cmd
 }

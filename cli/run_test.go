@@ -315,6 +315,8 @@ func TestWrongUsageSendsNothingAndShowsHow(t *testing.T) {
 		"net create x -s 10.1.2.0/24 -g 1::2":   "Invalid gateway - Enter in A.B.C.D format",
 		"net create x -s6 1::/64 -g6 10.1.2.1":  "Invalid IPv6 gateway - Enter in A:B::C format",
 		"net create x -s 10.1.2.0/24 -p many":   `--pkt-tag "many" is not a value of type uint32`,
+		"global set":                            "No setting is named",
+		"global set -s 172.19":                  `--private-subnet "172.19" is not a subnet; write it as 172.19.0.0/16`,
 		"endpoint inspect":                      "Endpoint name required",
 		"node rm":                               "Node name required",
 		"nonsense":                              `unknown command "nonsense" for "netctl"`,
