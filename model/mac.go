@@ -16,15 +16,19 @@ type MAC [6]byte
 // clash with an endpoint's: those end in an IPv4 address, and 0.0.0.1 is never one's.
 var RouterMAC = MAC{0x02, 0x02, 0, 0, 0, 0x01}
 
-// MACOf gives an endpoint's MAC: 02:02 and the four bytes of its IPv4 address, or the last four of
-// its IPv6 address where it has no IPv4.
+// MACOf gives an endpoint's MAC: 02:02 and the four bytes of its IPv4 address, or 02:06 and the last four of its
+// IPv6 address where it has no IPv4. With 02:02 the endpoint at 2001:db8::1 would have RouterMAC.
 func MACOf(a netip.Addr) MAC {
 	b := a.Unmap().AsSlice()
 	if len(b) < 4 {
 		return MAC{}
 	}
+	second := byte(0x02)
+	if len(b) > 4 {
+		second = 0x06
+	}
 	b = b[len(b)-4:]
-	return MAC{0x02, 0x02, b[0], b[1], b[2], b[3]}
+	return MAC{0x02, second, b[0], b[1], b[2], b[3]}
 }
 
 // ParseMAC reads aa:bb:cc:dd:ee:ff. Multicast addresses and zero are refused.

@@ -33,7 +33,7 @@ func TestMACIsMadeOfTheAddress(t *testing.T) {
 	if got := MACOf(netip.MustParseAddr("10.1.2.3")).String(); got != "02:02:0a:01:02:03" {
 		t.Error(got)
 	}
-	if got := MACOf(netip.MustParseAddr("2001:db8::a:b")).String(); got != "02:02:00:0a:00:0b" {
+	if got := MACOf(netip.MustParseAddr("2001:db8::a:b")).String(); got != "02:06:00:0a:00:0b" {
 		t.Error(got)
 	}
 	for _, bad := range []string{"", "01:00:5e:00:00:01", "00:00:00:00:00:00", "02:02:0a", "zz"} {
