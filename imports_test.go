@@ -35,6 +35,7 @@ var mayImport = map[string][]string{
 	"cmd/netplugin":      {"*"},
 	"cmd/netctl":         {"*"},
 	"cmd/contivk8s":      {"*"},
+	"docs/tutorials":     {},
 	"test":               {"*"},
 	"bench":              {"*"},
 	"":                   {},

@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package tutorials carries the tutorials' text, so that the demo and the tests run what a reader sees.
+package tutorials
+
+import _ "embed"
+
+// Docker is docker.md.
+//
+//go:embed docker.md
+var Docker string
