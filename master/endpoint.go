@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package master
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/store"
+)
+
+func (m *Master) endpoints() noun {
+	return noun{
+		plural: api.Endpoints,
+		list: func(w model.World) any {
+			out := []api.Endpoint{}
+			for e := range w.Endpoints.Sorted() {
+				out = append(out, api.EndpointOf(e))
+			}
+			return out
+		},
+		get: func(w model.World, key string) (any, error) {
+			e, ok := w.Endpoints.Get(key)
+			if !ok {
+				return nil, model.NotFound("endpointID", "endpoint %s not found", key)
+			}
+			return api.EndpointOf(e), nil
+		},
+		inspect: func(w model.World, key string) (any, error) {
+			e, err := meantEndpoint(w, key)
+			return api.EndpointInspect{Oper: endpointOper(w, e)}, err
+		},
+		put:    m.putEndpoint,
+		remove: m.removeEndpoint,
+	}
+}
+
+// meantEndpoint finds an endpoint by its id, its container's id or name, or by a part of one of them.
+func meantEndpoint(w model.World, key string) (model.Endpoint, error) {
+	if e, ok := w.Endpoints.Get(key); ok {
+		return e, nil
+	}
+	var exact, part []model.Endpoint
+	for _, e := range w.Endpoints.All() {
+		switch {
+		case e.Container == key || e.Name == key:
+			exact = append(exact, e)
+		case strings.Contains(e.ID, key) || strings.Contains(e.Container, key) || strings.Contains(e.Name, key):
+			part = append(part, e)
+		}
+	}
+	found := exact
+	if len(found) == 0 {
+		found = part
+	}
+	switch len(found) {
+	case 0:
+		return model.Endpoint{}, model.NotFound("endpointID", "endpoint %s not found; give an endpoint id, a container id or name, or a part of one", key)
+	case 1:
+		return found[0], nil
+	}
+	slices.SortFunc(found, func(a, b model.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
+	var list []string
+	for _, e := range found[:min(len(found), 10)] {
+		list = append(list, fmt.Sprintf("%s (%s on %s.%s)", e.ID, nameOf(e), e.Network, e.Tenant))
+	}
+	if len(found) > 10 {
+		list = append(list, "…")
+	}
+	return model.Endpoint{}, model.Invalid("endpointID", "%q is %d endpoints: %s; give the id of one", key, len(found), strings.Join(list, ", "))
+}
+
+// nameOf is what an operator knows the endpoint by.
+func nameOf(e model.Endpoint) string {
+	switch {
+	case e.Name != "":
+		return "container " + e.Name
+	case e.Container != "":
+		return "container " + e.Container[:min(len(e.Container), 12)]
+	}
+	return "endpoint " + e.ID[:min(len(e.ID), 12)]
+}
+
+func endpointOper(w model.World, e model.Endpoint) api.EndpointOper {
+	out := api.EndpointOper{
+		ContainerID: e.Container, ContainerName: e.Name, EndpointID: e.ID, HomingHost: e.Node, IntfName: e.Port,
+		IPAddress: [2]string{text(e.IPv4), text(e.IPv6)}, Labels: fmt.Sprint(e.Labels), MACAddress: e.MAC.String(),
+		Network: e.Network + "." + e.Tenant, ServiceName: e.Group, NodeState: nodeState(w, e.Node),
+	}
+	if e.Group != "" {
+		out.EndpointGroupKey = e.Group + ":" + e.Tenant
+	}
+	if e.Port != "" {
+		out.VirtualPort = "v" + e.Port
+	}
+	if n, ok := w.Nodes.Get(e.Node); ok {
+		out.VtepIP = n.VTEP.String()
+	}
+	return out
+}
+
+func (m *Master) putEndpoint(r *http.Request, key string) (any, int64, error) {
+	asked, err := body[api.Endpoint](r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := fill("endpointID", &asked.EndpointID, key); err != nil {
+		return nil, 0, err
+	}
+	e, err := asked.Model()
+	if err != nil {
+		return nil, 0, err
+	}
+	var now model.Endpoint
+	revision, err := m.transact(r.Context(), func(p *plan) (err error) {
+		if old, exists := p.world.Endpoints.Get(e.ID); exists {
+			now, err = p.updateEndpoint(old, e)
+		} else {
+			now, err = p.createEndpoint(e)
+		}
+		return err
+	})
+	return api.EndpointOf(now), revision, err
+}
+
+// updateEndpoint changes what may change of an endpoint. What names its place in the network may not: containers and
+// nodes have it in use.
+func (p *plan) updateEndpoint(old, e model.Endpoint) (model.Endpoint, error) {
+	fixed := func(field, was, now string) error {
+		return model.Exists(field, "endpoint %s has %s %s, which cannot be changed to %s: remove the endpoint first", e.ID, field, was, now)
+	}
+	switch {
+	case e.NetworkKey() != old.NetworkKey():
+		return e, fixed("networkName", old.NetworkKey(), e.NetworkKey())
+	case e.Node != old.Node:
+		return e, fixed("homingHost", old.Node, e.Node)
+	case e.IPv4.IsValid() && e.IPv4 != old.IPv4:
+		return e, fixed("ipv4Address", text(old.IPv4), text(e.IPv4))
+	case e.IPv6.IsValid() && e.IPv6 != old.IPv6:
+		return e, fixed("ipv6Address", text(old.IPv6), text(e.IPv6))
+	case !e.MAC.IsZero() && e.MAC != old.MAC:
+		return e, fixed("macAddress", old.MAC.String(), e.MAC.String())
+	}
+	e.IPv4, e.IPv6, e.MAC = old.IPv4, old.IPv6, old.MAC
+	if !sameEndpoint(old, e) {
+		p.unchanged(old)
+		p.put(e)
+	}
+	return e, nil
+}
+
+func sameEndpoint(a, b model.Endpoint) bool {
+	// An empty list and none are the same.
+	if len(a.Aliases)+len(b.Aliases) == 0 {
+		a.Aliases, b.Aliases = nil, nil
+	}
+	if len(a.Labels)+len(b.Labels) == 0 {
+		a.Labels, b.Labels = nil, nil
+	}
+	return reflect.DeepEqual(a, b)
+}
+
+func (p *plan) createEndpoint(e model.Endpoint) (model.Endpoint, error) {
+	if _, err := tenant(p.world, e.Tenant); err != nil {
+		return e, err
+	}
+	n, err := network(p.world, e.NetworkKey())
+	if err != nil {
+		return e, err
+	}
+	at, err := node(p.world, e.Node)
+	if err != nil {
+		return e, err
+	}
+	p.unchanged(n)
+	p.unchanged(at) // or its removal would leave the endpoint behind
+	p.absent(e)
+	if e.IPv4, err = p.endpointAddress(e, n, n.IPv4, e.IPv4, "ipv4Address"); err != nil {
+		return e, err
+	}
+	if e.IPv6, err = p.endpointAddress(e, n, n.IPv6, e.IPv6, "ipv6Address"); err != nil {
+		return e, err
+	}
+	if e.MAC, err = p.mac(e); err != nil {
+		return e, err
+	}
+	p.put(e)
+	return e, nil
+}
+
+// endpointAddress makes the address of one family the endpoint's: the one that is asked for, or the lowest free.
+func (p *plan) endpointAddress(e model.Endpoint, n model.Network, pool model.Pool, asked netip.Addr, field string) (netip.Addr, error) {
+	if pool.IsZero() {
+		if asked.IsValid() {
+			return asked, model.Invalid(field, "address %s is asked for, but network %s has no subnet of that family", asked, n.Key())
+		}
+		return asked, nil
+	}
+	a := asked
+	if !a.IsValid() {
+		var err error
+		if a, err = p.address(n, pool); err != nil {
+			return a, err
+		}
+	} else if err := p.usable(n, pool, a); err != nil {
+		return a, err
+	}
+	mine := model.Address{Network: n.Key(), Addr: a, Owner: e.ID}
+	switch old, taken := p.world.Addresses.Get(mine.Key()); {
+	case !taken:
+		p.absent(mine)
+	case old.Held && old.Owner == e.Node || !old.Held && old.Owner == e.ID:
+		p.guard(store.Unchanged(model.RefOf(mine), p.world.Revision))
+	default:
+		return a, takenAddress(p.world, old)
+	}
+	p.put(mine)
+	return a, nil
+}
+
+// mac is the one that was asked for, or follows from the address.
+func (p *plan) mac(e model.Endpoint) (model.MAC, error) {
+	derived := model.MACOf(e.Addrs()[0])
+	if e.MAC.IsZero() {
+		e.MAC = derived
+	}
+	if e.MAC != derived {
+		if e.MAC[0] == 0x02 && (e.MAC[1] == 0x02 || e.MAC[1] == 0x06) {
+			return e.MAC, model.Invalid("macAddress", "macAddress %s belongs to another address: those that begin with 02:02 and 02:06 are made from addresses (this endpoint's is %s); choose another",
+				e.MAC, derived)
+		}
+		// Nothing in the store is keyed by MAC, so no other endpoint may come into the network meanwhile.
+		p.noneNewer(model.KindAddress, e.NetworkKey()+"/")
+	}
+	if id := p.ledger.macOwner(e.NetworkKey(), e.MAC); id != "" && id != e.ID {
+		other, _ := p.world.Endpoints.Get(id)
+		return e.MAC, model.Exists("macAddress", "macAddress %s is in use in network %s by endpoint %s (%s on node %s); choose another",
+			e.MAC, e.NetworkKey(), id, other.Name, other.Node)
+	}
+	return e.MAC, nil
+}
+
+// removeEndpoint takes the endpoint's addresses with it. Removing one that is not there succeeds: runtimes
+// ask again when they have not heard the answer.
+func (m *Master) removeEndpoint(r *http.Request, key string) (int64, error) {
+	return m.transact(r.Context(), func(p *plan) error {
+		if e, ok := p.world.Endpoints.Get(key); ok {
+			p.removeEndpoint(e)
+		}
+		return nil
+	})
+}
+
+func (p *plan) removeEndpoint(e model.Endpoint) {
+	p.unchanged(e) // so its addresses are too
+	p.remove(e)
+	for _, a := range e.Addrs() {
+		if old, ok := p.world.Addresses.Get(model.AddressKey(e.NetworkKey(), a)); ok && !old.Held && old.Owner == e.ID {
+			p.remove(old)
+		}
+	}
+}

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package master
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/contivnet/contiv/alloc"
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/store"
+)
+
+// globalOper is what is in use of what Global allows.
+type globalOper struct {
+	NumNetworks int    `json:"numNetworks,omitempty"`
+	VLANsInUse  string `json:"vlansInUse,omitempty"` // as 1-3, 10
+	VXLANsInUse string `json:"vxlansInUse,omitempty"`
+}
+
+func (m *Master) globals() noun {
+	get := func(w model.World, key string) (api.Global, error) {
+		if key != model.GlobalName {
+			return api.Global{}, model.NotFound("name", "global %s not found; the only one is called %s", key, model.GlobalName)
+		}
+		return api.GlobalOf(w.Global()), nil
+	}
+	return noun{
+		plural: api.Globals,
+		list:   func(w model.World) any { return []api.Global{api.GlobalOf(w.Global())} },
+		get:    func(w model.World, key string) (any, error) { return get(w, key) },
+		inspect: func(w model.World, key string) (any, error) {
+			g, err := get(w, key)
+			return api.Inspect[api.Global, globalOper]{Config: g, Oper: globalOper{
+				NumNetworks: w.Networks.Len(),
+				VLANsInUse:  tagRanges(alloc.Tags(w, model.EncapVLAN)), VXLANsInUse: tagRanges(alloc.Tags(w, model.EncapVXLAN)),
+			}}, err
+		},
+		put: m.putGlobal,
+	}
+}
+
+// putGlobal changes the fields that are given and leaves the others as they are.
+func (m *Master) putGlobal(r *http.Request, key string) (any, int64, error) {
+	asked, err := body[api.Global](r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if key != model.GlobalName {
+		return nil, 0, model.Invalid("name", "global is called %s, not %q", model.GlobalName, key)
+	}
+	if err := fill("name", &asked.Name, key); err != nil {
+		return nil, 0, err
+	}
+	back, err := m.take(r.Context())
+	if err != nil {
+		return nil, 0, err
+	}
+	defer back()
+	var now model.Global
+	revision, err := m.transact(r.Context(), func(p *plan) error {
+		old := p.world.Global()
+		now = changedGlobal(old, asked)
+		if err := now.Check(); err != nil {
+			return err
+		}
+		if now == old && p.world.HasGlobal() {
+			return nil
+		}
+		if err := mayChangeGlobal(p.world, old, now); err != nil {
+			return err
+		}
+		p.guardGlobal()
+		p.noneNewer(model.KindNetwork, "")
+		p.put(now)
+		return nil
+	})
+	return api.GlobalOf(now), revision, err
+}
+
+// guardGlobal has the write fail where the settings are others by now.
+func (p *plan) guardGlobal() {
+	if g := p.world.Global(); p.world.HasGlobal() {
+		p.unchanged(g)
+	} else {
+		p.guard(store.Absent(model.RefOf(g)))
+	}
+}
+
+func changedGlobal(g model.Global, asked api.Global) model.Global {
+	for _, f := range []struct {
+		to   *string
+		from string
+	}{
+		{&g.FabricMode, asked.NetworkInfraType}, {&g.ForwardMode, asked.FwdMode}, {&g.ARPMode, asked.ArpMode},
+		{&g.VLANs, asked.Vlans}, {&g.VXLANs, asked.Vxlans},
+	} {
+		if f.from != "" {
+			*f.to = f.from
+		}
+	}
+	if asked.PvtSubnet != (netip.Prefix{}) {
+		g.PrivateSubnet = asked.PvtSubnet
+	}
+	return g
+}
+
+// mayChangeGlobal refuses what would pull the ground from under networks.
+func mayChangeGlobal(w model.World, old, now model.Global) error {
+	vlans, vxlans := alloc.Tags(w, model.EncapVLAN), alloc.Tags(w, model.EncapVXLAN)
+	if existing := existingText(len(vlans), len(vxlans)); existing != "" {
+		if now.ForwardMode != old.ForwardMode {
+			return model.InUse("fwdMode", "Unable to update forwarding mode due to existing %s; delete the networks first", existing)
+		}
+		if now.PrivateSubnet != old.PrivateSubnet {
+			return model.InUse("pvtSubnet", "Unable to update private subnet due to existing %s; delete the networks first", existing)
+		}
+	}
+	for _, f := range []struct {
+		field, name, text string
+		max               uint32
+		taken             map[uint32]string
+	}{{"vlans", "vlan", now.VLANs, model.MaxVLAN, vlans}, {"vxlans", "vxlan", now.VXLANs, model.MaxVXLAN, vxlans}} {
+		low, high, err := model.TagRange(f.field, f.text, f.max)
+		if err != nil {
+			return err
+		}
+		outside := map[uint32]string{}
+		for tag, key := range f.taken {
+			if tag < low || tag > high {
+				outside[tag] = key
+			}
+		}
+		if len(outside) > 0 {
+			return model.InUse(f.field, "cannot update the %s range due to existing %ss %s; choose a range that has them", f.name, f.name, tagRanges(outside))
+		}
+	}
+	return nil
+}
+
+func existingText(vlans, vxlans int) string {
+	var parts []string
+	if vlans > 0 {
+		parts = append(parts, fmt.Sprintf("%d vlans", vlans))
+	}
+	if vxlans > 0 {
+		parts = append(parts, fmt.Sprintf("%d vxlans", vxlans))
+	}
+	return strings.Join(parts, " and ")
+}
+
+// tagRanges is the text of tags, as 1-3, 10.
+func tagRanges(taken map[uint32]string) string {
+	tags := make([]uint32, 0, len(taken))
+	for t := range taken {
+		tags = append(tags, t)
+	}
+	slices.Sort(tags)
+	var parts []string
+	for i := 0; i < len(tags); {
+		first := i
+		for i++; i < len(tags) && tags[i] == tags[i-1]+1; i++ {
+		}
+		part := fmt.Sprint(tags[first])
+		if i-1 > first {
+			part += fmt.Sprint("-", tags[i-1])
+		}
+		parts = append(parts, part)
+	}
+	return strings.Join(parts, ", ")
+}

@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package master
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/store"
+)
+
+func (m *Master) nodes() noun {
+	return noun{
+		plural: api.Nodes,
+		list: func(w model.World) any {
+			count := map[string]int{}
+			for _, e := range w.Endpoints.All() {
+				count[e.Node]++
+			}
+			out := []api.Node{}
+			for n := range w.Nodes.Sorted() {
+				out = append(out, nodeOf(w, n, count[n.Name]))
+			}
+			return out
+		},
+		get: func(w model.World, key string) (any, error) {
+			n, err := node(w, key)
+			return nodeOf(w, n, len(endpointsAt(w, key))), err
+		},
+		inspect: func(w model.World, key string) (any, error) {
+			n, err := node(w, key)
+			if err != nil {
+				return nil, err
+			}
+			return api.Inspect[api.Node, nodeOper]{Config: api.NodeOf(n), Oper: nodeOperOf(w, n)}, nil
+		},
+		put:    m.putNode,
+		remove: m.removeNode,
+	}
+}
+
+// nodeOper is what is known of a node.
+type nodeOper struct {
+	State        string             `json:"state"`
+	NumEndpoints int                `json:"numEndpoints,omitempty"`
+	Endpoints    []api.EndpointOper `json:"endpoints,omitempty"`
+}
+
+func nodeOperOf(w model.World, n model.Node) nodeOper {
+	out := nodeOper{State: nodeState(w, n.Name)}
+	for _, e := range endpointsAt(w, n.Name) {
+		out.Endpoints = append(out.Endpoints, endpointOper(w, e))
+	}
+	out.NumEndpoints = len(out.Endpoints)
+	return out
+}
+
+// node finds a node by its name.
+func node(w model.World, name string) (model.Node, error) {
+	n, ok := w.Nodes.Get(name)
+	if !ok {
+		return n, model.NotFound("homingHost", "node %s not found: the masters know it once its netplugin runs; netctl node ls lists those there are", name)
+	}
+	return n, nil
+}
+
+func nodeOf(w model.World, n model.Node, endpoints int) api.Node {
+	out := api.NodeOf(n)
+	out.State, out.NumEndpoints = nodeState(w, n.Name), endpoints
+	return out
+}
+
+func nodeState(w model.World, name string) string {
+	if _, alive := w.Alive.Get(name); alive {
+		return api.NodeUp
+	}
+	return api.NodeDown
+}
+
+// endpointsAt are a node's endpoints in the order of their ids.
+func endpointsAt(w model.World, node string) (out []model.Endpoint) {
+	for _, e := range w.Endpoints.All() {
+		if e.Node == node {
+			out = append(out, e)
+		}
+	}
+	slices.SortFunc(out, func(a, b model.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
+	return out
+}
+
+// putNode has the masters know a node. It is not up before it says that it is alive.
+func (m *Master) putNode(r *http.Request, key string) (any, int64, error) {
+	asked, err := body[api.Node](r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := fill("nodeName", &asked.NodeName, key); err != nil {
+		return nil, 0, err
+	}
+	n, err := asked.Model()
+	if err != nil {
+		return nil, 0, err
+	}
+	back, err := m.take(r.Context())
+	if err != nil {
+		return nil, 0, err
+	}
+	defer back()
+	var answer api.Node
+	revision, err := m.transact(r.Context(), func(p *plan) error {
+		answer = nodeOf(p.world, n, len(endpointsAt(p.world, n.Name)))
+		old, exists := p.world.Nodes.Get(n.Name)
+		if exists && old == n {
+			return nil
+		}
+		if err := mayBeNode(p.world, old, n); err != nil {
+			return err
+		}
+		p.noneNewer(model.KindNode, "")
+		p.put(n)
+		// In the same transaction, lest a sweep finds a node that was never heard of.
+		p.lend(model.Known{Node: n.Name}, m.knownSeconds())
+		return nil
+	})
+	return answer, revision, err
+}
+
+// mayBeNode refuses a machine that would take another's name or address while that one lives.
+func mayBeNode(w model.World, old, n model.Node) error {
+	if old.VTEP.IsValid() && old.VTEP != n.VTEP && nodeState(w, n.Name) == api.NodeUp {
+		return model.Exists("nodeName", "node %s is up at %s: give this one at %s another --host-label, or stop the other and wait %d s",
+			n.Name, old.VTEP, n.VTEP, model.AliveSeconds)
+	}
+	for other := range w.Nodes.Sorted() {
+		if other.Name != n.Name && other.VTEP == n.VTEP && nodeState(w, other.Name) == api.NodeUp {
+			return model.Exists("vtepIP", "VTEP address %s belongs to node %s, which is up: give node %s an address of its own with --vtep-ip, or stop the other and wait %d s",
+				n.VTEP, other.Name, n.Name, model.AliveSeconds)
+		}
+	}
+	return nil
+}
+
+// knownSeconds is how long a node is known after its last word.
+func (m *Master) knownSeconds() int64 { return int64((m.NodeGC + time.Second - 1) / time.Second) }
+
+// nodeAlive is a node's word that it lives. It writes only when the node was taken for dead.
+func (m *Master) nodeAlive(w http.ResponseWriter, r *http.Request, args []string) error {
+	if _, err := body[struct{}](r); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), m.Patience)
+	defer cancel()
+	away := func(err error) error {
+		return fmt.Errorf("the store (etcd) is away, so node %s cannot be marked alive: %w", args[0], err)
+	}
+	world := m.ledger.current()
+	for range 3 { // the second time on what another master may have written; then it is being changed all the time
+		if n, known := world.Nodes.Get(args[0]); known {
+			ok, err := m.keepAlive(ctx, n, world.Revision)
+			if err != nil {
+				return away(err)
+			}
+			if ok {
+				return reply(w, n.Name, world.Revision)
+			}
+		}
+		var err error
+		if world, err = m.catchUp(ctx); err != nil {
+			return away(err)
+		}
+		if _, err := node(world, args[0]); err != nil {
+			return err
+		}
+	}
+	return errBusy
+}
+
+// keepAlive refreshes what says that a node lives. ok is false when the node is not as it was at the revision.
+func (m *Master) keepAlive(ctx context.Context, n model.Node, revision int64) (ok bool, err error) {
+	guard := store.Unchanged(model.RefOf(n), revision)
+	if ok, err = m.Store.KeepAlive(ctx, model.Alive{Node: n.Name}, model.AliveSeconds, guard); !ok || err != nil {
+		return ok, err
+	}
+	return m.Store.KeepAlive(ctx, model.Known{Node: n.Name}, m.knownSeconds(), guard)
+}

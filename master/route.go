@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package master
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+)
+
+// route is a method and a path whose parts in braces stand for anything. serve gets what stood there, in order.
+type route struct {
+	method string
+	path   []string
+	serve  func(w http.ResponseWriter, r *http.Request, args []string) error
+}
+
+// noun is a collection of the API. What is nil is not served.
+type noun struct {
+	plural  string
+	list    func(w model.World) any
+	get     func(w model.World, key string) (any, error)
+	inspect func(w model.World, key string) (any, error)
+	put     func(r *http.Request, key string) (answer any, revision int64, err error)
+	remove  func(r *http.Request, key string) (revision int64, err error)
+}
+
+func (m *Master) allRoutes() []route {
+	routes := []route{
+		{http.MethodGet, split(api.VersionPath), m.version},
+		{http.MethodGet, split(api.InfoPath), m.info},
+		{http.MethodGet, split(api.WatchPath), m.watch},
+		{http.MethodPost, split(api.Root + api.Nodes + "/{node}/alive"), m.nodeAlive},
+		{http.MethodPost, split(api.Root + api.Addresses + "/{network}"), m.holdAddress},
+		{http.MethodDelete, split(api.Root + api.Addresses + "/{network}/{address}"), m.releaseAddress},
+	}
+	for _, n := range []noun{m.globals(), m.tenants(), m.networks(), m.endpoints(), m.nodes()} {
+		routes = append(routes, m.routesOf(n)...)
+	}
+	return routes
+}
+
+func (m *Master) routesOf(n noun) (routes []route) {
+	read := func(path string, get func(w model.World, key string) (any, error)) {
+		routes = append(routes, route{http.MethodGet, split(path), func(w http.ResponseWriter, _ *http.Request, args []string) error {
+			answer, err := get(m.ledger.current(), strings.Join(args, ""))
+			if err != nil {
+				return err
+			}
+			return reply(w, answer, 0)
+		}})
+	}
+	object := api.Root + n.plural + "/{key}"
+	if n.list != nil {
+		read(api.Root+n.plural, func(w model.World, _ string) (any, error) { return n.list(w), nil })
+	}
+	if n.get != nil {
+		read(object, n.get)
+	}
+	if n.inspect != nil {
+		read(api.InspectRoot+n.plural+"/{key}", n.inspect)
+	}
+	if n.put != nil {
+		for _, method := range []string{http.MethodPost, http.MethodPut} {
+			routes = append(routes, route{method, split(object), func(w http.ResponseWriter, r *http.Request, args []string) error {
+				answer, revision, err := n.put(r, args[0])
+				if err != nil {
+					return err
+				}
+				return reply(w, answer, revision)
+			}})
+		}
+	}
+	if n.remove != nil {
+		routes = append(routes, route{http.MethodDelete, split(object), func(w http.ResponseWriter, r *http.Request, args []string) error {
+			revision, err := n.remove(r, args[0])
+			if err != nil {
+				return err
+			}
+			return reply(w, args[0], revision)
+		}})
+	}
+	return routes
+}
+
+// ServeHTTP serves the API.
+func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if err := m.serve(w, r); err != nil {
+		refuse(w, err)
+		if e := api.ErrorOf(err); e.Status == http.StatusServiceUnavailable && r.Context().Err() == nil {
+			m.Log.Warn("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
+		}
+	}
+}
+
+func (m *Master) serve(w http.ResponseWriter, r *http.Request) error {
+	path := split(r.URL.EscapedPath())
+	method := r.Method
+	if method == http.MethodHead {
+		method = http.MethodGet
+	}
+	var allowed []string
+	for _, route := range m.routes {
+		args, ok, err := route.match(path)
+		switch {
+		case err != nil:
+			return err
+		case !ok:
+		case route.method != method:
+			allowed = append(allowed, route.method)
+		default:
+			if !m.canServe() && path[0] == "api" {
+				return errors.New("netmaster is starting or stopping; try again in a moment")
+			}
+			return route.serve(w, r, args)
+		}
+	}
+	if len(allowed) > 0 {
+		slices.Sort(allowed)
+		list := strings.Join(slices.Compact(allowed), ", ")
+		w.Header().Set("Allow", list)
+		return &api.Error{Status: http.StatusMethodNotAllowed, Text: fmt.Sprintf("%s is not possible for %s; use %s", r.Method, r.URL.Path, list)}
+	}
+	return &api.Error{Status: http.StatusNotFound, Text: fmt.Sprintf("nothing is served at %s; the collections are under %s", r.URL.Path, api.Root)}
+}
+
+func (m *Master) canServe() bool {
+	select {
+	case <-m.done:
+		return false
+	default:
+	}
+	select {
+	case <-m.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// match compares a path whose parts are still escaped.
+func (t route) match(path []string) (args []string, ok bool, err error) {
+	if len(path) != len(t.path) {
+		return nil, false, nil
+	}
+	for i, part := range t.path {
+		if !strings.HasPrefix(part, "{") {
+			if part != path[i] {
+				return nil, false, nil
+			}
+			continue
+		}
+		arg, err := url.PathUnescape(path[i])
+		if err != nil || arg == "" {
+			return nil, false, model.Invalid("", "the path has an unreadable part %q", path[i])
+		}
+		args = append(args, arg)
+	}
+	return args, true, nil
+}
+
+// split gives the parts of a path, with or without a slash at its end.
+func split(path string) []string { return strings.Split(strings.Trim(path, "/"), "/") }
+
+// reply answers with JSON and, after a write, with the revision.
+func reply(w http.ResponseWriter, answer any, revision int64) error {
+	b, err := json.Marshal(answer)
+	if err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if revision != 0 {
+		w.Header().Set(api.RevisionHeader, strconv.FormatInt(revision, 10))
+	}
+	_, _ = w.Write(append(b, '\n')) // a client that has gone does not want it
+	return nil
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	e := api.ErrorOf(err)
+	b, err := json.Marshal(e)
+	if err != nil {
+		b = []byte(`{"error":"the error cannot be encoded"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Status)
+	_, _ = w.Write(append(b, '\n'))
+}
+
+// fill takes a field that the body leaves out from the URL, and refuses one that says otherwise.
+func fill(field string, value *string, fromURL string) error {
+	if *value == "" {
+		*value = fromURL
+	}
+	if *value != fromURL {
+		return model.Invalid(field, "%s %q does not agree with %q in the URL", field, *value, fromURL)
+	}
+	return nil
+}

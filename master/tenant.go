@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package master
+
+import (
+	"net/http"
+
+	"github.com/contivnet/contiv/alloc"
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+)
+
+func (m *Master) tenants() noun {
+	return noun{
+		plural: api.Tenants,
+		list: func(w model.World) any {
+			out := []api.Tenant{}
+			for t := range w.Tenants.Sorted() {
+				out = append(out, tenantOf(w, t))
+			}
+			return out
+		},
+		get: func(w model.World, key string) (any, error) {
+			t, err := tenant(w, key)
+			return tenantOf(w, t), err
+		},
+		inspect: func(w model.World, key string) (any, error) {
+			t, err := tenant(w, key)
+			if err != nil {
+				return nil, err
+			}
+			return api.TenantInspect{Config: tenantOf(w, t), Oper: tenantOper(w, t)}, nil
+		},
+		put:    m.putTenant,
+		remove: m.removeTenant,
+	}
+}
+
+// tenant finds a tenant by its name.
+func tenant(w model.World, name string) (model.Tenant, error) {
+	t, ok := w.Tenants.Get(name)
+	if !ok {
+		return t, model.NotFound("tenantName", "tenant %s not found; netctl tenant ls lists those there are", name)
+	}
+	return t, nil
+}
+
+func tenantOf(w model.World, t model.Tenant) api.Tenant {
+	out := api.TenantOf(t)
+	links := map[string]api.Link{}
+	for _, n := range networksOf(w, t.Name) {
+		links[n.Key()] = api.Link{Type: "network", Key: n.Key()}
+	}
+	if len(links) > 0 {
+		out.LinkSets["Networks"] = links
+	}
+	return out
+}
+
+func tenantOper(w model.World, t model.Tenant) api.TenantOper {
+	var out api.TenantOper
+	for _, n := range networksOf(w, t.Name) {
+		oper := networkOper(w, n)
+		out.Endpoints = append(out.Endpoints, oper.Endpoints...)
+		oper.Endpoints = nil // told once
+		out.Networks = append(out.Networks, oper)
+	}
+	out.TotalNetworks, out.TotalEndpoints = len(out.Networks), len(out.Endpoints)
+	return out
+}
+
+func networksOf(w model.World, tenant string) (out []model.Network) {
+	for n := range w.Networks.Sorted() {
+		if n.Tenant == tenant {
+			out = append(out, n)
+		}
+	}
+	return out
+}
+
+func (m *Master) putTenant(r *http.Request, key string) (any, int64, error) {
+	asked, err := body[api.Tenant](r)
+	if err != nil {
+		return nil, 0, err
+	}
+	if err := fill("tenantName", &asked.TenantName, key); err != nil {
+		return nil, 0, err
+	}
+	t, err := asked.Model()
+	if err != nil {
+		return nil, 0, err
+	}
+	back, err := m.take(r.Context())
+	if err != nil {
+		return nil, 0, err
+	}
+	defer back()
+	var answer api.Tenant
+	revision, err := m.transact(r.Context(), func(p *plan) error {
+		answer = tenantOf(p.world, t)
+		old, exists := p.world.Tenants.Get(t.Name)
+		switch {
+		case !exists:
+			return p.createTenant(t)
+		case old.DefaultNetwork != t.DefaultNetwork:
+			return model.Exists("defaultNetwork", "tenant %s exists with defaultNetwork %q, which cannot be changed", t.Name, old.DefaultNetwork)
+		}
+		return nil
+	})
+	return answer, revision, err
+}
+
+// createTenant gives it the lowest number that is free. The number of a deleted tenant is given again; its
+// networks went before it.
+func (p *plan) createTenant(t model.Tenant) error {
+	number, ok := alloc.Number(p.world)
+	if !ok {
+		return model.InUse("tenantName", "there are as many tenants as there can be; delete one")
+	}
+	t.Number = number
+	p.absent(t)
+	p.noneNewer(model.KindTenant, "")
+	p.put(t)
+	return nil
+}
+
+func (m *Master) removeTenant(r *http.Request, key string) (int64, error) {
+	if key == model.DefaultTenant {
+		return 0, model.Invalid("tenantName", "tenant %s cannot be deleted: it is the one that is meant where none is named", key)
+	}
+	back, err := m.take(r.Context())
+	if err != nil {
+		return 0, err
+	}
+	defer back()
+	return m.transact(r.Context(), func(p *plan) error {
+		t, err := tenant(p.world, key)
+		if err != nil {
+			return err
+		}
+		if n := networksOf(p.world, key); len(n) > 0 {
+			return model.InUse("tenantName", "cannot delete %s, has %d networks (%s …): delete them first with netctl net rm -t %s", key, len(n), n[0].Name, key)
+		}
+		p.unchanged(t)
+		p.noneNewer(model.KindNetwork, key+":")
+		p.remove(t)
+		return nil
+	})
+}

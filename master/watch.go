@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package master
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+)
+
+// stalled is how long a watcher may take nothing of what it is sent.
+const stalled = 30 * time.Second
+
+// watch streams the World and its changes. A watcher has no queue of its own: it reads along in the feed that all share, and
+// when that has forgotten where the watcher was, because it is slow or was away, it is sent the whole World.
+func (m *Master) watch(w http.ResponseWriter, r *http.Request, _ []string) error {
+	var at int64
+	if text := r.URL.Query().Get("revision"); text != "" {
+		var err error
+		if at, err = strconv.ParseInt(text, 10, 64); err != nil || at < 0 {
+			return model.Invalid("revision", "revision %q is not a number from 0", text)
+		}
+	}
+	if at > m.ledger.current().Revision {
+		// It comes from a master that was further, or from a store that is no more.
+		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+		world, err := m.catchUp(ctx)
+		cancel()
+		if err != nil || at > world.Revision {
+			at = 0
+		}
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	flow := &flow{w: w, rc: http.NewResponseController(w)}
+	out := bufio.NewWriterSize(flow, 64<<10)
+	pulse := time.NewTicker(api.WatchPulse * time.Second * 4 / 5)
+	defer pulse.Stop()
+	for due := false; ; {
+		to, moved, err := m.ledger.emit(out, at, due)
+		if err == nil && out.Buffered() > 0 {
+			err = out.Flush()
+		}
+		if err == nil && to != at || due {
+			err = flow.flush(err)
+		}
+		if err != nil {
+			return nil // the watcher has gone
+		}
+		if to != at {
+			at, due = to, false
+			continue
+		}
+		due = false
+		select {
+		case <-moved:
+		case <-pulse.C:
+			due = true
+		case <-r.Context().Done():
+			return nil
+		case <-m.done:
+			return nil
+		}
+	}
+}
+
+// emit writes what came after at and says how far it got. Where nothing came it writes a line without changes if the
+// World's revision moved all the same, or if a pulse is due.
+func (l *ledger) emit(out io.Writer, at int64, due bool) (to int64, moved <-chan struct{}, err error) {
+	l.mu.Lock()
+	lines, ok := l.feed.after(at)
+	world, moved := l.world, l.moved
+	l.mu.Unlock()
+	switch {
+	case !ok || at > world.Revision: // forgotten, or of a store that was set back
+		return world.Revision, moved, writeWhole(out, world)
+	case len(lines) > 0:
+		for _, l := range lines {
+			if _, err := out.Write(l.text); err != nil {
+				return at, moved, err
+			}
+			at = l.revision
+		}
+		return at, moved, nil
+	case world.Revision > at || due:
+		_, err := fmt.Fprintf(out, "{\"revision\":%d}\n", world.Revision)
+		return world.Revision, moved, err
+	}
+	return at, moved, nil
+}
+
+// writeWhole writes the World as one line, object by object: as one value it would be in memory a second time
+// for each watcher.
+func writeWhole(out io.Writer, w model.World) error {
+	if _, err := fmt.Fprintf(out, `{"revision":%d,"reset":true,"put":[`, w.Revision); err != nil {
+		return err
+	}
+	for i, o := range w.Whole().Put {
+		value, err := json.Marshal(o)
+		if err != nil {
+			return fmt.Errorf("encode %s %s: %w", o.Kind(), o.Key(), err)
+		}
+		b, err := json.Marshal(api.WatchObject{Kind: o.Kind(), Value: value})
+		if err != nil {
+			return fmt.Errorf("encode %s %s: %w", o.Kind(), o.Key(), err)
+		}
+		if i > 0 {
+			b = append([]byte{','}, b...)
+		}
+		if _, err := out.Write(b); err != nil {
+			return err
+		}
+	}
+	_, err := io.WriteString(out, "]}\n")
+	return err
+}
+
+// flow is a response whose every write must get on within a time.
+type flow struct {
+	w  http.ResponseWriter
+	rc *http.ResponseController
+}
+
+func (f *flow) Write(b []byte) (int, error) {
+	// Where the server cannot do that, a stalled watcher stays until its connection breaks.
+	_ = f.rc.SetWriteDeadline(time.Now().Add(stalled))
+	return f.w.Write(b)
+}
+
+func (f *flow) flush(err error) error {
+	if err != nil {
+		return err
+	}
+	return f.rc.Flush()
+}
