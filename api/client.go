@@ -33,6 +33,8 @@ func NewClient(masters ...string) (*Client, error) {
 		DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     time.Minute,
+		// A master that accepts and does not answer counts as one that is down.
+		ResponseHeaderTimeout: 15 * time.Second,
 	}}}
 	for _, list := range masters {
 		for m := range strings.SplitSeq(list, ",") {

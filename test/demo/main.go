@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command demo runs a cluster of two hosts on this machine and the tutorial on it, for `make demo`, `make demo-shell`
+// and `make demo-down`.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/contivnet/contiv/docs/tutorials"
+	"github.com/contivnet/contiv/test/cluster"
+	"github.com/contivnet/contiv/test/netlab"
+	"github.com/contivnet/contiv/test/tutorial"
+)
+
+const (
+	name = "contiv-demo"
+	dir  = "/var/tmp/contiv-demo"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := demo(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+func demo(ctx context.Context, args []string) error {
+	switch {
+	case len(args) == 1 && args[0] == "up":
+		return up(ctx)
+	case len(args) == 1 && args[0] == "down":
+		return down()
+	case len(args) == 2 && args[0] == "shell":
+		return shell(args[1])
+	}
+	return fmt.Errorf("usage: demo up | shell NODE | down")
+}
+
+func up(ctx context.Context) error {
+	began := time.Now()
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	steps, err := tutorial.Parse(tutorials.Docker)
+	if err != nil {
+		return err
+	}
+	c, err := cluster.Up(ctx, cluster.Options{
+		Lab:      netlab.Options{Name: name, Dir: dir, Hosts: []netlab.HostOptions{{Name: "tutorial-node1"}, {Name: "tutorial-node2"}}},
+		Bin:      filepath.Dir(program),
+		Progress: func(what string) { fmt.Println("Starting", what, "...") },
+	})
+	if err != nil {
+		return err
+	}
+	fmt.Printf("The cluster is up after %.1f s. The tutorial (docs/tutorials/docker.md):\n\n", time.Since(began).Seconds())
+	hosts := map[string]tutorial.Host{}
+	for _, n := range c.Nodes {
+		hosts[n.Name()] = n
+	}
+	// What the tutorial takes down at its end stays, to play with.
+	if err := tutorial.Run(ctx, steps[:takingDown(steps)], hosts, 10*time.Second, os.Stdout); err != nil {
+		return fmt.Errorf("the tutorial went wrong (the cluster is left up; make demo-down removes it): %w", err)
+	}
+	fmt.Printf(`
+Done in %.0f s. Two hosts are up, with containers of two tenants that have the same addresses.
+
+  make demo-shell NODE=tutorial-node1   a shell on a host: docker, netctl, netplugin doctor
+  make demo-down                        remove every trace
+
+Try there:  netctl endpoint ls
+            docker exec contiv-c1 ping -c 1 contiv-c2
+            netplugin doctor
+`, time.Since(began).Seconds())
+	return nil
+}
+
+// takingDown is the first step that removes something.
+func takingDown(steps []tutorial.Step) int {
+	for i, s := range steps {
+		if strings.Contains(s.Command, " rm ") {
+			return i
+		}
+	}
+	return len(steps)
+}
+
+func shell(node string) error {
+	lab, err := netlab.Open(dir)
+	if err != nil {
+		return fmt.Errorf("no demo is up: make demo starts it (%w)", err)
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	var names []string
+	for _, n := range cluster.On(lab, cluster.Options{Bin: filepath.Dir(program)}).Nodes {
+		names = append(names, n.Name())
+		if n.Name() == node && n.On() {
+			args := append(n.Environment(), "PS1="+node+"$ ", "bash", "--norc")
+			err := n.Host.Shell(context.Background(), "env", args...)
+			if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
+				return nil // how the last command in it ended is nobody's concern
+			}
+			return err
+		}
+	}
+	return fmt.Errorf("there is no host %s, or it is down; the hosts are %s", node, strings.Join(names, ", "))
+}
+
+func down() error {
+	if err := netlab.Remove(context.Background(), name, dir); err != nil {
+		return err
+	}
+	if left := netlab.Leftovers(name, dir); len(left) > 0 {
+		return fmt.Errorf("left behind: %s", strings.Join(left, "; "))
+	}
+	fmt.Println("The demo is gone: no process, namespace, mount, cgroup or file of it is left.")
+	return nil
+}
