@@ -10,7 +10,7 @@
 //	zone.go      which addresses a name has, for whom: pure
 //	reply.go     one packet in, one packet out: pure
 //	redirect.go  the nftables table
-//	sandbox.go   the sockets of one container; udp.go, tcp.go, upstream.go are its parts
+//	sandbox.go   the sockets of one container; tcp.go and upstream.go are its parts
 //	server.go    the containers of this node
 //
 // What bites:
