@@ -91,11 +91,13 @@ func (m *Master) routesOf(n noun) (routes []route) {
 	return routes
 }
 
+var errNotServing = errors.New("netmaster is starting or stopping; try again in a moment")
+
 // ServeHTTP serves the API.
 func (m *Master) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := m.serve(w, r); err != nil {
 		refuse(w, err)
-		if e := api.ErrorOf(err); e.Status == http.StatusServiceUnavailable && r.Context().Err() == nil {
+		if e := api.ErrorOf(err); e.Status == http.StatusServiceUnavailable && !errors.Is(err, errNotServing) && r.Context().Err() == nil {
 			m.Log.Warn("a request failed", "method", r.Method, "path", r.URL.Path, "error", err)
 		}
 	}
@@ -118,7 +120,7 @@ func (m *Master) serve(w http.ResponseWriter, r *http.Request) error {
 			allowed = append(allowed, route.method)
 		default:
 			if !m.canServe() && path[0] == "api" {
-				return errors.New("netmaster is starting or stopping; try again in a moment")
+				return errNotServing
 			}
 			return route.serve(w, r, args)
 		}

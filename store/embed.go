@@ -10,9 +10,11 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 
 	"go.etcd.io/etcd/server/v3/embed"
 	"go.etcd.io/etcd/server/v3/etcdserver/api/v3client"
+	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
 )
 
@@ -29,8 +31,9 @@ type Embedding struct {
 // Embedded is a Store in an etcd of its own.
 type Embedded struct {
 	*Etcd
-	server *embed.Etcd
-	lock   *os.File
+	server  *embed.Etcd
+	lock    *os.File
+	closing *atomic.Bool
 }
 
 // maxSocketPath is what fits into a unix socket's address, in bytes (unix(7)).
@@ -52,7 +55,8 @@ func Embed(ctx context.Context, e Embedding) (_ *Embedded, err error) {
 			_ = lock.Close() // the error that is on its way says more
 		}
 	}()
-	config, err := embedConfig(dir, e)
+	closing := new(atomic.Bool)
+	config, err := embedConfig(dir, e, zap.New(zapCore{e.Log, closing}))
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +74,12 @@ func Embed(ctx context.Context, e Embedding) (_ *Embedded, err error) {
 		return nil, fmt.Errorf("etcd on %s is not ready in time: %w", dir, ctx.Err())
 	}
 	// Requests of this process go to the member without a connection in between.
-	return &Embedded{&Etcd{v3client.New(server.Server), e.Log}, server, lock}, nil
+	return &Embedded{&Etcd{v3client.New(server.Server), e.Log}, server, lock, closing}, nil
 }
 
 // Close stops the etcd.
 func (e *Embedded) Close() error {
+	e.closing.Store(true)
 	err := e.Etcd.Close()
 	if errors.Is(err, context.Canceled) {
 		err = nil // how the client says that it was closed
@@ -97,10 +102,10 @@ func lockDir(dir string) (*os.File, error) {
 	return lock, nil
 }
 
-func embedConfig(dir string, e Embedding) (*embed.Config, error) {
+func embedConfig(dir string, e Embedding, log *zap.Logger) (*embed.Config, error) {
 	c := embed.NewConfig()
 	c.Name, c.Dir = "contiv", filepath.Join(dir, "etcd")
-	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(zapLogger(e.Log))
+	c.ZapLoggerBuilder = embed.NewZapLoggerBuilder(log)
 	c.EnableGRPCGateway = false
 	// A lone member votes for itself; the sooner it does, the sooner the master serves.
 	c.TickMs, c.ElectionMs = 20, 100
@@ -120,7 +125,9 @@ func embedConfig(dir string, e Embedding) (*embed.Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the URL for etcd's clients: %w", err)
 	}
-	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{*peer}, []url.URL{*peer}
+	// etcd takes a peer listener's path from the URL's host. With none there it would listen on a socket without a
+	// path, which every process of the machine can reach.
+	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{{Scheme: peer.Scheme, Host: peer.Path}}, []url.URL{*peer}
 	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{*client}, []url.URL{*client}
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	return c, nil

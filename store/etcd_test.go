@@ -84,6 +84,11 @@ func TestStateSurvivesARestart(t *testing.T) {
 	if _, err := store.Embed(t.Context(), store.Embedding{Dir: dir, Log: slog.New(slog.DiscardHandler)}); err == nil || !strings.Contains(err.Error(), "another netmaster") {
 		t.Errorf("a second etcd on one directory: %v", err)
 	}
+	for _, name := range []string{"client.sock", "peer.sock"} { // a socket without a path would be open to every process
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ package store
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
@@ -12,16 +13,19 @@ import (
 
 // zapLogger has etcd's libraries log to l, a level lower than they mean it: what is normal for etcd
 // is of no interest to an operator of the network.
-func zapLogger(l *slog.Logger) *zap.Logger { return zap.New(zapCore{l}) }
+func zapLogger(l *slog.Logger) *zap.Logger { return zap.New(zapCore{l, new(atomic.Bool)}) }
 
-type zapCore struct{ log *slog.Logger }
+type zapCore struct {
+	log     *slog.Logger
+	closing *atomic.Bool // etcd takes its own end for an error
+}
 
 func (c zapCore) level(l zapcore.Level) slog.Level {
 	switch {
 	case l >= zapcore.DPanicLevel:
 		return slog.LevelError
-	case l == zapcore.ErrorLevel:
-		return slog.LevelWarn
+	case l == zapcore.ErrorLevel && !c.closing.Load():
+		return slog.LevelInfo
 	}
 	return slog.LevelDebug
 }
@@ -31,7 +35,7 @@ func (c zapCore) Enabled(l zapcore.Level) bool {
 }
 
 func (c zapCore) With(fields []zapcore.Field) zapcore.Core {
-	return zapCore{slog.New(c.log.Handler().WithAttrs(attrs(fields)))}
+	return zapCore{slog.New(c.log.Handler().WithAttrs(attrs(fields))), c.closing}
 }
 
 func (c zapCore) Check(e zapcore.Entry, to *zapcore.CheckedEntry) *zapcore.CheckedEntry {
