@@ -138,13 +138,11 @@ func (a *Agent) Update(ctx context.Context, id string, change func(*model.Endpoi
 	if after := api.EndpointOf(rec.Endpoint); equalJSON(before, after) {
 		return nil
 	}
-	if err := a.records.put(rec); err != nil {
-		return err
-	}
+	// The record last: when it has the change, a master has it, and a caller that tries again after an error does not stop early.
 	if _, err := a.Client.Put(ctx, api.ObjectPath(api.Endpoints, id), api.EndpointOf(rec.Endpoint), nil); err != nil {
 		return fmt.Errorf("update endpoint %s: %w", id, err)
 	}
-	return nil
+	return a.records.put(rec)
 }
 
 // occupy keeps others, and the sweep, off an endpoint until free is called.

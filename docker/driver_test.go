@@ -20,7 +20,7 @@ func TestContainerGetsAnAddressADeviceAndItsNames(t *testing.T) {
 		t.Run(fmt.Sprintf("modern engine %v", modern), func(t *testing.T) {
 			t.Parallel()
 			m, n := cluster(t)
-			n.engine.modern = modern
+			n.engine.modern.Store(modern)
 			m.create(t, network4("default", "contiv-net", "10.1.2.0/24", ""))
 			eventually(t, "the network is in the engine", func() bool { return n.engine.byName("contiv-net") != nil })
 			n.engine.sequence()
@@ -195,7 +195,7 @@ func TestUsersNetworkIsInEveryEngine(t *testing.T) {
 			t.Parallel()
 			m, n1 := cluster(t)
 			n2 := newNode(t, m, "node2")
-			n1.engine.modern = modern
+			n1.engine.modern.Store(modern)
 			ask := userNetwork("db", "", map[string]string{"tenant": "blue", "pkt-tag": "1001"})
 			ask.Internal = true
 			ask.IPAM.Config = []ipamConfig{{Subnet: "10.39.0.0/24", Gateway: "10.39.0.254", IPRange: "10.39.0.128/25", AuxiliaryAddresses: map[string]string{"a": "10.39.0.130"}}}

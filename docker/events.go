@@ -4,6 +4,7 @@ package docker
 
 import (
 	"context"
+	"errors"
 	"maps"
 	"net/http"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
 )
 
@@ -19,8 +21,8 @@ const (
 	reconnectAfter, reconnectMax = 100 * time.Millisecond, time.Second
 	// inspectTimeout is how long a container may be locked by the engine before it is asked about again.
 	inspectTimeout = 5 * time.Second
-	// learnTries bounds how often. Between tries there is a pause of learnPause.
-	learnTries, learnPause = 20, 500 * time.Millisecond
+	// learnPause is the pause before that: doubled each time, up to learnMax.
+	learnPause, learnMax = 250 * time.Millisecond, 5 * time.Second
 )
 
 // watch follows the engine's events, and looks at everything when they begin: some may have been missed.
@@ -60,8 +62,13 @@ func (d *Driver) watch(ctx context.Context) {
 
 func (d *Driver) handle(ev event, learn func(container string)) {
 	switch ev.Type + " " + ev.Action {
-	case "network create", "network destroy", "network disconnect":
+	case "network create", "network disconnect":
 		d.wake() // the end of the last container's connection lets a network go
+	case "network destroy":
+		if err := d.forget(ev.Actor.ID); err != nil {
+			d.Log.Warn("a network that is gone stays written down for now", "error", err)
+		}
+		d.wake()
 	case "network connect":
 		if ev.Actor.Attributes["type"] == d.name {
 			learn(ev.Actor.Attributes["container"])
@@ -117,28 +124,29 @@ func (d *Driver) learnt(container string) bool {
 	return true
 }
 
-// learn reads a container's id, name, labels and aliases, and has them known of its endpoints.
+// learn reads a container's id, name, labels and aliases, and has them known of its endpoints. It goes on until a master knows
+// them, or the container is gone.
 func (d *Driver) learn(ctx context.Context, container string) {
-	for try := 0; ; {
+	for pause := learnPause; ctx.Err() == nil; {
 		err := d.learnOnce(ctx, container)
-		if err == nil || engineStatus(err) == http.StatusNotFound {
-			if d.learnt(container) {
-				return
+		var refusal *api.Error
+		switch {
+		case err == nil || engineStatus(err) == http.StatusNotFound:
+		case errors.As(err, &refusal) && !noMaster(err):
+			d.Log.Warn("the masters do not take what was learnt of a container", "container", short(container), "error", err)
+		default:
+			d.Log.Debug("the names of a container are not up to date yet", "container", short(container), "error", err)
+			select {
+			case <-ctx.Done():
+			case <-time.After(pause):
 			}
-			try = 0
+			pause = min(2*pause, learnMax)
 			continue
 		}
-		if try++; try == learnTries || ctx.Err() != nil {
-			d.mu.Lock()
-			delete(d.learning, container)
-			d.mu.Unlock()
-			d.Log.Warn("the names of a container are not up to date", "container", short(container), "error", err)
+		if d.learnt(container) {
 			return
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(learnPause):
-		}
+		pause = learnPause
 	}
 }
 

@@ -17,6 +17,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 )
 
@@ -27,7 +28,7 @@ type fakeEngine struct {
 	socket string // its API
 	plugin *http.Client
 	// modern engines (moby v2) send more than 20.10.
-	modern bool
+	modern atomic.Bool
 
 	mu        sync.Mutex
 	down      bool
@@ -150,7 +151,7 @@ func (e *fakeEngine) createPluginNetwork(f *fakeNetwork, n newNetwork) (err erro
 	}()
 	req := map[string]any{"NetworkID": f.ID, "IPv4Data": []any{}, "IPv6Data": []any{}}
 	options := map[string]any{"com.docker.network.enable_ipv6": n.EnableIPv6, "com.docker.network.generic": n.Options}
-	if e.modern {
+	if e.modern.Load() {
 		options["com.docker.network.enable_ipv4"] = n.EnableIPv4 == nil || *n.EnableIPv4
 	}
 	if n.Internal {
@@ -193,7 +194,7 @@ func (e *fakeEngine) createPluginNetwork(f *fakeNetwork, n newNetwork) (err erro
 				}
 				aux[name] = given.Address
 			}
-			if len(aux) > 0 || e.modern {
+			if len(aux) > 0 || e.modern.Load() {
 				data["AuxAddresses"] = aux
 			}
 		}
@@ -279,7 +280,7 @@ func (e *fakeEngine) run(o runOptions) (c *fakeContainer, err error) {
 	c.ID, c.Name = randomID(), "/"+o.name
 	c.Config.Labels = o.labels
 	var ipamOptions map[string]string
-	if e.modern {
+	if e.modern.Load() {
 		ipamOptions = map[string]string{"com.docker.network.endpoint.name": o.name}
 	}
 	release := func() {
@@ -325,7 +326,7 @@ func (e *fakeEngine) run(o runOptions) (c *fakeContainer, err error) {
 	e.conts[c.ID] = c
 	n.eps["ep-"+c.endpoint] = o.name
 	aliases := slices.Clone(o.aliases)
-	if !e.modern {
+	if !e.modern.Load() {
 		aliases = append(aliases, c.ID[:12])
 	}
 	c.NetworkSettings.Networks = map[string]containerNetwork{n.Name: {EndpointID: c.endpoint, Aliases: aliases}}
@@ -339,7 +340,7 @@ func (e *fakeEngine) run(o runOptions) (c *fakeContainer, err error) {
 		e.mu.Unlock()
 		return nil, err
 	}
-	if gw, _ := c.joined["Gateway"].(string); gw != "" || e.modern {
+	if gw, _ := c.joined["Gateway"].(string); gw != "" || e.modern.Load() {
 		e.warn("NetworkDriver.ProgramExternalConnectivity", map[string]any{"NetworkID": n.ID, "EndpointID": c.endpoint})
 		e.warn("NetworkDriver.EndpointOperInfo", map[string]any{"NetworkID": n.ID, "EndpointID": c.endpoint})
 	}
@@ -448,7 +449,7 @@ func (e *fakeEngine) api() http.Handler {
 	}
 	mux.HandleFunc("GET /version", func(w http.ResponseWriter, r *http.Request) {
 		v := map[string]string{"ApiVersion": "1.41", "MinAPIVersion": "1.12"}
-		if e.modern {
+		if e.modern.Load() {
 			v = map[string]string{"ApiVersion": "1.56", "MinAPIVersion": "1.40"}
 		}
 		_ = json.NewEncoder(w).Encode(v)

@@ -222,6 +222,8 @@ type fakeAgent struct {
 	sandbox  map[string]string
 	refuse   error // of Attach
 	ports    int
+
+	failedUpdates int
 }
 
 func (a *fakeAgent) NodeName() string     { return a.node }
@@ -297,6 +299,13 @@ func (a *fakeAgent) Update(_ context.Context, id string, change func(*model.Endp
 	if !ok {
 		return nil
 	}
+	a.master.mu.Lock()
+	away := a.master.away
+	a.master.mu.Unlock()
+	if away {
+		a.failedUpdates++
+		return &api.UnreachableError{Masters: a.client.Masters(), Err: errTest}
+	}
 	change(&e)
 	a.prepared[id] = e
 	a.master.apply(model.Change{Put: []model.Object{e}})
@@ -316,14 +325,19 @@ type node struct {
 func newNode(t *testing.T, m *fakeMaster, name string) *node {
 	t.Helper()
 	dir := shortDir(t)
+	n := &node{t: t, dir: dir, engine: newFakeEngine(t, dir, dir+"/netplugin.sock")}
+	n.agent = &fakeAgent{node: name, master: m, client: newClient(t, m), prepared: map[string]model.Endpoint{}, sandbox: map[string]string{}}
+	n.start()
+	return n
+}
+
+func newClient(t *testing.T, m *fakeMaster) *api.Client {
+	t.Helper()
 	client, err := api.NewClient(m.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{t: t, dir: dir, engine: newFakeEngine(t, dir, dir+"/netplugin.sock")}
-	n.agent = &fakeAgent{node: name, master: m, client: client, prepared: map[string]model.Endpoint{}, sandbox: map[string]string{}}
-	n.start()
-	return n
+	return client
 }
 
 // start runs the driver until the test's end or stop.

@@ -174,3 +174,30 @@ func TestNamesThatWereMissedAreLearntAfterARestart(t *testing.T) {
 		return e.Name == "other" && slices.Contains(e.Aliases, "first")
 	})
 }
+
+func TestNamesAreLearntWhenAMasterIsBack(t *testing.T) {
+	t.Parallel()
+	m, n := cluster(t)
+	m.create(t, network4("default", "web", "10.1.2.0/24", ""))
+	eventually(t, "it is in the engine", func() bool { return n.engine.byName("web") != nil })
+	c, err := n.engine.run(runOptions{name: "c", network: "web"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the first name is known", func() bool {
+		e, _ := m.now().Endpoints.Get(c.endpoint)
+		return e.Name == "c"
+	})
+	m.setAway(true)
+	n.engine.rename(c, "other")
+	eventually(t, "it was tried", func() bool {
+		n.agent.mu.Lock()
+		defer n.agent.mu.Unlock()
+		return n.agent.failedUpdates > 1
+	})
+	m.setAway(false)
+	eventually(t, "the new name is known", func() bool {
+		e, _ := m.now().Endpoints.Get(c.endpoint)
+		return e.Name == "other"
+	})
+}
