@@ -127,7 +127,7 @@ func (c *Cluster) StartMaster(ctx context.Context) error {
 	c.Master = p
 	return Eventually(ctx, 30*time.Second, func() error {
 		if !p.Running() {
-			return fmt.Errorf("the master ended: %s", tail(p.Log()))
+			return hopeless{fmt.Errorf("the master ended: %s", tail(p.Log()))}
 		}
 		_, err := c.Netctl(ctx, "tenant", "ls")
 		return err
@@ -152,7 +152,7 @@ func (n *Node) StartAgent(ctx context.Context) error {
 	n.Agent = p
 	return Eventually(ctx, 30*time.Second, func() error {
 		if !p.Running() {
-			return fmt.Errorf("the agent of %s ended: %s", n.Name(), tail(p.Log()))
+			return hopeless{fmt.Errorf("the agent of %s ended: %s", n.Name(), tail(p.Log()))}
 		}
 		conn, err := net.Dial("unix", filepath.Join(n.Root(), "run/docker/plugins/netplugin.sock"))
 		if err == nil {
@@ -238,8 +238,8 @@ func Eventually(ctx context.Context, limit time.Duration, try func() error) erro
 	defer cancel()
 	for {
 		err := try()
-		if err == nil {
-			return nil
+		if err == nil || errors.As(err, new(hopeless)) {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -248,5 +248,8 @@ func Eventually(ctx context.Context, limit time.Duration, try func() error) erro
 		}
 	}
 }
+
+// hopeless is an error that waiting does not mend.
+type hopeless struct{ error }
 
 func tail(log string) string { return log[max(0, len(log)-1500):] }

@@ -117,8 +117,14 @@ func Start(namespace string, to netip.Addr) (*Flow, error) {
 	}
 	var begun sync.WaitGroup
 	begun.Add(3)
-	f.done.Go(func() { f.report.UDPSent, f.report.UDPLost = sequence(ctx, udpPause, u.Write, u, begun.Done); u.Close() })
-	f.done.Go(func() { f.report.ICMPSent, f.report.ICMPLost = sequence(ctx, icmpPause, p.Write, p, begun.Done); p.Close() })
+	f.done.Go(func() {
+		f.report.UDPSent, f.report.UDPLost = sequence(ctx, udpPause, u.Write, u, begun.Done)
+		u.Close()
+	})
+	f.done.Go(func() {
+		f.report.ICMPSent, f.report.ICMPLost = sequence(ctx, icmpPause, p.Write, p, begun.Done)
+		p.Close()
+	})
 	f.done.Go(func() { f.report.TCPBytes, f.report.TCPError = stream(ctx, t, begun.Done); t.Close() })
 	begun.Wait()
 	return f, nil

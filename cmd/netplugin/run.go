@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/contivnet/contiv/agent"
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/cni"
+	"github.com/contivnet/contiv/datapath"
+	"github.com/contivnet/contiv/dns"
+	"github.com/contivnet/contiv/docker"
+	"github.com/contivnet/contiv/model"
+)
+
+// mastersPatience is how long the edges stay shut at the start while no master answers. Calls that need none, such as
+// removing a container, are served after it.
+const mastersPatience = 3 * time.Second
+
+// run is the whole agent: it puts the parts together and ends when ctx does or one of them cannot go on.
+func run(ctx context.Context, o options) error {
+	if os.Getuid() != 0 {
+		return errors.New("root is needed to program the kernel: start netplugin as root")
+	}
+	underlay, err := findUnderlay(ctx, o.vtep, o.masters)
+	if err != nil {
+		return err
+	}
+	port, err := claimPort(o.vxlanPort)
+	if err != nil {
+		return err
+	}
+	defer port.Close()
+	client, err := api.NewClient(o.masters...)
+	if err != nil {
+		return err
+	}
+	path, err := datapath.Open(datapath.Options{
+		PinDir: o.pinDir, Uplink: underlay.Interface, VTEP: underlay.Addr, VXLANPort: o.vxlanPort,
+		Attach: datapath.AttachMode(o.attach), MTU: underlay.MTU, Log: o.log,
+	})
+	if err != nil {
+		return err
+	}
+	defer path.Close()
+
+	node := model.Node{Name: o.node, VTEP: underlay.Addr, Ctrl: underlay.Addr, VXLANPort: o.vxlanPort, MTU: underlay.MTU, Version: version}
+	if o.ctrl != "" {
+		node.Ctrl = netip.MustParseAddr(o.ctrl) // options.check has read it
+	}
+	engine := docker.NewEngine(o.docker, o.plugin)
+	a, err := agent.New(agent.Options{
+		Node: node, Client: client, Datapath: path, MTU: underlay.MTU - vxlanOverhead,
+		RunDir: o.runDir, StateDir: o.stateDir, SweepEvery: o.sweep, Patience: o.sweep, Log: o.log,
+		Live: engine.Live,
+	})
+	if err != nil {
+		return err
+	}
+	var driver *docker.Driver // nil on a node without Docker
+	if o.docker != "" {
+		driver, err = docker.New(docker.Options{
+			Agent: a, Engine: engine, Socket: filepath.Join(docker.PluginDir, o.plugin+".sock"), StateDir: o.stateDir, Log: o.log,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	o.log.Info("netplugin", "version", version, "node", node.Name, "masters", client.Masters(), "vtep", node.VTEP, "device", underlay.Interface,
+		"container MTU", underlay.MTU-vxlanOverhead, "VXLAN port", o.vxlanPort, "docker", o.docker)
+	names := dns.New(a.World, o.log)
+	diagnose := func(ctx context.Context, repair bool) (diagnosis, error) {
+		return examine(ctx, a, path, driver, repair)
+	}
+
+	parts := []func(context.Context) error{
+		a.Run,
+		names.Run,
+		func(ctx context.Context) error { return serveNames(ctx, a, names, o) },
+		func(ctx context.Context) error { return serveStatus(ctx, statusSocket(o.runDir), diagnose) },
+		afterFirstWord(a, (&cni.Server{Agent: a, Socket: cni.SocketPath, Log: o.log}).Run),
+	}
+	if driver != nil {
+		parts = append(parts, afterFirstWord(a, driver.Run))
+	}
+	return together(ctx, parts)
+}
+
+// afterFirstWord starts an edge when the node is ready to attach containers, or when the masters have been
+// silent for long enough that it has to serve without them.
+func afterFirstWord(a *agent.Agent, edge func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-a.Ready():
+		case <-time.After(mastersPatience):
+		}
+		return edge(ctx)
+	}
+}
+
+// together runs all parts until ctx ends or the first fails, whose error it returns.
+func together(ctx context.Context, parts []func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, part := range parts {
+		wg.Go(func() {
+			if err := part(ctx); err != nil && ctx.Err() == nil {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// serveNames keeps the name service in all containers of this node.
+func serveNames(ctx context.Context, a *agent.Agent, names *dns.Server, o options) error {
+	for {
+		sandboxes, world := a.SandboxesChanged(), a.Changed()
+		// A World that is not complete would deny names that exist.
+		if a.World().Revision > 0 {
+			var want []dns.Sandbox
+			for _, s := range a.Sandboxes() {
+				want = append(want, dns.Sandbox{Path: s.Path, Endpoints: s.Endpoints})
+			}
+			if err := names.Sync(ctx, want); err != nil && ctx.Err() == nil {
+				o.log.Warn("not all containers have names answered", "error", err)
+			}
+			world = nil // later Worlds change answers, not where they are given
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-sandboxes:
+		case <-world:
+		}
+	}
+}
+
+// examine is the doctor's look at a node.
+func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, driver *docker.Driver, repair bool) (diagnosis, error) {
+	var mended error
+	if repair {
+		mended = errors.Join(a.Sweep(ctx, true), a.Reapply(ctx))
+		if driver != nil {
+			mended = errors.Join(mended, driver.Reconcile(ctx))
+		}
+	}
+	d := diagnosis{Node: a.NodeName(), World: a.World().Revision, Fresh: a.Fresh(), Differences: []string{}}
+	applied, failed := a.Applied()
+	d.Revision = applied
+	if failed != nil {
+		d.Differences = append(d.Differences, fmt.Sprintf("the newest intent is not in the kernel: %v", failed))
+	}
+	if mended != nil {
+		d.Differences = append(d.Differences, fmt.Sprintf("not everything could be mended: %v", mended))
+	}
+	held, err := path.Held()
+	if err != nil {
+		return d, err
+	}
+	want := a.Tables()
+	d.Differences = append(d.Differences, datapath.Differences(want, held)...)
+	for _, n := range want.Notes {
+		d.Differences = append(d.Differences, n.Text)
+	}
+	left, err := a.Leftovers(ctx)
+	if err != nil {
+		return d, err
+	}
+	d.Differences = append(d.Differences, left...)
+	if driver != nil {
+		networks, err := driver.Differences(ctx)
+		if err != nil {
+			networks = []string{fmt.Sprintf("Docker's networks cannot be compared: %v", err)}
+		}
+		d.Differences = append(d.Differences, networks...)
+	}
+	d.Drops, err = path.Drops()
+	return d, err
+}

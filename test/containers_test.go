@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package test
+
+import (
+	"fmt"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/contivnet/contiv/test/cluster"
+)
+
+// allocated checks that a network has given just these addresses.
+func allocated(t *testing.T, c *cluster.Cluster, want string, flags ...string) {
+	t.Helper()
+	eventually(t, func() error {
+		if got := oper(t, c, flags...).AllocatedIPAddresses; got != want {
+			return fmt.Errorf("network %v has given %q, want %q", flags, got, want)
+		}
+		return nil
+	})
+}
+
+func TestContainersLiveTheirLivesWithoutALeak(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	network(t, c, "web", "-s", "10.1.2.0/24")
+	run(t, a, "c1", "web")
+	run(t, b, "c2", "web")
+	if got := address(t, a, "c1", "web"); got != "10.1.2.1" {
+		t.Errorf("c1 has %s, want the lowest free address", got)
+	}
+	if out, err := in(t.Context(), a, "c1", "cat /sys/class/net/eth0/address /sys/class/net/eth0/mtu"); err != nil || out != "02:02:0a:01:02:01\n1450" {
+		t.Errorf("eth0 has %q, %v", out, err)
+	}
+	reaches(t, a, "c1", "c2")
+	for _, life := range [][]string{{"restart", "-t", "0", "c1"}, {"kill", "c1"}, {"start", "c1"}, {"stop", "-t", "0", "c1"}, {"start", "c1"}} {
+		docker(t, a, life...)
+	}
+	reaches(t, a, "c1", "10.1.2.2")
+	reaches(t, b, "c2", "c1")
+	allocated(t, c, "10.1.2.1-10.1.2.2", "web")
+	docker(t, a, "run", "--rm", "--net", "web", "alpine", "ping", "-c", "1", "10.1.2.2")
+	refused(t, c, []string{"web", "c1"}, "net", "rm", "web")
+	docker(t, a, "rm", "-f", "c1")
+	docker(t, b, "rm", "-f", "c2")
+	allocated(t, c, "", "web")
+	healthy(t, c)
+	netctl(t, c, "net", "rm", "web")
+	for _, n := range c.Nodes {
+		eventually(t, func() error {
+			if out, err := n.Docker(t.Context(), "network", "ls", "-q", "-f", "name=web"); err != nil || out != "" {
+				return fmt.Errorf("the engine of %s still has the network: %s %v", n.Name(), out, err)
+			}
+			return nil
+		})
+	}
+}
+
+func TestContainerJoinsSeveralNetworksAndLeavesThem(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	network(t, c, "web", "-s", "10.1.2.0/24")
+	network(t, c, "db", "-s", "10.1.3.0/24")
+	run(t, a, "c1", "web")
+	run(t, b, "c2", "db")
+	docker(t, a, "network", "connect", "--alias", "store", "db", "c1")
+	reaches(t, a, "c1", "10.1.3.1")
+	reaches(t, b, "c2", "store")
+	reaches(t, b, "c2", address(t, a, "c1", "db"))
+	docker(t, a, "network", "disconnect", "db", "c1")
+	allocated(t, c, "10.1.3.1", "db")
+	// The networks are of one tenant, so what it left it still reaches, from its other address.
+	reaches(t, a, "c1", "10.1.3.1")
+	docker(t, a, "network", "connect", "db", "c1")
+	reaches(t, a, "c1", "c2")
+	docker(t, a, "rm", "-f", "c1")
+	docker(t, b, "rm", "-f", "c2")
+	allocated(t, c, "", "db")
+	allocated(t, c, "", "web")
+	healthy(t, c)
+}
+
+func TestRequestedAddressesAreGivenOnceAndExactly(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	network(t, c, "web", "-s", "10.1.2.0/24", "-g", "10.1.2.254", "-s6", "2001:db8:2::/64", "-g6", "2001:db8:2::1")
+	run(t, a, "c1", "web", "--ip", "10.1.2.50", "--ip6", "2001:db8:2::50", "--mac-address", "02:42:00:00:00:07", "--network-alias", "front")
+	if v4, v6 := address(t, a, "c1", "web"), address6(t, a, "c1", "web"); v4 != "10.1.2.50" || v6 != "2001:db8:2::50" {
+		t.Errorf("c1 has %s and %s", v4, v6)
+	}
+	if out, err := in(t.Context(), a, "c1", "cat /sys/class/net/eth0/address"); err != nil || out != "02:42:00:00:00:07" {
+		t.Errorf("c1's MAC is %s, %v", out, err)
+	}
+	dockerRefused(t, b, []string{"10.1.2.50"}, "run", "-d", "--net", "web", "--ip", "10.1.2.50", "alpine", "true")
+	dockerRefused(t, b, []string{"10.1.2.254"}, "run", "-d", "--net", "web", "--ip", "10.1.2.254", "alpine", "true")
+	run(t, b, "c2", "web")
+	for _, to := range []string{"front", "c1", "10.1.2.50", "-6 front", "2001:db8:2::50", "10.1.2.254", "2001:db8:2::1"} {
+		reaches(t, b, "c2", to)
+	}
+	if out, err := in(t.Context(), b, "c2", "ip route"); err != nil || !strings.Contains(out, "default via 10.1.2.254 dev eth0") {
+		t.Errorf("routes of a container in a network with a gateway: %s, %v", out, err)
+	}
+	docker(t, a, "restart", "-t", "0", "c1")
+	reaches(t, b, "c2", "front")
+	docker(t, a, "rm", "-f", "c1")
+	docker(t, b, "rm", "-f", "c2")
+	allocated(t, c, "10.1.2.254", "web")
+}
+
+func TestPublishedPortsWorkOnANetworkWithoutGateway(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a := c.Nodes[0]
+	network(t, c, "web", "-s", "10.1.2.0/24")
+	docker(t, a, "run", "-d", "--name", "c1", "--net", "web", "-p", "9099:80", "alpine", "sh", "-c", "echo hello > /tmp/index.html; httpd -f -p 80 -h /tmp")
+	eventually(t, func() error {
+		out, err := a.Output(t.Context(), "busybox", "wget", "-qO-", "http://127.0.0.1:9099/")
+		if err == nil && out != "hello" {
+			err = fmt.Errorf("got %q", out)
+		}
+		return err
+	})
+	if out, err := in(t.Context(), a, "c1", "ip route"); err != nil || !strings.Contains(out, "default via 172.18.0.1 dev eth1") {
+		t.Errorf("routes: %s, %v", out, err)
+	}
+}
+
+func TestContainersComeBackWithTheirEngineAndTheirHost(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	network(t, c, "web", "-s", "10.1.2.0/24")
+	run(t, a, "c1", "web")
+	run(t, b, "c2", "web", "--restart", "always", "--ip", "10.1.2.77")
+	reaches(t, a, "c1", "c2")
+
+	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		if err := b.Engine.Stop(t.Context(), s); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.StartDocker(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		reaches(t, a, "c1", "10.1.2.77")
+	}
+
+	if err := b.Kill(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Boot(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.StartNode(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	reaches(t, a, "c1", "10.1.2.77")
+	reaches(t, a, "c1", "c2")
+	allocated(t, c, "10.1.2.1, 10.1.2.77", "web")
+	docker(t, a, "rm", "-f", "c1")
+	docker(t, b, "rm", "-f", "c2")
+	allocated(t, c, "", "web")
+	healthy(t, c)
+}

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package test
+
+import (
+	"os"
+	"testing"
+	"time"
+
+	"github.com/contivnet/contiv/docs/tutorials"
+	"github.com/contivnet/contiv/test/cluster"
+	"github.com/contivnet/contiv/test/netlab"
+	"github.com/contivnet/contiv/test/tutorial"
+)
+
+// programs are built once for all tests.
+var programs cluster.Programs
+
+// start makes a cluster of two hosts that goes with the test.
+func start(t *testing.T, o cluster.Options) *cluster.Cluster {
+	t.Helper()
+	return cluster.New(t, &programs, 2, o)
+}
+
+func TestDockerTutorialRunsAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	steps, err := tutorial.Parse(tutorials.Docker)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := start(t, cluster.Options{Lab: netlab.Options{Hosts: []netlab.HostOptions{{Name: "tutorial-node1"}, {Name: "tutorial-node2"}}}})
+	hosts := map[string]tutorial.Host{}
+	for _, n := range c.Nodes {
+		hosts[n.Name()] = n
+	}
+	if err := tutorial.Run(t.Context(), steps, hosts, 10*time.Second, os.Stdout); err != nil {
+		t.Fatal(err)
+	}
+}
