@@ -11,6 +11,8 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+
+	"github.com/contivnet/contiv/test/netlab"
 )
 
 // TestMain lets this binary be its own worker, as the program is.
@@ -142,18 +144,49 @@ func TestReportSaysWhatIsMet(t *testing.T) {
 
 func TestOnlyChoosesContestants(t *testing.T) {
 	t.Parallel()
-	got, err := chosen(across, "bridge")
-	if err != nil || len(got) != 2 || got[0].Name() != limitName || got[1].Name() != "bridge" {
+	got, err := chosen(across, "static-bridge", "bin")
+	if err != nil || len(got) != 2 || got[0].Name() != limitName || got[1].Name() != "static-bridge" {
 		t.Errorf("got %v, %v", got, err)
 	}
-	if _, err := chosen(same, "brigde"); err == nil || !strings.Contains(err.Error(), "bridge") {
+	if _, err := chosen(same, "static-brigde", "bin"); err == nil || !strings.Contains(err.Error(), "bridge") {
 		t.Errorf("a misspelt name gave %v", err)
+	}
+}
+
+func TestSandboxIsLookedUpInItsHost(t *testing.T) {
+	t.Parallel()
+	got, err := parseContainer("/proc/7/root", "/var/run/docker/netns/abc 172.17.0.2\n")
+	want := container{"/proc/7/root/run/docker/netns/abc", netip.MustParseAddr("172.17.0.2")}
+	if err != nil || got != want {
+		t.Errorf("got %+v, %v, want %+v", got, err, want)
+	}
+	if _, err := parseContainer("/proc/7/root", "/var/run/docker/netns/abc "); err == nil {
+		t.Error("a container without an address was accepted")
+	}
+}
+
+func TestStartTableSaysWhatWeAdd(t *testing.T) {
+	t.Parallel()
+	got := startTable([]startResult{
+		{Network: "bridge", Single: []float64{300, 310, 320}, Crowd: []float64{2000, 4000}, All: 4100},
+		{Network: clusterNetwork, Single: []float64{365, 375, 385}, Crowd: []float64{0, 4000}, All: 4200, Failed: "no room"},
+	})
+	want := strings.TrimPrefix(`
+| start to running, ms | p50 | p99 | 50 at once: p50 | p99  | all  | errors    |
+| -------------------- | --- | --- | --------------- | ---- | ---- | --------- |
+| docker-bridge        | 310 | 320 | 3000            | 3980 | 4100 | none      |
+| contiv               | 375 | 385 | 2000            | 3960 | 4200 | see below |
+contiv takes +65 ms at p50; wanted, at most +60: not met
+failed: contiv: no room
+`, "\n")
+	if got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
 
 func TestWrongFlagsAreRefused(t *testing.T) {
 	t.Parallel()
-	for _, arguments := range [][]string{{"-rounds", "0"}, {"-secs", "0"}, {"-topo", "three"}, {"same"}, {"-nothing"}} {
+	for _, arguments := range [][]string{{"-rounds", "0"}, {"-secs", "0"}, {"-topo", "three"}, {"-starts", "0"}, {"same"}, {"-nothing"}} {
 		if err := bench(t.Context(), arguments, io.Discard, io.Discard); err == nil {
 			t.Errorf("%v was accepted", arguments)
 		}
@@ -206,3 +239,32 @@ type unwired struct{}
 func (unwired) Name() string                               { return "unwired" }
 func (unwired) Up(context.Context, topology) (pair, error) { return pair{}, errors.New("no cable") }
 func (unwired) Down() error                                { return nil }
+
+func TestDockersOwnNetworksAreWired(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("starts Docker engines: not with -short")
+	}
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: hosts are namespaces")
+	}
+	if err := netlab.Missing(); err != nil {
+		t.Skip(err)
+	}
+	for where, c := range map[topology]contestant{same: &dockerBridge{}, across: &dockerOverlay{}} {
+		t.Run(c.Name(), func(t *testing.T) {
+			t.Parallel()
+			p, err := lay(t.Context(), c, where)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := p.measure(t.Context(), trials()[2], 0.1)
+			if err != nil || s.Rate <= 0 || s.P50 <= 0 || s.P99 < s.P50 {
+				t.Errorf("round trips: %+v, %v", s, err)
+			}
+			if err := p.remove(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}

@@ -22,7 +22,7 @@ const vxlanOverhead = 50
 // for all: what Docker's overlay is made of, without its filters and without anybody who learns.
 type staticBridge struct{ all []*namespace }
 
-func (b *staticBridge) Name() string { return "bridge" }
+func (b *staticBridge) Name() string { return "static-bridge" }
 
 func (b *staticBridge) Down() error {
 	for _, n := range b.all {
@@ -40,12 +40,12 @@ func (b *staticBridge) namespace() (*namespace, error) {
 }
 
 func (b *staticBridge) Up(_ context.Context, t topology) (pair, error) {
-	nodes, mtu := 1, underlayMTU
+	mtu := underlayMTU
 	if t == across {
-		nodes, mtu = 2, underlayMTU-vxlanOverhead
+		mtu -= vxlanOverhead
 	}
 	var hosts, containers []*namespace
-	for range nodes {
+	for range t.nodeCount() {
 		h, err := b.namespace()
 		if err != nil {
 			return pair{}, err
@@ -71,7 +71,7 @@ func (b *staticBridge) Up(_ context.Context, t topology) (pair, error) {
 			return pair{}, err
 		}
 		containers = append(containers, c)
-		if err := plug(c, hosts[i%nodes], mtu, i); err != nil {
+		if err := plug(c, hosts[i%len(hosts)], mtu, i); err != nil {
 			return pair{}, err
 		}
 	}

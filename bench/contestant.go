@@ -35,17 +35,21 @@ type entrant struct {
 	make func() contestant
 }
 
-func entrants() []entrant {
+// entrants are all contestants in the order of the table; programs is the directory of ours.
+func entrants(programs string) []entrant {
 	both := []topology{same, across}
 	return []entrant{
 		{limitName, both, func() contestant { return &bareVeth{name: limitName} }},
 		{"underlay", []topology{across}, func() contestant { return &bareVeth{name: "underlay"} }},
-		{"bridge", both, func() contestant { return &staticBridge{} }},
+		{"static-bridge", both, func() contestant { return &staticBridge{} }},
+		{"docker-bridge", []topology{same}, func() contestant { return &dockerBridge{} }},
+		{"docker-overlay", []topology{across}, func() contestant { return &dockerOverlay{} }},
+		{oursName, both, func() contestant { return &contiv{cluster{programs: programs}} }},
 	}
 }
 
 // chosen are the contestants of a topology, the limit first. only is a comma list of names, empty for all.
-func chosen(t topology, only string) ([]contestant, error) {
+func chosen(t topology, only, programs string) ([]contestant, error) {
 	var wanted, known []string
 	for name := range strings.SplitSeq(only, ",") {
 		if name = strings.TrimSpace(name); name != "" {
@@ -53,7 +57,7 @@ func chosen(t topology, only string) ([]contestant, error) {
 		}
 	}
 	var all []contestant
-	for _, e := range entrants() {
+	for _, e := range entrants(programs) {
 		known = append(known, e.name)
 		if slices.Contains(e.in, t) && (e.name == limitName || len(wanted) == 0 || slices.Contains(wanted, e.name)) {
 			all = append(all, e.make())

@@ -11,6 +11,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -38,19 +39,20 @@ func main() {
 
 // options are the command line.
 type options struct {
-	rounds int
-	secs   float64
-	only   string
-	topo   string
-	json   string
-	start  bool
-	starts int
+	rounds   int
+	secs     float64
+	only     string
+	topo     string
+	json     string
+	start    bool
+	starts   int
+	programs string
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	var o options
 	var known []string
-	for _, e := range entrants() {
+	for _, e := range entrants("") {
 		known = append(known, e.name)
 	}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
@@ -60,16 +62,35 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.only, "only", "", "contestants, a comma list of: "+strings.Join(known, ", ")+" (the limit always runs)")
 	f.StringVar(&o.topo, "topo", "both", "where the containers live: same (node), two (nodes) or both")
 	f.StringVar(&o.json, "json", "", "write every sample to this file")
+	f.BoolVar(&o.start, "start", false, "measure how long containers take to start instead")
+	f.IntVar(&o.starts, "starts", 20, "starts of each network that -start measures")
+	f.StringVar(&o.programs, "programs", beside(), "directory of netmaster, netplugin and netctl")
 	if err := f.Parse(arguments); err != nil {
 		return o, err
 	}
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("what is %q? Flags only, see -help", f.Arg(0))
 	}
+	var err error
+	if o.programs, err = filepath.Abs(o.programs); err != nil {
+		return o, fmt.Errorf("find the programs: %w", err)
+	}
+	if o.starts < 1 {
+		return o, errors.New("-starts is at least 1")
+	}
 	if o.rounds < 1 || o.secs <= 0 || o.secs > 60 {
 		return o, errors.New("-rounds is at least 1, and -secs more than 0 and at most 60")
 	}
 	return o, nil
+}
+
+// beside is the directory of this program, or bin when it was built by go run.
+func beside() string {
+	path, err := os.Executable()
+	if err != nil || strings.HasPrefix(path, os.TempDir()) {
+		return "bin"
+	}
+	return filepath.Dir(path)
 }
 
 func (o options) topologies() ([]topology, error) {
@@ -95,10 +116,13 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	if os.Geteuid() != 0 {
 		return errors.New("network namespaces need root: run it with sudo")
 	}
+	if o.start {
+		return benchStarts(ctx, o, stdout, stderr)
+	}
 	var entries []entry
 	var failures []string
 	for _, t := range topologies {
-		contestants, err := chosen(t, o.only)
+		contestants, err := chosen(t, o.only, o.programs)
 		if err != nil {
 			return err
 		}

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/contivnet/contiv/test/netlab"
+)
+
+// nodes are hosts with real Docker engines. Between two of them the underlay of the measurements is a veth pair, as
+// for the contestants without engines; the lab's own underlay has a bridge in it, whose cost is nobody's here.
+type nodes struct {
+	lab *netlab.Lab
+	all []*netlab.Host
+}
+
+// boot starts the engines of count nodes (1 or 2).
+func (n *nodes) boot(ctx context.Context, count int) error {
+	o := netlab.Options{Ephemeral: true}
+	for i := range count {
+		o.Hosts = append(o.Hosts, netlab.HostOptions{Name: fmt.Sprintf("bench-node%d", i+1)})
+	}
+	lab, err := netlab.Up(ctx, o)
+	if err != nil {
+		return fmt.Errorf("start hosts: %w", err)
+	}
+	n.lab, n.all = lab, lab.Hosts()
+	if count == 2 {
+		if err := n.wire(); err != nil {
+			return err
+		}
+	}
+	for _, h := range n.all {
+		if _, err := h.StartEngine(ctx, netlab.EngineOptions{}); err != nil {
+			return err
+		}
+		if err := h.LoadImage(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (n *nodes) wire() error {
+	var ends []*namespace
+	for _, h := range n.all {
+		ns, err := openNamespace(h.Netns())
+		if err != nil {
+			return err
+		}
+		defer ns.close()
+		ends = append(ends, ns)
+	}
+	return underlay(ends[0], ends[1])
+}
+
+// Down removes the hosts and all that is in them.
+func (n *nodes) Down() error {
+	if n.lab == nil {
+		return nil
+	}
+	return n.lab.Close()
+}
+
+// container is one that runs, as seen from outside of its host.
+type container struct {
+	namespace string
+	address   netip.Addr
+}
+
+// run starts a container that only sleeps on the network.
+func (n *nodes) run(ctx context.Context, h *netlab.Host, network, name string) (container, error) {
+	if _, err := h.Docker(ctx, "run", "-d", "--name", name, "--network", network, "alpine", "sleep", "1000000"); err != nil {
+		return container{}, err
+	}
+	format := fmt.Sprintf(`{{.NetworkSettings.SandboxKey}} {{with index .NetworkSettings.Networks %q}}{{.IPAddress}}{{end}}`, network)
+	out, err := h.Docker(ctx, "inspect", "-f", format, name)
+	if err != nil {
+		return container{}, err
+	}
+	return parseContainer(h.Root(), out)
+}
+
+// parseContainer reads a sandbox's path in the host and an address. /var/run is a link to /run in every host, but
+// an absolute one, which seen from outside leads into the machine.
+func parseContainer(root, out string) (container, error) {
+	sandbox, text, _ := strings.Cut(strings.TrimSpace(out), " ")
+	address, err := netip.ParseAddr(text)
+	if err != nil {
+		return container{}, fmt.Errorf("the container has no address: %q", out)
+	}
+	if rest, ok := strings.CutPrefix(sandbox, "/var/run/"); ok {
+		sandbox = "/run/" + rest
+	}
+	return container{filepath.Join(root, sandbox), address}, nil
+}
+
+// pair runs a client on the first node and a server on the last.
+func (n *nodes) pair(ctx context.Context, network string) (pair, error) {
+	client, err := n.run(ctx, n.all[0], network, "bench-client")
+	if err != nil {
+		return pair{}, err
+	}
+	server, err := n.run(ctx, n.all[len(n.all)-1], network, "bench-server")
+	if err != nil {
+		return pair{}, err
+	}
+	return pair{client.namespace, server.namespace, server.address}, nil
+}
+
+// nodeCount is how many nodes a topology has.
+func (t topology) nodeCount() int {
+	if t == across {
+		return 2
+	}
+	return 1
+}
