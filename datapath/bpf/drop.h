@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+// The end of a packet: dropped and counted, passed to whoever is next, or answered.
+#pragma once
+
+// The same number in TCX (TCX_NEXT) and clsact (TC_ACT_UNSPEC): not ours, others go on with it.
+#define PASS TC_ACT_UNSPEC
+
+// A step that returns this has turned the packet into an answer to its sender.
+#define ANSWERED (-1)
+
+static __noinline int drop(enum drop_reason reason)
+{
+	__u64 *count = bpf_map_lookup_elem(&drops, &reason);
+
+	if (count)
+		(*count)++;
+	return TC_ACT_SHOT;
+}
+
+// The packet's end after a step that returned other than 0.
+static __always_inline int finish(struct __sk_buff *skb, int outcome)
+{
+	if (outcome == ANSWERED)
+		return bpf_redirect(skb->ifindex, 0);
+	return drop(outcome);
+}

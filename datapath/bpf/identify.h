@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+// Step: who has an address, and may the sender's network reach it.
+#pragma once
+
+static __always_inline struct endpoint *endpoint_of(__u32 tenant, const void *address)
+{
+	struct endpoint_key key = {.tenant = tenant};
+
+	copy_address(key.address, address);
+	return bpf_map_lookup_elem(&endpoints, &key);
+}
+
+static __always_inline struct endpoint *endpoint_of_ipv4(__u32 tenant, __be32 address)
+{
+	struct endpoint_key key = {.tenant = tenant};
+
+	map_ipv4(key.address, address);
+	return bpf_map_lookup_elem(&endpoints, &key);
+}
+
+static __always_inline bool is_bridged(__u32 tag)
+{
+	struct network *n = bpf_map_lookup_elem(&networks, &tag);
+
+	return !n || n->bridged;
+}
+
+// Networks of a tenant reach each other, unless either keeps to itself.
+static __always_inline bool reaches(__u32 from, __u32 to)
+{
+	return from == to || (!is_bridged(from) && !is_bridged(to));
+}
+
+// What is never carried, whoever has it.
+static __always_inline int check_kind_of_destination(const struct question *q)
+{
+	const __u8 *to = q->destination;
+
+	if (q->ethertype == bpf_htons(ETH_P_IP))
+		return to[12] >= 224 ? DROP_MULTICAST : 0; // 224.0.0.0/4, 240.0.0.0/4 and 255.255.255.255
+	if (to[0] == 0xff)
+		return DROP_MULTICAST;
+	if ((to[0] == 0xfe && (to[1] & 0xc0) == 0x80) || (q->source[0] == 0xfe && (q->source[1] & 0xc0) == 0x80))
+		return DROP_LINK_LOCAL;
+	return 0;
+}

@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+// Settings, written by the loader before the programs are loaded; the verifier treats them as constants.
+#pragma once
+
+const volatile __be32 own_vtep = 0;      // the outer address of what we send and accept
+const volatile __be16 vxlan_port = 0;    // UDP
+const volatile __u16 tunnel_mtu = 0;     // largest inner IP packet in bytes: the underlay's MTU less OUTER_LEN
+const volatile __u8 router_mac[6] = {};  // the node's, towards containers; the same on all nodes
+const volatile __u8 decap_sets_protocol = 0; // kernel 6.3: BPF_F_ADJ_ROOM_DECAP_L3_IPV6 is known

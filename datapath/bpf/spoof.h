@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+// Step: a packet comes from where it says.
+#pragma once
+
+static __always_inline int check_mac(const struct question *q, const struct port *from)
+{
+	return equal_mac(mac_of_sender(q), from->mac) ? 0 : DROP_SPOOFED_MAC;
+}
+
+static __always_inline int check_address(const struct question *q, const struct port *from)
+{
+	if (q->ethertype == bpf_htons(ETH_P_IP)) {
+		__be32 own = be32(from->ipv4);
+
+		return own && own == ((const __be32 *)q->source)[3] ? 0 : DROP_SPOOFED_ADDRESS;
+	}
+	// :: is what a port without IPv6 has in its table, and is never anybody's address
+	if (!from->ipv6[0] || !equal_address(q->source, from->ipv6))
+		return DROP_SPOOFED_ADDRESS;
+	return 0;
+}
+
+// An inner source must live on the very node whose outer address the packet has (in sender).
+static __always_inline int check_tunnel_source(const struct question *q, const struct endpoint *from)
+{
+	if (!from || from->ifindex || be32(from->vtep) != (__be32)q->sender)
+		return DROP_SPOOFED_TUNNEL;
+	return 0;
+}

@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"github.com/cilium/ebpf/features"
+
+	"github.com/contivnet/contiv/compile"
+)
+
+// Datapath is the data plane of one node. Make one with Open. All methods may be called from any goroutine.
+type Datapath struct {
+	opts    Options
+	dev     *devices
+	objects *contivObjects
+	reasons []string // drop reasons by number
+	abi     string
+	attach  attacher
+	mode    AttachMode // tcx or clsact
+	uplink  uint32     // its ifindex
+
+	names nameLocks // taken for a port while it is attached or detached
+
+	portsMu sync.Mutex
+	ports   map[string]attachment // by the device's name
+
+	applyMu  sync.Mutex
+	held     *rows // what the kernel's tables hold; nil: not known, read them
+	revision int64 // of the tables that were applied last
+	switched bool  // whether all links run the programs of this process
+	noRoute  map[netip.Addr]bool
+}
+
+// Open checks the machine, loads the programs with the maps that are pinned, and attaches to the uplink. Ports
+// that are attached go on with the programs they have until the first Apply.
+//
+// Errors say what the machine lacks: root, a bpffs, kernel 5.15, an uplink that is Ethernet, has the VTEP
+// address and an MTU large enough.
+func Open(o Options) (*Datapath, error) {
+	o = o.withDefaults()
+	if err := o.check(); err != nil {
+		return nil, err
+	}
+	o.VTEP = o.VTEP.Unmap()
+	if err := checkMachine(o.PinDir); err != nil {
+		return nil, err
+	}
+	dev, err := devicesHere()
+	if err != nil {
+		return nil, err
+	}
+	d := &Datapath{opts: o, dev: dev, ports: map[string]attachment{}, noRoute: map[netip.Addr]bool{}}
+	if err := d.open(); err != nil {
+		d.Close()
+		return nil, err
+	}
+	return d, nil
+}
+
+func (d *Datapath) open() error {
+	index, mtu, err := d.dev.uplink(d.opts.Uplink, d.opts.VTEP)
+	if err != nil {
+		return err
+	}
+	d.uplink = index
+	if d.opts.MTU == 0 {
+		if mtu < minMTU {
+			return fmt.Errorf("the MTU of %s, %d bytes, is too small: IPv6 in VXLAN needs %d", d.opts.Uplink, mtu, minMTU)
+		}
+		d.opts.MTU = mtu
+	}
+	kernel, err := features.LinuxVersionCode()
+	if err != nil {
+		return fmt.Errorf("read the kernel's version: %w", err)
+	}
+	b, err := blueprintFor(settings{
+		vtep: d.opts.VTEP, port: d.opts.VXLANPort, mtu: d.opts.MTU, decapSetsProtocol: kernel >= kernelDecapProtocol,
+		flows4: d.opts.Flows4, flows6: d.opts.Flows6,
+	})
+	if err != nil {
+		return err
+	}
+	if d.reasons, err = dropReasons(b.spec); err != nil {
+		return err
+	}
+	d.abi = b.abi
+	d.attach = attacher{dir: filepath.Join(d.opts.PinDir, "links"), dev: d.dev, log: d.opts.Log}
+	for _, dir := range []string{d.attach.dir, filepath.Join(d.opts.PinDir, b.abi)} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return fmt.Errorf("make the directory for pins: %w", err)
+		}
+	}
+	if d.objects, err = b.load(filepath.Join(d.opts.PinDir, b.abi)); err != nil {
+		return err
+	}
+	if d.mode, err = d.chooseMode(); err != nil {
+		return err
+	}
+	return d.adopt()
+}
+
+func (d *Datapath) chooseMode() (AttachMode, error) {
+	if d.opts.Attach == AttachClsact {
+		return AttachClsact, nil
+	}
+	known := d.attach.tcxKnown(d.objects.FromContainer)
+	switch {
+	case known:
+		return AttachTCX, nil
+	case d.opts.Attach == AttachTCX:
+		return "", errors.New("this kernel has no tcx, which came with 6.6: attach with clsact")
+	}
+	return AttachClsact, nil
+}
+
+// adopt takes over what an earlier process attached, and forgets what has lost its device.
+func (d *Datapath) adopt() error {
+	found, err := attachments(d.attach.dir)
+	if err != nil {
+		return err
+	}
+	served := false
+	for _, a := range found {
+		name, ok := d.dev.name(a.ifindex)
+		if !ok || !d.attach.alive(a) {
+			if err := d.attach.remove(a); err != nil {
+				return err
+			}
+			d.opts.Log.Info("forgot what was attached to a device that is gone", "attachment", a.String())
+			continue
+		}
+		if a.hook == hookPort {
+			d.ports[name] = a
+		}
+		served = served || a.hook == hookUplink && a.ifindex == d.uplink
+	}
+	if served {
+		return nil
+	}
+	return d.attach.attach(attachment{d.mode, hookUplink, d.uplink}, d.objects.FromUplink)
+}
+
+// switchLinks puts this process's programs in the place of earlier ones, everywhere. Repeating it is fine.
+func (d *Datapath) switchLinks() error {
+	found, err := attachments(d.attach.dir)
+	if err != nil {
+		return err
+	}
+	for _, a := range found {
+		if err := d.switchLink(a); err != nil {
+			return err
+		}
+	}
+	return d.removeOldMaps()
+}
+
+func (d *Datapath) switchLink(a attachment) error {
+	name, ok := d.dev.name(a.ifindex)
+	defer d.names.lock(name)() // against a caller who is just attaching or detaching it
+	if !ok || !d.attach.alive(a) || a.hook == hookUplink && a.ifindex != d.uplink {
+		return d.attach.remove(a) // its device is gone, or the VTEP has moved to another
+	}
+	program := d.objects.FromContainer
+	if a.hook == hookUplink {
+		program = d.objects.FromUplink
+	}
+	now := attachment{d.mode, a.hook, a.ifindex}
+	if err := d.attach.attach(now, program); err != nil || now == a {
+		return err
+	}
+	// Both are attached for a moment. tcx runs first and decides, so no packet is handled twice.
+	if err := d.attach.remove(a); err != nil {
+		return err
+	}
+	if a.hook == hookPort {
+		d.portsMu.Lock()
+		d.ports[name] = now
+		d.portsMu.Unlock()
+	}
+	return nil
+}
+
+// removeOldMaps takes away maps of other layouts, once no program uses them.
+func (d *Datapath) removeOldMaps() error {
+	entries, err := os.ReadDir(d.opts.PinDir)
+	if err != nil {
+		return fmt.Errorf("list pins: %w", err)
+	}
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), "maps-") || e.Name() == d.abi {
+			continue
+		}
+		if err := os.RemoveAll(filepath.Join(d.opts.PinDir, e.Name())); err != nil {
+			return fmt.Errorf("remove maps of an earlier layout: %w", err)
+		}
+		d.opts.Log.Info("removed the maps of an earlier version", "directory", e.Name())
+	}
+	return nil
+}
+
+// Close lets go of the kernel objects. What is pinned goes on carrying packets.
+func (d *Datapath) Close() error {
+	var err error
+	if d.objects != nil {
+		err = d.objects.Close()
+	}
+	d.dev.close()
+	return err
+}
+
+// Attach has the packets that come out of the port (the node's side of a veth pair) pass the data path. Attaching
+// again succeeds. Packets are dropped until tables that have the port are applied.
+func (d *Datapath) Attach(port string) error {
+	defer d.names.lock(port)()
+	index, ok, err := d.dev.index(port)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("attach port %s: there is no such device", port)
+	}
+	d.portsMu.Lock()
+	have, attached := d.ports[port]
+	d.portsMu.Unlock()
+	if attached && have.ifindex == index {
+		return nil
+	}
+	if attached { // the device was deleted, and another made with its name
+		if err := d.attach.remove(have); err != nil {
+			return err
+		}
+	}
+	a := attachment{d.mode, hookPort, index}
+	if err := d.attach.attach(a, d.objects.FromContainer); err != nil {
+		return err
+	}
+	d.portsMu.Lock()
+	d.ports[port] = a
+	d.portsMu.Unlock()
+	return nil
+}
+
+// Detach forgets the port. That its device is gone, or that it never was attached, is fine.
+func (d *Datapath) Detach(port string) error {
+	defer d.names.lock(port)()
+	d.portsMu.Lock()
+	a, ok := d.ports[port]
+	d.portsMu.Unlock()
+	if !ok {
+		return nil
+	}
+	if err := d.attach.remove(a); err != nil {
+		return err
+	}
+	d.portsMu.Lock()
+	delete(d.ports, port)
+	d.portsMu.Unlock()
+	return nil
+}
+
+// Drops counts the packets that were dropped since the maps were made, by reason. Every reason is there.
+func (d *Datapath) Drops() (map[string]uint64, error) {
+	out := make(map[string]uint64, len(d.reasons))
+	var perCPU []uint64
+	for number, name := range d.reasons {
+		if number == 0 {
+			continue
+		}
+		if err := d.objects.Drops.Lookup(uint32(number), &perCPU); err != nil {
+			return nil, fmt.Errorf("read the drops for reason %s: %w", name, err)
+		}
+		var sum uint64
+		for _, n := range perCPU {
+			sum += n
+		}
+		out[name] = sum
+	}
+	return out, nil
+}
+
+// Held is what the kernel's tables hold. Revision, the names of nodes, the ids of endpoints, and routes are not there.
+func (d *Datapath) Held() (compile.Tables, error) {
+	d.applyMu.Lock()
+	defer d.applyMu.Unlock()
+	r, err := d.read()
+	if err != nil {
+		return compile.Tables{}, err
+	}
+	d.held = &r // should somebody else have written, the next Apply mends it
+	return decode(r, d.dev.name), nil
+}
+
+// Remove takes away every link, program, map and pin below the directory. Containers lose their network. Nothing
+// there is fine. It works in the namespace of the calling thread, as Open does.
+func Remove(pinDir string) error {
+	if pinDir == "" {
+		pinDir = DefaultPinDir
+	}
+	if _, err := os.Stat(pinDir); errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := checkBPFFS(pinDir); err != nil {
+		return err
+	}
+	dev, err := devicesHere()
+	if err != nil {
+		return err
+	}
+	defer dev.close()
+	t := attacher{dir: filepath.Join(pinDir, "links"), dev: dev}
+	found, err := attachments(t.dir)
+	if err != nil {
+		return err
+	}
+	for _, a := range found {
+		if err := t.remove(a); err != nil {
+			return err
+		}
+	}
+	if err := os.RemoveAll(pinDir); err != nil {
+		return fmt.Errorf("remove pins: %w", err)
+	}
+	return nil
+}
