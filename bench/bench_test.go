@@ -169,7 +169,7 @@ func TestStartTableSaysWhatWeAdd(t *testing.T) {
 	t.Parallel()
 	got := startTable([]startResult{
 		{Network: "bridge", Single: []float64{300, 310, 320}, Crowd: []float64{2000, 4000}, All: 4100},
-		{Network: clusterNetwork, Single: []float64{365, 375, 385}, Crowd: []float64{0, 4000}, All: 4200, Failed: "no room"},
+		{Network: contivNetwork, Single: []float64{365, 375, 385}, Crowd: []float64{0, 4000}, All: 4200, Failed: "no room"},
 	})
 	want := strings.TrimPrefix(`
 | start to running, ms | p50 | p99 | 50 at once: p50 | p99  | all  | errors    |

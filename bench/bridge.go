@@ -56,7 +56,7 @@ func (b *staticBridge) Up(_ context.Context, t topology) (pair, error) {
 		}
 	}
 	if t == across {
-		if err := underlay(hosts[0], hosts[1]); err != nil {
+		if err := underlay(hosts, netip.PrefixFrom(underlayAddress(0), 24), netip.PrefixFrom(underlayAddress(1), 24)); err != nil {
 			return pair{}, err
 		}
 		for i, h := range hosts {
@@ -82,12 +82,12 @@ func (b *staticBridge) Up(_ context.Context, t topology) (pair, error) {
 const underlayLink = "ul0"
 
 // underlay joins two nodes' namespaces as a wire would.
-func underlay(a, b *namespace) error {
-	if err := join(cable{in: a, name: underlayLink}, cable{in: b, name: underlayLink}, underlayMTU); err != nil {
+func underlay(nodes []*namespace, addresses ...netip.Prefix) error {
+	if err := join(cable{in: nodes[0], name: underlayLink}, cable{in: nodes[1], name: underlayLink}, underlayMTU); err != nil {
 		return err
 	}
-	for i, n := range []*namespace{a, b} {
-		if err := n.address(underlayLink, netip.PrefixFrom(underlayAddress(i), 24)); err != nil {
+	for i, n := range nodes {
+		if err := n.address(underlayLink, addresses[i]); err != nil {
 			return err
 		}
 	}

@@ -44,7 +44,7 @@ func entrants(programs string) []entrant {
 		{"static-bridge", both, func() contestant { return &staticBridge{} }},
 		{"docker-bridge", []topology{same}, func() contestant { return &dockerBridge{} }},
 		{"docker-overlay", []topology{across}, func() contestant { return &dockerOverlay{} }},
-		{oursName, both, func() contestant { return &contiv{cluster{programs: programs}} }},
+		{oursName, both, func() contestant { return &contiv{programs: programs} }},
 	}
 }
 

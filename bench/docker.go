@@ -13,7 +13,10 @@ type dockerBridge struct{ nodes }
 func (*dockerBridge) Name() string { return "docker-bridge" }
 
 func (d *dockerBridge) Up(ctx context.Context, t topology) (pair, error) {
-	if err := d.boot(ctx, t.nodeCount()); err != nil {
+	if err := d.hosts(ctx, t.nodeCount()); err != nil {
+		return pair{}, err
+	}
+	if err := d.engines(ctx); err != nil {
 		return pair{}, err
 	}
 	return d.pair(ctx, "bridge")
@@ -25,10 +28,13 @@ type dockerOverlay struct{ nodes }
 func (*dockerOverlay) Name() string { return "docker-overlay" }
 
 func (d *dockerOverlay) Up(ctx context.Context, t topology) (pair, error) {
-	if err := d.boot(ctx, t.nodeCount()); err != nil {
+	if err := d.hosts(ctx, t.nodeCount()); err != nil {
 		return pair{}, err
 	}
-	leader := underlayAddress(0).String()
+	if err := d.engines(ctx); err != nil {
+		return pair{}, err
+	}
+	leader := d.all[0].Addr().String()
 	if _, err := d.all[0].Docker(ctx, "swarm", "init", "--advertise-addr", leader, "--data-path-addr", leader); err != nil {
 		return pair{}, err
 	}
@@ -36,8 +42,8 @@ func (d *dockerOverlay) Up(ctx context.Context, t topology) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	for i, h := range d.all[1:] {
-		own := underlayAddress(i + 1).String()
+	for _, h := range d.all[1:] {
+		own := h.Addr().String()
 		if _, err := h.Docker(ctx, "swarm", "join", "--token", token, "--advertise-addr", own, "--data-path-addr", own, leader+":2377"); err != nil {
 			return pair{}, err
 		}

@@ -85,6 +85,17 @@ func (n *namespace) up(name string) error {
 	return nil
 }
 
+func (n *namespace) remove(name string) error {
+	l, err := n.link.LinkByName(name)
+	if err == nil {
+		err = n.link.LinkDel(l)
+	}
+	if err != nil {
+		return fmt.Errorf("remove %s: %w", name, err)
+	}
+	return nil
+}
+
 func (n *namespace) address(name string, p netip.Prefix) error {
 	l, err := n.link.LinkByName(name)
 	if err == nil {

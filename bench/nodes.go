@@ -12,16 +12,15 @@ import (
 	"github.com/contivnet/contiv/test/netlab"
 )
 
-// nodes are hosts with real Docker engines. Between two of them the underlay of the measurements is a veth pair, as
-// for the contestants without engines; the lab's own underlay has a bridge in it, whose cost is nobody's here.
+// nodes are hosts that can run real Docker engines.
 type nodes struct {
 	lab *netlab.Lab
 	all []*netlab.Host
 }
 
-// boot starts the engines of count nodes (1 or 2).
-func (n *nodes) boot(ctx context.Context, count int) error {
-	o := netlab.Options{Ephemeral: true}
+// hosts starts count hosts (1 or 2) without engines.
+func (n *nodes) hosts(ctx context.Context, count int) error {
+	o := netlab.Options{Ephemeral: true, MTU: underlayMTU, Interface: underlayLink}
 	for i := range count {
 		o.Hosts = append(o.Hosts, netlab.HostOptions{Name: fmt.Sprintf("bench-node%d", i+1)})
 	}
@@ -31,10 +30,13 @@ func (n *nodes) boot(ctx context.Context, count int) error {
 	}
 	n.lab, n.all = lab, lab.Hosts()
 	if count == 2 {
-		if err := n.wire(); err != nil {
-			return err
-		}
+		return n.rewire()
 	}
+	return nil
+}
+
+// engines starts an engine on each host and gives it an image.
+func (n *nodes) engines(ctx context.Context) error {
 	for _, h := range n.all {
 		if _, err := h.StartEngine(ctx, netlab.EngineOptions{}); err != nil {
 			return err
@@ -46,7 +48,9 @@ func (n *nodes) boot(ctx context.Context, count int) error {
 	return nil
 }
 
-func (n *nodes) wire() error {
+// rewire replaces the lab's switch between two hosts by a veth pair with the same addresses: the underlay that the
+// contestants without engines have. A switch's cost is nobody's here.
+func (n *nodes) rewire() error {
 	var ends []*namespace
 	for _, h := range n.all {
 		ns, err := openNamespace(h.Netns())
@@ -55,8 +59,11 @@ func (n *nodes) wire() error {
 		}
 		defer ns.close()
 		ends = append(ends, ns)
+		if err := ns.remove(underlayLink); err != nil {
+			return err
+		}
 	}
-	return underlay(ends[0], ends[1])
+	return underlay(ends, n.all[0].Prefix(), n.all[1].Prefix())
 }
 
 // Down removes the hosts and all that is in them.

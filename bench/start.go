@@ -143,14 +143,14 @@ const crowdSize = 50
 
 // starts compares how long containers take to start on Docker's bridge and on Contiv, on one node, in turn.
 func starts(ctx context.Context, programs string, count int, progress io.Writer) (results []startResult, err error) {
-	c := &cluster{programs: programs}
+	c := &contiv{programs: programs}
 	defer func() { err = errors.Join(err, c.Down()) }()
 	fmt.Fprintln(progress, "Starts: wiring a node")
 	if err := c.create(ctx, 1); err != nil {
 		return nil, err
 	}
 	e := engine{c.all[0].EngineClient()}
-	results = []startResult{{Network: "bridge"}, {Network: clusterNetwork}}
+	results = []startResult{{Network: "bridge"}, {Network: contivNetwork}}
 	for _, r := range results { // the engine's first container on a network takes longer
 		if _, err := e.once(ctx, "bench-first", r.Network); err != nil {
 			return nil, fmt.Errorf("on network %s: %w", r.Network, err)
@@ -185,7 +185,7 @@ func starts(ctx context.Context, programs string, count int, progress io.Writer)
 // startTable shows results, Docker's first, and what ours adds at the median.
 func startTable(results []startResult) string {
 	title := func(n string) string {
-		if n == clusterNetwork {
+		if n == contivNetwork {
 			return oursName
 		}
 		return "docker-" + n
