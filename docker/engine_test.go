@@ -9,7 +9,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -232,9 +234,9 @@ func onRealEngine(t *testing.T) {
 		m.remove("default:six")
 	})
 
-	t.Run("fifty containers at once", func(t *testing.T) {
-		errs := make(chan error, 50)
-		for i := range 50 {
+	t.Run("twenty containers at once", func(t *testing.T) {
+		errs := make(chan error, 20)
+		for i := range 20 {
 			go func() {
 				out, err := docker(t, "run", "-d", "--name", fmt.Sprintf("many%d", i), "--network", "contiv-net", "alpine", "sleep", "1000")
 				if err != nil {
@@ -244,7 +246,7 @@ func onRealEngine(t *testing.T) {
 			}()
 		}
 		names := []string{"rm", "-f"}
-		for i := range 50 {
+		for i := range 20 {
 			if err := <-errs; err != nil {
 				t.Error(err)
 			}
@@ -257,7 +259,7 @@ func onRealEngine(t *testing.T) {
 					count++
 				}
 			}
-			return count == 50
+			return count == 20
 		})
 		mustDocker(t, names...)
 	})
@@ -292,6 +294,44 @@ func onRealEngine(t *testing.T) {
 		mustDocker(t, "run", "--rm", "--network", "web", "alpine", "true")
 		m.remove("default:web")
 		eventually(t, "it is gone", func() bool { _, err := docker(t, "network", "inspect", "web"); return err != nil })
+	})
+
+	t.Run("an engine that was killed catches up", func(t *testing.T) {
+		m.create(t, network4("default", "before", "10.6.1.0/24", ""))
+		eventually(t, "it is there", func() bool { _, err := docker(t, "network", "inspect", "before"); return err == nil })
+		mustDocker(t, "run", "-d", "--name", "always", "--restart", "always", "--stop-signal", "KILL", "--network", "contiv-net", "alpine", "sleep", "1000")
+		endpoint := mustDocker(t, "inspect", "always", "--format", `{{(index .NetworkSettings.Networks "contiv-net").EndpointID}}`)
+		text, err := os.ReadFile("/run/docker.pid")
+		if err != nil {
+			t.Fatal(err)
+		}
+		pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil { // whoever started this test starts another engine
+			t.Fatal(err)
+		}
+		m.remove("default:before")
+		m.create(t, network4("default", "after", "10.6.2.0/24", ""))
+		for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+			out, err := docker(t, "network", "ls", "--format", "{{.Name}}")
+			if err == nil && strings.Contains(out, "after") && !strings.Contains(out, "before") {
+				break
+			}
+			if time.Now().After(end) {
+				t.Fatalf("the engine has %s (%v)", out, err)
+			}
+		}
+		eventually(t, "the container runs again, with a new endpoint alone", func() bool {
+			out, err := docker(t, "inspect", "always", "--format", `{{.State.Running}} {{(index .NetworkSettings.Networks "contiv-net").EndpointID}}`)
+			running, id, _ := strings.Cut(out, " ")
+			_, stale := m.now().Endpoints.Get(endpoint)
+			_, known := m.now().Endpoints.Get(id)
+			return err == nil && running == "true" && id != endpoint && known && !stale
+		})
+		mustDocker(t, "rm", "-f", "always")
+		m.remove("default:after")
 	})
 
 	t.Run("nothing is left", func(t *testing.T) {
@@ -330,7 +370,12 @@ func TestRealEngine(t *testing.T) {
 	host := lab.Hosts()[0]
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
 	defer cancel()
-	if _, err := host.StartEngine(ctx, netlab.EngineOptions{Binary: os.Getenv("CONTIV_TEST_DOCKERD"), Path: os.Getenv("CONTIV_TEST_ENGINE_PATH")}); err != nil {
+	var options netlab.EngineOptions // Debian's engine, or another one in the directory that is named
+	if dir := os.Getenv("CONTIV_TEST_ENGINE_PATH"); dir != "" {
+		options = netlab.EngineOptions{Binary: filepath.Join(dir, "dockerd"), Path: dir}
+	}
+	engine, err := host.StartEngine(ctx, options)
+	if err != nil {
 		t.Fatal(err)
 	}
 	if err := host.LoadImage(ctx); err != nil {
@@ -340,6 +385,29 @@ func TestRealEngine(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	watching, stopWatching := context.WithCancel(ctx)
+	watched := make(chan error, 1)
+	go func() {
+		for { // ends with watching
+			_ = engine.Wait(watching) // it was killed, as it says
+			if watching.Err() != nil {
+				watched <- nil
+				return
+			}
+			again, err := host.StartEngine(ctx, options)
+			if err != nil {
+				watched <- err
+				return
+			}
+			engine = again
+		}
+	}()
+	defer func() {
+		stopWatching()
+		if err := <-watched; err != nil {
+			t.Error(err)
+		}
+	}()
 	cmd := host.Command(ctx, program, "-test.run=^TestRealEngine$", "-test.v", "-test.timeout=2m")
 	cmd.Env = append(cmd.Env, insideHost+"=1")
 	out, err := cmd.CombinedOutput()
