@@ -14,6 +14,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,6 +34,7 @@ type server struct {
 	*master.Master
 	url    string
 	client *api.Client
+	stop   func() // ends the master before the test does
 }
 
 // serve runs a master on the store until the test ends.
@@ -47,13 +49,13 @@ func serve(t *testing.T, s store.Store, o master.Options) server {
 	ended := make(chan error, 1)
 	go func() { ended <- m.Run(ctx) }()
 	h := httptest.NewServer(m)
-	t.Cleanup(func() {
+	stop := sync.OnceFunc(func() {
 		cancel()
 		if err := <-ended; err != nil {
 			t.Errorf("the master ended with %v", err)
 		}
-		h.Close()
 	})
+	t.Cleanup(func() { stop(); h.Close() })
 	select {
 	case <-m.Ready():
 	case <-time.After(patience):
@@ -63,7 +65,7 @@ func serve(t *testing.T, s store.Store, o master.Options) server {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return server{t, m, h.URL, c}
+	return server{t, m, h.URL, c, stop}
 }
 
 func alone(t *testing.T) server {
