@@ -297,6 +297,7 @@ func onRealEngine(t *testing.T) {
 	})
 
 	t.Run("an engine that was killed catches up", func(t *testing.T) {
+		mustDocker(t, "rm", "-f", "c9", "b1") // the next engine would wait 10 s for these to end
 		m.create(t, network4("default", "before", "10.6.1.0/24", ""))
 		eventually(t, "it is there", func() bool { _, err := docker(t, "network", "inspect", "before"); return err == nil })
 		mustDocker(t, "run", "-d", "--name", "always", "--restart", "always", "--stop-signal", "KILL", "--network", "contiv-net", "alpine", "sleep", "1000")
@@ -335,7 +336,6 @@ func onRealEngine(t *testing.T) {
 	})
 
 	t.Run("nothing is left", func(t *testing.T) {
-		mustDocker(t, "rm", "-f", "c9", "b1")
 		w := m.now()
 		if w.Endpoints.Len() != 0 || w.Addresses.Len() != 0 {
 			t.Errorf("%d endpoints and %d addresses are left", w.Endpoints.Len(), w.Addresses.Len())
