@@ -21,7 +21,7 @@ type Host struct {
 	state *hostState
 
 	mu      sync.Mutex
-	machine machine // of the last Boot
+	machine machine // zero when the host is off
 }
 
 // ErrOff is wrapped by what fails because the host is off: Boot it.
@@ -160,6 +160,11 @@ func (h *Host) Kill(ctx context.Context) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if err := h.machine.powerOff(ctx); err != nil {
+		return fmt.Errorf("kill host %s: %w", h.Name(), err)
+	}
+	// Its pid 1 may linger as if it ran; see machine.dead.
+	h.machine = machine{}
+	if err := os.Remove(h.path("host.json")); !absent(err) {
 		return fmt.Errorf("kill host %s: %w", h.Name(), err)
 	}
 	// The kernel removes the namespace's links when it gets round to it.

@@ -290,11 +290,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 		if err := lab.Close(); err != nil {
 			t.Fatal(err)
 		}
-		var left []string
-		eventually(t, "nothing is left", func() bool { left = lab.Leftovers(); return len(left) == 0 })
-		if len(left) > 0 {
-			t.Error(strings.Join(left, "\n"))
-		}
+		nothingLeft(t, lab)
 	}
 }
 
@@ -370,7 +366,22 @@ func run(t *testing.T, h *netlab.Host, args ...string) {
 
 func ping(t *testing.T, h *netlab.Host, name string) {
 	t.Helper()
-	run(t, h, "ping", "-c", "1", "-W", "5", name)
+	// One ping may fail on the memory of an address that did not answer a moment ago.
+	eventually(t, h.Name()+" reaches "+name, func() bool { return h.Run(t.Context(), "ping", "-c", "1", "-W", "1", name) == nil })
+}
+
+// nothingLeft waits for the kernel, which takes a namespace down a moment after its last process.
+func nothingLeft(t *testing.T, lab *netlab.Lab) {
+	t.Helper()
+	var left []string
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		if left = lab.Leftovers(); len(left) == 0 {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("left after 20 s:\n%s", strings.Join(left, "\n"))
+		}
+	}
 }
 
 // eventually waits until done says yes.

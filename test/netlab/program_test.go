@@ -134,11 +134,7 @@ func TestLabOutlivesItsProgramAndAnotherTakesItDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, l := range []*netlab.Lab{lab, again} {
-		var left []string
-		eventually(t, "nothing is left", func() bool { left = l.Leftovers(); return len(left) == 0 })
-		if len(left) > 0 {
-			t.Error(strings.Join(left, "\n"))
-		}
+		nothingLeft(t, l)
 	}
 }
 
