@@ -32,7 +32,11 @@ func (s *Etcd) Follow(ctx context.Context, handle func(model.Change) error) erro
 	}
 	var at int64 // the last revision handed on; 0 when all must be listed
 	for failed := false; ; {
+		before := at
 		err := s.followFrom(ctx, &at, stop)
+		if at != before {
+			failed = false // an outage is told once
+		}
 		var broken handlerError
 		switch {
 		case ctx.Err() != nil:

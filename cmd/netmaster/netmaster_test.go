@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -211,6 +212,51 @@ func TestKilledMasterLosesNothing(t *testing.T) {
 		}
 		t.Logf("round %d: %d endpoints", round, len(list))
 	}
+}
+
+// What one master acknowledges, the other decides on; when the one that has the etcd is gone, the other says so, and goes
+// on when it is back.
+func TestMastersShareAnEtcd(t *testing.T) {
+	t.Parallel()
+	dir := shortDir(t)
+	args := []string{"--data-dir", dir, "--external-address", "127.0.0.1:0"}
+	first := start(t, args...)
+	a := client(t, first.url(t))
+	second := start(t, "--etcd-endpoints", "unix://"+filepath.Join(dir, "client.sock"), "--external-address", "127.0.0.1:0")
+	b := client(t, second.url(t))
+	put := func(c *api.Client, name string) error {
+		_, err := c.Put(t.Context(), api.ObjectPath(api.Tenants, name), api.Tenant{}, nil)
+		return err
+	}
+	eventually(t, "the first serves", func() error { return put(a, "t0") })
+	eventually(t, "the second serves", func() error { return put(b, "t0") })
+	for i := range 20 {
+		name := fmt.Sprint("t", i)
+		if err := put(a, name); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.Put(t.Context(), api.ObjectPath(api.Networks, name+":net"), api.Network{Subnet: "10.1.1.0/24"}, nil); err != nil {
+			t.Fatalf("the second does not see what the first acknowledged: %v", err)
+		}
+		if _, err := a.Delete(t.Context(), api.ObjectPath(api.Tenants, name)); !errors.Is(err, model.ErrInUse) {
+			t.Fatalf("the first does not see what the second acknowledged: %v", err)
+		}
+	}
+	if err := first.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = first.Wait()
+	began := time.Now()
+	var refusal *api.Error
+	if err := put(b, "away"); !errors.As(err, &refusal) || refusal.Status != http.StatusServiceUnavailable || !strings.Contains(err.Error(), "etcd") || time.Since(began) > 6*time.Second {
+		t.Errorf("without etcd, after %v: %v", time.Since(began), err)
+	}
+	var list []api.Network
+	if err := b.Get(t.Context(), api.ListPath(api.Networks), &list); err != nil || len(list) != 20 {
+		t.Errorf("reads without etcd: %d networks, %v", len(list), err)
+	}
+	start(t, args...)
+	eventually(t, "the second writes again", func() error { return put(b, "back") })
 }
 
 func TestMasterEndsSoonWhenTold(t *testing.T) {
