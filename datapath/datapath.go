@@ -322,7 +322,7 @@ func Remove(pinDir string) error {
 		return err
 	}
 	for _, a := range found {
-		if err := t.remove(a); err != nil {
+		if err := errors.Join(t.detach(a), t.remove(a)); err != nil {
 			return err
 		}
 	}

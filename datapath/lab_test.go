@@ -202,7 +202,8 @@ func veth(t testing.TB, a *space, nameA string, b *space, nameB string) {
 	}))
 }
 
-// setUp gives a device its addresses and brings it up. IPv6 addresses are usable at once.
+// setUp gives a device its addresses, brings it up, and waits until packets to the addresses are taken: the kernel
+// does the last step for IPv6 addresses later, on its own time.
 func setUp(t testing.TB, s *space, device string, addrs ...string) netlink.Link {
 	t.Helper()
 	l, err := s.nl.LinkByName(device)
@@ -215,8 +216,27 @@ func setUp(t testing.TB, s *space, device string, addrs ...string) netlink.Link 
 			addr.Flags = unix.IFA_F_NODAD
 		}
 		must(t, s.nl.AddrAdd(l, addr))
+		if addr.IP.To4() == nil {
+			s.waitLocal(t, addr.IP)
+		}
 	}
 	return l
+}
+
+func (s *space) waitLocal(t testing.TB, ip net.IP) {
+	t.Helper()
+	for end := deadline(); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		routes, err := s.nl.RouteListFiltered(netlink.FAMILY_V6, &netlink.Route{Table: unix.RT_TABLE_LOCAL}, netlink.RT_FILTER_TABLE)
+		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+			t.Fatal(err)
+		}
+		for _, r := range routes {
+			if r.Dst != nil && r.Dst.IP.Equal(ip) {
+				return
+			}
+		}
+	}
+	t.Fatalf("%s is not usable", ip)
 }
 
 // container is an endpoint with its namespace.
@@ -552,4 +572,13 @@ func within(t testing.TB, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// deadline is when what must come has come.
+func deadline() time.Time { return time.Now().Add(patience) }
+
+// forward makes a namespace a router.
+func forward(t testing.TB, s *space) {
+	t.Helper()
+	must(t, s.do(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }))
 }
