@@ -74,6 +74,9 @@ func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) er
 	if err == nil {
 		err = a.WaitApplied(ctx, revision)
 	}
+	if err == nil && sandbox != "" {
+		err = a.yieldRoutes(sandbox, e.ID)
+	}
 	if err == nil {
 		return nil
 	}

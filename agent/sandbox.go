@@ -5,6 +5,8 @@ package agent
 import (
 	"cmp"
 	"context"
+	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -45,76 +47,116 @@ const deviceTimeout = time.Minute
 
 // sandboxLoop gives containers the routes to the other networks of their tenant, and follows changes of them.
 func (a *Agent) sandboxLoop(ctx context.Context) error {
-	type given struct {
+	type device struct {
 		port   int
-		routes []netip.Prefix
+		there  bool // the container has it
+		given  bool
+		routes []netip.Prefix // that it was given
 	}
-	have := map[string]given{}      // by endpoint
-	waiting := map[string]int{}     // endpoints whose device is awaited, with their port's index
+	devices := map[string]*device{} // by endpoint
 	arrived := make(chan string, 8) // endpoints whose device is there
 	for {
 		nextSandbox, nextApplied := a.sandboxChanged.next(), a.appliedChanged.next()
-		routes := map[string][]netip.Prefix{}
-		for _, p := range a.Tables().Ports {
-			routes[p.Endpoint] = p.Routes
-		}
-		index := map[string]int{}
-		ports, err := netdev.Ports()
-		if err != nil {
-			a.Log.Warn("containers' routes are not looked after now", "error", err)
-		}
-		for _, p := range ports {
-			index[p.Endpoint] = p.Index
-		}
-		records := a.records.list()
-		for id := range have {
-			if _, ok := records[id]; !ok {
-				delete(have, id)
-			}
-		}
+		records, ports := a.records.list(), a.portsByEndpoint()
+		maps.DeleteFunc(devices, func(id string, _ *device) bool { _, ok := records[id]; return !ok })
+		want := a.wantedRoutes(records)
 		for id, rec := range records {
-			port, ok := index[id]
-			want, compiled := routes[id]
-			if !ok || !compiled || rec.Sandbox == "" || waiting[id] == port {
+			port, ok := ports[id]
+			if !ok || rec.Sandbox == "" {
 				continue
 			}
-			old, known := have[id]
-			switch {
-			case known && old.port == port && slices.Equal(old.routes, want):
-			case known && old.port == port:
-				if err := netdev.SetRoutes(rec.Sandbox, port, want); err != nil && !netdev.Gone(err) {
-					a.Log.Warn("a container does not have its routes", "endpoint", short(id), "error", err)
-					continue
-				}
-				have[id] = given{port, want}
-			default:
-				waiting[id] = port
-				go func() {
-					wait, cancel := context.WithTimeout(ctx, deviceTimeout)
-					defer cancel()
-					err := netdev.WaitForDevice(wait, rec.Sandbox, port)
-					if err == nil {
-						err = netdev.SetRoutes(rec.Sandbox, port, want)
-					}
-					if err != nil && ctx.Err() == nil {
-						a.Log.Debug("a container did not take its device", "endpoint", short(id), "error", err)
-					}
-					a.sandboxChanged.notify() // its namespace is there: names can be served in it
-					select {
-					case arrived <- id:
-					case <-ctx.Done():
-					}
-				}()
-				have[id] = given{port, want}
+			d := devices[id]
+			if d == nil || d.port != port.Index {
+				devices[id] = &device{port: port.Index}
+				go a.awaitDevice(ctx, id, rec.Sandbox, port.Index, arrived)
+				continue
 			}
+			routes, compiled := want[id]
+			if !d.there || !compiled || d.given && slices.Equal(d.routes, routes) {
+				continue
+			}
+			if err := netdev.SetRoutes(rec.Sandbox, port.Index, routes); err != nil && !netdev.Gone(err) {
+				a.Log.Warn("a container does not have its routes", "endpoint", short(id), "error", err)
+				continue
+			}
+			d.given, d.routes = true, routes
 		}
 		select {
 		case <-ctx.Done():
 			return nil
 		case id := <-arrived:
-			delete(waiting, id)
+			if d := devices[id]; d != nil {
+				d.there = true
+			}
+			a.sandboxChanged.notify() // its namespace is there: names can be served in it
 		case <-nextSandbox:
 		case <-nextApplied:
 		}
 	}
+}
+
+func (a *Agent) awaitDevice(ctx context.Context, id, sandbox string, port int, arrived chan<- string) {
+	wait, cancel := context.WithTimeout(ctx, deviceTimeout)
+	defer cancel()
+	if err := netdev.WaitForDevice(wait, sandbox, port); err != nil {
+		if ctx.Err() == nil {
+			a.Log.Debug("a container did not take its device", "endpoint", short(id), "error", err)
+		}
+		return
+	}
+	select {
+	case arrived <- id:
+	case <-ctx.Done():
+	}
+}
+
+// portsByEndpoint are this node's ports by whose they are; none where they cannot be listed.
+func (a *Agent) portsByEndpoint() map[string]netdev.Port {
+	ports, err := netdev.Ports()
+	if err != nil {
+		a.Log.Warn("containers' routes are not looked after now", "error", err)
+	}
+	out := make(map[string]netdev.Port, len(ports))
+	for _, p := range ports {
+		out[p.Endpoint] = p
+	}
+	return out
+}
+
+// wantedRoutes are each endpoint's routes but for the subnets that its container is in with another device: Docker refuses
+// to connect a container to a subnet to which it has a route.
+func (a *Agent) wantedRoutes(records map[string]record) map[string][]netip.Prefix {
+	world := a.World()
+	direct := map[string][]netip.Prefix{} // by sandbox
+	for _, rec := range records {
+		if n, ok := world.Networks.Get(rec.Endpoint.NetworkKey()); ok && rec.Sandbox != "" {
+			for _, addr := range rec.Endpoint.Addrs() {
+				direct[rec.Sandbox] = append(direct[rec.Sandbox], n.Pool(addr).Subnet())
+			}
+		}
+	}
+	out := map[string][]netip.Prefix{}
+	for _, p := range a.Tables().Ports {
+		out[p.Endpoint] = slices.DeleteFunc(slices.Clone(p.Routes), func(r netip.Prefix) bool {
+			return slices.ContainsFunc(direct[records[p.Endpoint].Sandbox], r.Overlaps)
+		})
+	}
+	return out
+}
+
+// yieldRoutes takes routes that would be in the way of a new device of the sandbox from the devices that it has. The
+// endpoint of the new one is on record.
+func (a *Agent) yieldRoutes(sandbox, endpoint string) error {
+	records, ports := a.records.list(), a.portsByEndpoint()
+	want := a.wantedRoutes(records)
+	for id, rec := range records {
+		port, ok := ports[id]
+		if rec.Sandbox != sandbox || id == endpoint || !ok || port.Home || !netdev.IsNamespace(sandbox) {
+			continue
+		}
+		if err := netdev.SetRoutes(sandbox, port.Index, want[id]); err != nil && !netdev.Gone(err) {
+			return fmt.Errorf("make way for another device in %s: %w", sandbox, err)
+		}
+	}
+	return nil
 }

@@ -4,6 +4,7 @@ package test
 
 import (
 	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -18,16 +19,16 @@ func TestTenantsWithEqualAddressesNeverMeet(t *testing.T) {
 	network(t, c, "web", "-s", "10.1.2.0/24")
 	network(t, c, "web", "-t", "blue", "-s", "10.1.2.0/24")
 	network(t, c, "db", "-t", "blue", "-s", "10.1.3.0/24")
-	run(t, a, "red1", "web")        // 10.1.2.1
-	run(t, a, "blue1", "web/blue")  // 10.1.2.1
-	run(t, b, "blue2", "web/blue")  // 10.1.2.2
-	run(t, b, "blue3", "db/blue")   // 10.1.3.1
-	run(t, b, "blue4", "web/blue")  // 10.1.2.3
-	run(t, a, "blue5", "web/blue")  // 10.1.2.4
-	reaches(t, a, "blue1", "blue2") // across
-	reaches(t, b, "blue4", "blue2") // on one node
-	reaches(t, a, "blue1", "blue5") // on the other
-	reaches(t, b, "blue3", "blue1") // routed, across
+	run(t, a, "red1", "web")            // 10.1.2.1
+	run(t, a, "blue1", "web/blue")      // 10.1.2.1
+	run(t, b, "blue2", "web/blue")      // 10.1.2.2
+	run(t, b, "blue3", "db/blue")       // 10.1.3.1
+	run(t, b, "blue4", "web/blue")      // 10.1.2.3
+	run(t, a, "blue5", "web/blue")      // 10.1.2.4
+	reaches(t, a, "blue1", "blue2")     // across
+	reaches(t, b, "blue4", "blue2")     // on one node
+	reaches(t, a, "blue1", "blue5")     // on the other
+	reaches(t, b, "blue3", "blue1.web") // routed, across
 	reaches(t, a, "blue1", "blue3.db")
 	reaches(t, a, "red1", "10.1.2.1") // itself
 	for _, to := range []string{"10.1.2.2", "10.1.2.3", "10.1.2.4", "10.1.3.1", "blue1", "blue2.web"} {
@@ -117,10 +118,10 @@ func TestPacketsOfEverySizeArrive(t *testing.T) {
 			reaches(t, a, "c1", "-s "+size+" "+to)
 		}
 	}
-	// A stream of full segments.
-	docker(t, b, "exec", "-d", "c2", "sh", "-c", "nc -l -p 5000 > /tmp/got")
+	// A stream of full segments. The receiver has an open standard input, or it would hang up at once.
+	docker(t, b, "exec", "-d", "c2", "sh", "-c", "sleep 100 | nc -l -p 5000 > /tmp/got")
 	eventually(t, func() error {
-		_, err := in(t.Context(), a, "c1", "dd if=/dev/zero bs=1M count=20 2>/dev/null | nc -w 5 10.1.2.2 5000")
+		_, err := in(t.Context(), a, "c1", "dd if=/dev/zero bs=1M count=20 2>/dev/null | nc 10.1.2.2 5000")
 		return err
 	})
 	eventually(t, func() error {
@@ -134,13 +135,22 @@ func TestPacketsOfEverySizeArrive(t *testing.T) {
 	if _, err := in(t.Context(), a, "c1", "ip link set eth0 mtu 1500"); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, func() error {
-		_, _ = in(t.Context(), a, "c1", "ping -c 1 -W 1 -M do -s 1460 10.1.2.2 || ping -c 1 -W 1 -s 1460 10.1.2.2")
-		out, err := in(t.Context(), a, "c1", "ip route get 10.1.2.2")
-		if err == nil && !strings.Contains(out, "mtu 1450") {
-			err = fmt.Errorf("the path's MTU is not known: %s", out)
-		}
-		return err
-	})
+	sandbox, err := a.Sandbox(t.Context(), "c1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inside := func(args ...string) string {
+		out, _ := exec.Command("nsenter", append([]string{"--net=" + sandbox}, args...)...).CombinedOutput() // ping fails, as it should
+		return string(out)
+	}
+	for _, to := range []string{"10.1.2.2", "2001:db8:2::2"} {
+		eventually(t, func() error {
+			said := inside("ping", "-c", "1", "-W", "1", "-M", "do", "-s", "1460", to)
+			if route := inside("ip", "route", "get", to); !strings.Contains(route, "mtu 1450") {
+				return fmt.Errorf("the path's MTU is not known: %s; ping said %s", route, said)
+			}
+			return nil
+		})
+	}
 	reaches(t, a, "c1", "-s 1460 10.1.2.2")
 }

@@ -64,7 +64,7 @@ func TestNetworkMadeWithDockerIsMadeEverywhere(t *testing.T) {
 	run(t, b, "d2", "dual")
 	reaches(t, a, "d1", "-6 d2")
 
-	dockerRefused(t, b, []string{"10.5.0.0/24"}, create("--subnet", "10.5.0.0/25", "-o", "tenant=blue", "again")...)
+	dockerRefused(t, b, []string{"10.5.0.192/26"}, create("--subnet", "10.5.0.192/26", "-o", "tenant=blue", "again")...)
 	dockerRefused(t, b, []string{"nobody"}, create("--subnet", "10.7.0.0/24", "-o", "tenant=nobody", "again")...)
 	dockerRefused(t, b, []string{"colour"}, create("--subnet", "10.7.0.0/24", "-o", "colour=red", "again")...)
 	dockerRefused(t, b, []string{"77"}, create("--subnet", "10.7.0.0/24", "-o", "pkt-tag=77", "again")...)

@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,7 +98,15 @@ func awaitNetwork(t *testing.T, c *cluster.Cluster, name string) {
 func run(t *testing.T, n *cluster.Node, name, network string, flags ...string) {
 	t.Helper()
 	args := append([]string{"run", "-d", "--name", name, "--net", network}, flags...)
-	docker(t, n, append(args, "alpine", "sleep", "100000")...)
+	args = append(args, "alpine", "sleep", "100000")
+	if slices.Contains(flags, "--mac-address") {
+		// A newer docker command than the engine refuses this flag; Debian's goes with the oldest engine.
+		if _, err := n.Output(t.Context(), "/usr/bin/docker", args...); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	docker(t, n, args...)
 }
 
 // in runs a command line in a container.
