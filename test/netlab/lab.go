@@ -45,6 +45,7 @@ type Lab struct {
 	state      state
 	hosts      []*Host
 	namespaces map[string]bool // all that the lab ever had, as /proc/<pid>/ns/* links to them
+	checked    uint64          // when Leftovers was first asked, in ticks since boot
 }
 
 // state is lab.json: what another program needs to go on.

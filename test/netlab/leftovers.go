@@ -9,6 +9,9 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Leftovers lists what is there of a lab by its name and directory: processes, mounts, cgroups, pinned eBPF objects, named namespaces, links
@@ -52,17 +55,28 @@ func Leftovers(name, dir string) []string {
 	return left
 }
 
-// Leftovers lists what is left of the lab after Close. It also finds the lab's namespaces if anything holds them, with all links, mounts
-// and pins in them: a thread, an open file, or a bind mount.
+// Leftovers lists what is left of the lab after Close. It also finds the lab's namespaces if a thread or an open file outside the lab holds
+// them, with all links, mounts and pins in them.
 func (l *Lab) Leftovers() []string {
 	left := Leftovers(l.state.Name, l.state.Dir)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, pattern := range []string{"/proc/[0-9]*/task/*/ns/*", "/proc/[0-9]*/fd/*"} {
-		paths, _ := filepath.Glob(pattern) // the pattern is well-formed
-		for _, path := range paths {
-			if link, err := os.Readlink(path); err == nil && l.namespaces[link] && !exiting(path) {
-				left = append(left, "namespace "+link+" held by "+path)
+	if l.checked == 0 {
+		l.checked = ticks()
+	}
+	for _, pid := range processes() {
+		// The kernel gives a namespace's number again, and another lab may have it now: a process that is younger, or
+		// that is in a host, does not hold ours, which died with its own pid 1.
+		state, start, err := stat(pid)
+		if err != nil || state == 'Z' || state == 'X' || start > l.checked || !outside(pid) {
+			continue
+		}
+		for _, pattern := range []string{"task/*/ns/*", "fd/*"} {
+			paths, _ := filepath.Glob(fmt.Sprintf("/proc/%d/%s", pid, pattern)) // the pattern is well-formed
+			for _, path := range paths {
+				if link, err := os.Readlink(path); err == nil && l.namespaces[link] {
+					left = append(left, "namespace "+link+" held by "+path)
+				}
 			}
 		}
 	}
@@ -70,12 +84,18 @@ func (l *Lab) Leftovers() []string {
 	return left
 }
 
-// exiting tells whether a path in /proc belongs to a process that has ended, but whose parent has not noticed.
-func exiting(path string) bool {
-	var pid int
-	if _, err := fmt.Sscanf(path, "/proc/%d/", &pid); err != nil {
-		return false
+// outside tells whether a process is in this program's own pid namespace.
+func outside(pid int) bool {
+	theirs, err := os.Readlink(fmt.Sprintf("/proc/%d/ns/pid", pid))
+	own, ownErr := os.Readlink("/proc/self/ns/pid")
+	return err == nil && ownErr == nil && theirs == own
+}
+
+// ticks is the time since the machine's boot in the unit of processID.Start, which is 10 ms on every machine.
+func ticks() uint64 {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
 	}
-	state, _, err := stat(pid)
-	return err != nil || state == 'Z' || state == 'X'
+	return uint64(ts.Nano()) / uint64(10*time.Millisecond)
 }

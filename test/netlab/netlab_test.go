@@ -393,3 +393,24 @@ func eventually(t *testing.T, what string, done func() bool) {
 		}
 	}
 }
+
+func TestNamespaceThatIsHeldOpenIsLeftOver(t *testing.T) {
+	t.Parallel()
+	lab := netlab.New(t, netlab.Options{Hosts: two[:1]})
+	held, err := os.Open(lab.Host("one").Netns())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer held.Close()
+	if err := lab.Close(); err != nil {
+		t.Fatal(err)
+	}
+	left := strings.Join(lab.Leftovers(), "\n")
+	if !strings.Contains(left, "namespace net:[") {
+		t.Errorf("Leftovers lacks the namespace that is held open: %q", left)
+	}
+	if err := held.Close(); err != nil {
+		t.Fatal(err)
+	}
+	nothingLeft(t, lab)
+}
