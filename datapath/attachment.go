@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -68,7 +67,6 @@ func attachments(dir string) ([]attachment, error) {
 type attacher struct {
 	dir string
 	dev *devices
-	log *slog.Logger
 }
 
 func (t attacher) path(a attachment) string { return filepath.Join(t.dir, a.String()) }

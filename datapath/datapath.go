@@ -83,7 +83,7 @@ func (d *Datapath) open() error {
 		return fmt.Errorf("read the kernel's version: %w", err)
 	}
 	b, err := blueprintFor(settings{
-		vtep: d.opts.VTEP, port: d.opts.VXLANPort, mtu: d.opts.MTU, decapSetsProtocol: kernel >= kernelDecapProtocol,
+		vtep: d.opts.VTEP, port: d.opts.VXLANPort, mtu: d.opts.MTU, decapSetsProtocol: kernel >= d.opts.decapFrom,
 		flows4: d.opts.Flows4, flows6: d.opts.Flows6,
 	})
 	if err != nil {
@@ -93,7 +93,7 @@ func (d *Datapath) open() error {
 		return err
 	}
 	d.abi = b.abi
-	d.attach = attacher{dir: filepath.Join(d.opts.PinDir, "links"), dev: d.dev, log: d.opts.Log}
+	d.attach = attacher{dir: filepath.Join(d.opts.PinDir, "links"), dev: d.dev}
 	for _, dir := range []string{d.attach.dir, filepath.Join(d.opts.PinDir, b.abi)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make the directory for pins: %w", err)

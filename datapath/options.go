@@ -43,6 +43,8 @@ type Options struct {
 	Flows4    uint32       // entries of the IPv4 flow cache; default 262144 (about 40 MiB of kernel memory)
 	Flows6    uint32       // entries of the IPv6 flow cache; default 65536 (about 12 MiB)
 	Log       *slog.Logger // default none
+
+	decapFrom uint32 // kernel version from which BPF_F_ADJ_ROOM_DECAP_L3_IPV6 is used; for tests
 }
 
 func (o Options) withDefaults() Options {
@@ -51,6 +53,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.VXLANPort == 0 {
 		o.VXLANPort = 4789
+	}
+	if o.decapFrom == 0 {
+		o.decapFrom = kernelDecapProtocol
 	}
 	if o.Attach == "" {
 		o.Attach = AttachAuto
@@ -84,7 +89,7 @@ func (o Options) check() error {
 const (
 	kernelNeeded     = 5<<16 | 15<<8
 	kernelNeededText = "5.15"
-	// BPF_F_ADJ_ROOM_DECAP_L3_IPV6; without it IPv6 from tunnels takes a slower way into the container.
+	// BPF_F_ADJ_ROOM_DECAP_L3_IPV6; without it IPv6 out of tunnels takes more steps.
 	kernelDecapProtocol = 6<<16 | 3<<8
 )
 

@@ -17,8 +17,7 @@ struct arp_packet {
 
 static __noinline int answer_arp(struct __sk_buff *skb)
 {
-	__u32 ifindex = skb->ifindex;
-	struct port *from = bpf_map_lookup_elem(&ports, &ifindex);
+	struct port *from = port_of(skb);
 	struct arp_packet *p = pull(skb, sizeof(*p));
 	struct endpoint *to = NULL;
 	__be32 sender, target;
@@ -38,7 +37,9 @@ static __noinline int answer_arp(struct __sk_buff *skb)
 		return DROP_ARP_UNSOLICITED;
 	if (!sender || target == be32(from->ipv4))
 		return DROP_ARP_PROBE;
-	if (!be32(from->gateway4) || target != be32(from->gateway4)) {
+	if (!target)
+		return DROP_ARP_TARGET;
+	if (target != be32(from->gateway4)) {
 		to = endpoint_of_ipv4(from->tenant, target);
 		if (!to)
 			return DROP_ARP_TARGET;

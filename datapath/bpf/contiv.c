@@ -123,7 +123,7 @@ static __noinline int learn_ipv6(struct __sk_buff *skb, const struct flow6_key *
 static __always_inline int forward(struct __sk_buff *skb, const struct flow *f)
 {
 	if (!f->next_hop)
-		return deliver(skb, f, true);
+		return deliver(skb, f);
 	if (skb->len > f->mtu + ETH_HLEN) {
 		int outcome = answer_too_big(skb, f->mtu);
 

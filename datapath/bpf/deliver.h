@@ -24,9 +24,8 @@ static __always_inline int decide_delivery(struct flow *f, const struct endpoint
 	return 0;
 }
 
-// redirect: bpf_redirect_peer goes straight into the container; bpf_redirect goes by way of the veth pair and
-// so works out again what kind of packet it is.
-static __always_inline int deliver(struct __sk_buff *skb, const struct flow *f, bool straight)
+// Straight into the container, past the queue of its veth pair.
+static __always_inline int deliver(struct __sk_buff *skb, const struct flow *f)
 {
 	struct {
 		__u64 first;
@@ -45,5 +44,5 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct flow *f, 
 	// The packet was not for the node's side of the veth pair, and its kind is not worked out again.
 	if (skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);
-	return straight ? bpf_redirect_peer(f->ifindex, 0) : bpf_redirect(f->ifindex, 0);
+	return bpf_redirect_peer(f->ifindex, 0);
 }

@@ -75,7 +75,7 @@ static __always_inline int answer_for_gateway(struct __sk_buff *skb, const struc
 			return DROP_GATEWAY;
 		return answer_echo4(skb, from);
 	}
-	if (!from->gateway6[0] || !equal_address(from->gateway6, q->destination))
+	if (is_zero_address(from->gateway6) || !equal_address(from->gateway6, q->destination))
 		return 0;
 	if (q->proto != IPPROTO_ICMPV6 || q->fragment || q->icmp_type != ICMP6_ECHO_REQUEST)
 		return DROP_GATEWAY;
@@ -99,7 +99,7 @@ static __always_inline bool segments_fit(struct __sk_buff *skb, __u8 proto, __u3
 	return headers + skb->gso_size <= mtu;
 }
 
-static __always_inline int too_big4(struct __sk_buff *skb, const struct port *from, __u16 mtu)
+static __always_inline int too_big4(struct __sk_buff *skb, __u16 mtu)
 {
 	struct {
 		struct ethhdr eth;
@@ -107,12 +107,16 @@ static __always_inline int too_big4(struct __sk_buff *skb, const struct port *fr
 		struct icmp_message icmp;
 		__u8 quoted[QUOTED];
 	} __attribute__((packed, aligned(2))) *p;
+	struct port *from;
 	struct iphdr ip;
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
 		return DROP_MALFORMED;
 	if (segments_fit(skb, ip.protocol, ip.ihl * 4, mtu))
 		return 0;
+	from = port_of(skb);
+	if (!from)
+		return DROP_UNKNOWN_PORT;
 	if (!(ip.frag_off & DONT_FRAGMENT) || ip.frag_off & FRAGMENT_OFFSET)
 		return DROP_TOO_BIG;
 	if (bpf_skb_change_tail(skb, ETH_HLEN + QUOTED, 0) ||
@@ -139,7 +143,7 @@ static __always_inline int too_big4(struct __sk_buff *skb, const struct port *fr
 	return ANSWERED;
 }
 
-static __always_inline int too_big6(struct __sk_buff *skb, const struct port *from, __u16 mtu)
+static __always_inline int too_big6(struct __sk_buff *skb, __u16 mtu)
 {
 	struct {
 		struct ethhdr eth;
@@ -147,12 +151,16 @@ static __always_inline int too_big6(struct __sk_buff *skb, const struct port *fr
 		struct icmp_message icmp;
 		__u8 quoted[QUOTED];
 	} __attribute__((packed, aligned(2))) *p;
+	struct port *from;
 	struct ipv6hdr ip;
 
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
 		return DROP_MALFORMED;
 	if (segments_fit(skb, ip.nexthdr, sizeof(ip), mtu))
 		return 0;
+	from = port_of(skb);
+	if (!from)
+		return DROP_UNKNOWN_PORT;
 	if (bpf_skb_change_tail(skb, ETH_HLEN + QUOTED, 0) ||
 	    bpf_skb_adjust_room(skb, sizeof(p->ip) + sizeof(p->icmp), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return DROP_NO_ROOM;
@@ -167,7 +175,7 @@ static __always_inline int too_big6(struct __sk_buff *skb, const struct port *fr
 		.nexthdr = IPPROTO_ICMPV6,
 		.hop_limit = 64,
 	};
-	copy_address(&p->ip.saddr, from->gateway6[0] ? from->gateway6 : (const __u8 *)&ip.daddr);
+	copy_address(&p->ip.saddr, is_zero_address(from->gateway6) ? (const __u8 *)&ip.daddr : from->gateway6);
 	copy_address(&p->ip.daddr, &ip.saddr);
 	p->icmp = (struct icmp_message){.type = 2, .rest = bpf_htonl(mtu)};
 	p->icmp.checksum = checksum_of(&p->icmp, sizeof(p->icmp) + QUOTED,
@@ -178,10 +186,5 @@ static __always_inline int too_big6(struct __sk_buff *skb, const struct port *fr
 // A packet longer than the path takes. 0: it fits after all, in segments.
 static __noinline int answer_too_big(struct __sk_buff *skb, __u16 mtu)
 {
-	__u32 ifindex = skb->ifindex;
-	struct port *from = bpf_map_lookup_elem(&ports, &ifindex);
-
-	if (!from)
-		return DROP_UNKNOWN_PORT;
-	return skb->protocol == bpf_htons(ETH_P_IP) ? too_big4(skb, from, mtu) : too_big6(skb, from, mtu);
+	return skb->protocol == bpf_htons(ETH_P_IP) ? too_big4(skb, mtu) : too_big6(skb, mtu);
 }

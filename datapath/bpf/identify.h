@@ -3,6 +3,13 @@
 // Step: who has an address, and may the sender's network reach it.
 #pragma once
 
+static __always_inline struct port *port_of(struct __sk_buff *skb)
+{
+	__u32 ifindex = skb->ifindex;
+
+	return bpf_map_lookup_elem(&ports, &ifindex);
+}
+
 static __always_inline struct endpoint *endpoint_of(__u32 tenant, const void *address)
 {
 	struct endpoint_key key = {.tenant = tenant};
@@ -41,7 +48,5 @@ static __always_inline int check_kind_of_destination(const struct question *q)
 		return to[12] >= 224 ? DROP_MULTICAST : 0; // 224.0.0.0/4, 240.0.0.0/4 and 255.255.255.255
 	if (to[0] == 0xff)
 		return DROP_MULTICAST;
-	if ((to[0] == 0xfe && (to[1] & 0xc0) == 0x80) || (q->source[0] == 0xfe && (q->source[1] & 0xc0) == 0x80))
-		return DROP_LINK_LOCAL;
-	return 0;
+	return is_link_local(to) || is_link_local(q->source) ? DROP_LINK_LOCAL : 0;
 }

@@ -35,22 +35,21 @@ struct nd_packet {
 static __noinline int answer_solicitation(struct __sk_buff *skb, const struct question *q, const struct port *from)
 {
 	struct nd_packet *p = pull(skb, ND_LEN_WITHOUT_OPTION);
-	bool link_local = q->source[0] == 0xfe && (q->source[1] & 0xc0) == 0x80;
 	struct endpoint *to = NULL;
 	__u8 target[16], mac[6];
 
 	if (!p || p->ip.nexthdr != IPPROTO_ICMPV6 || p->ip.hop_limit != 255 || p->nd.code || p->nd.target[0] == 0xff)
 		return DROP_MALFORMED;
 	copy_address(target, p->nd.target);
-	if (!from->ipv6[0])
-		return DROP_ND_TARGET;
-	if (equal_address(target, from->ipv6) || !(q->source[0] | q->source[15]))
+	if (is_zero_address(q->source) || equal_address(target, from->ipv6))
 		return DROP_ND_PROBE;
+	if (is_zero_address(from->ipv6) || is_zero_address(target))
+		return DROP_ND_TARGET;
 	// The kernel asks from its link-local address when it only looks whether a neighbour is still there. The
 	// answer goes back to the port that asked, so what address it gave does no harm.
-	if (!link_local && !equal_address(q->source, from->ipv6))
+	if (!is_link_local(q->source) && !equal_address(q->source, from->ipv6))
 		return DROP_SPOOFED_ND;
-	if (!from->gateway6[0] || !equal_address(target, from->gateway6)) {
+	if (!equal_address(target, from->gateway6)) {
 		to = endpoint_of(from->tenant, target);
 		if (!to)
 			return DROP_ND_TARGET;

@@ -90,6 +90,18 @@ static __always_inline void copy_address(void *to, const void *from)
 	x[3] = y[3];
 }
 
+static __always_inline bool is_zero_address(const void *a)
+{
+	const __u32 *x = a;
+
+	return !(x[0] | x[1] | x[2] | x[3]);
+}
+
+static __always_inline bool is_link_local(const __u8 *ipv6)
+{
+	return ipv6[0] == 0xfe && (ipv6[1] & 0xc0) == 0x80;
+}
+
 static __always_inline __be32 be32(const __u8 *address)
 {
 	return *(const __be32 *)address;

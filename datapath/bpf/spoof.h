@@ -15,10 +15,8 @@ static __always_inline int check_address(const struct question *q, const struct 
 
 		return own && own == ((const __be32 *)q->source)[3] ? 0 : DROP_SPOOFED_ADDRESS;
 	}
-	// :: is what a port without IPv6 has in its table, and is never anybody's address
-	if (!from->ipv6[0] || !equal_address(q->source, from->ipv6))
-		return DROP_SPOOFED_ADDRESS;
-	return 0;
+	// A port without IPv6 has :: in its table, which is nobody's address.
+	return !is_zero_address(from->ipv6) && equal_address(q->source, from->ipv6) ? 0 : DROP_SPOOFED_ADDRESS;
 }
 
 // An inner source must live on the very node whose outer address the packet has (in sender).

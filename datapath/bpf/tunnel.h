@@ -93,16 +93,31 @@ static __always_inline int send_tunnel(struct __sk_buff *skb, const struct flow 
 	return bpf_redirect_neigh(f->ifindex, &hop, sizeof(hop), 0);
 }
 
+// Before 6.3 the kernel goes on thinking that the packet is IPv4. It changes its mind only when it may make the
+// header longer, so the header is made shorter before by as much, and its lost bytes are put back.
+static __noinline int uncover_ipv6(struct __sk_buff *skb)
+{
+	enum { LOST = sizeof(struct ipv6hdr) - sizeof(struct iphdr) };
+	__u8 lost[LOST];
+
+	return bpf_skb_load_bytes(skb, ETH_HLEN + OUTER_LEN, lost, LOST) ||
+	       bpf_skb_adjust_room(skb, -(OUTER_LEN + LOST), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO) ||
+	       bpf_skb_change_proto(skb, bpf_htons(ETH_P_IPV6), 0) ||
+	       bpf_skb_store_bytes(skb, ETH_HLEN, lost, LOST, 0);
+}
+
 // Takes the outer headers off and hands the packet to its container.
 static __always_inline int receive_tunnel(struct __sk_buff *skb, const struct flow *f, bool ipv6)
 {
-	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO;
+	__u64 flags = BPF_F_ADJ_ROOM_FIXED_GSO | (ipv6 ? BPF_F_ADJ_ROOM_DECAP_L3_IPV6 : 0);
 
-	if (ipv6 && decap_sets_protocol)
-		flags |= BPF_F_ADJ_ROOM_DECAP_L3_IPV6;
-	if (bpf_skb_adjust_room(skb, -OUTER_LEN, BPF_ADJ_ROOM_MAC, flags))
+	if (ipv6 && !decap_sets_protocol) {
+		if (uncover_ipv6(skb))
+			return drop(DROP_NO_ROOM);
+	} else if (bpf_skb_adjust_room(skb, -OUTER_LEN, BPF_ADJ_ROOM_MAC, flags)) {
 		return drop(DROP_NO_ROOM);
-	return deliver(skb, f, !ipv6 || decap_sets_protocol);
+	}
+	return deliver(skb, f);
 }
 
 static __always_inline bool is_vxlan_to_us(const struct iphdr *ip, const struct udphdr *udp)
