@@ -21,6 +21,10 @@ import (
 const (
 	portPrefix  = "vvport"
 	aliasPrefix = "contiv:"
+
+	// portMTU is the largest that a veth takes, in bytes. The kernel drops without a word what is larger than the MTU of
+	// the receiving side. A container that sends too much should hear it, so the data path is to judge.
+	portMTU = 65535
 )
 
 // Port is the host side of a container's veth pair.
@@ -44,12 +48,12 @@ func IsPortName(name string) bool {
 	return strings.HasPrefix(name, portPrefix) && err == nil && n > 0
 }
 
-// CreatePort makes the pair with both ends in this namespace, the host side up. mtu is in bytes. A pair of that
-// name that a killed run left is replaced. model.ErrExists: the name belongs to something else.
+// CreatePort makes the pair with both ends in this namespace, the host side up. mtu is the container's, in
+// bytes. model.ErrExists: something else has one of the names.
 func CreatePort(name, endpoint string, mac model.MAC, mtu int) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, mtu, net.HardwareAddr(model.RouterMAC[:])
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: PeerName(name), PeerHardwareAddr: net.HardwareAddr(mac[:])}
+	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, portMTU, net.HardwareAddr(model.RouterMAC[:])
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: PeerName(name), PeerMTU: uint32(mtu), PeerHardwareAddr: net.HardwareAddr(mac[:])}
 	if err := netlink.LinkAdd(pair); err != nil {
 		if errors.Is(err, unix.EEXIST) {
 			return model.Exists("", "a network device %s or %s is there already", name, PeerName(name))

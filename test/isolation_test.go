@@ -145,7 +145,7 @@ func TestPacketsOfEverySizeArrive(t *testing.T) {
 	}
 	for _, to := range []string{"10.1.2.2", "2001:db8:2::2"} {
 		eventually(t, func() error {
-			said := inside("ping", "-c", "1", "-W", "1", "-M", "do", "-s", "1460", to)
+			said := inside("ping", "-c", "1", "-W", "1", "-M", "do", "-s", "1440", to)
 			if route := inside("ip", "route", "get", to); !strings.Contains(route, "mtu 1450") {
 				return fmt.Errorf("the path's MTU is not known: %s; ping said %s", route, said)
 			}
