@@ -414,3 +414,36 @@ func TestNamespaceThatIsHeldOpenIsLeftOver(t *testing.T) {
 	}
 	nothingLeft(t, lab)
 }
+
+func TestAnyEngineCanBeStarted(t *testing.T) {
+	t.Parallel()
+	lab := netlab.New(t, netlab.Options{Hosts: two[:1]})
+	one := lab.Host("one")
+	first := t.TempDir()
+	binary := filepath.Join(first, "other-dockerd")
+	if err := os.WriteFile(binary, []byte("#!/bin/sh\necho PATH begins with ${PATH%%:*}\nexec dockerd \"$@\"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	engine, err := one.StartEngine(t.Context(), netlab.EngineOptions{Binary: binary, Path: first, Flags: []string{"--label", "kind=other"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(engine.Log(), "PATH begins with "+first+"\n") {
+		t.Errorf("the engine's log: %s", engine.Log())
+	}
+	if out := docker(t, one, "info", "--format", "{{.Labels}}"); out != "[kind=other]" {
+		t.Errorf("the engine's labels: %s", out)
+	}
+	if _, err := one.StartEngine(t.Context(), netlab.EngineOptions{}); err == nil || !strings.Contains(err.Error(), "runs already") {
+		t.Errorf("a second engine: %v", err)
+	}
+}
+
+func TestEngineThatDoesNotStartSaysWhy(t *testing.T) {
+	t.Parallel()
+	lab := netlab.New(t, netlab.Options{Hosts: two[:1]})
+	_, err := lab.Host("one").StartEngine(t.Context(), netlab.EngineOptions{Flags: []string{"--no-such-flag"}})
+	if err == nil || !strings.Contains(err.Error(), "no-such-flag") {
+		t.Errorf("error %v, want the engine's own words", err)
+	}
+}
