@@ -16,25 +16,28 @@ func TestAgentSaysWhyItCannotStart(t *testing.T) {
 	t.Parallel()
 	c := start(t, cluster.Options{})
 	n := c.Nodes[0]
+	// A second agent that shares nothing with the first but the node.
+	const other = "netplugin --vxlan-port 4790 --bpf-dir /sys/fs/bpf/other --run-dir /run/other --data-dir /run/other/data --plugin-name other --host-label n1 "
 	for _, row := range []struct {
 		name, command string
 		words         []string
 	}{
 		{"unknown flag", "netplugin --colour red", []string{"colour"}},
-		{"no such address", "netplugin --vtep-ip 203.0.113.9", []string{"203.0.113.9", "--vtep-ip"}},
-		{"not an address", "netplugin --vtep-ip here", []string{"vtep-ip", "here"}},
-		{"port taken by a process", "netplugin", []string{"4789", "netplugin", "--vxlan-port"}},
-		{"port taken by a device", "ip link add v0 type vxlan id 9 dstport 4790 dev eth1; netplugin --vxlan-port 4790; ip link del v0", []string{"4790", "v0"}},
-		{"no bpffs", "netplugin --vxlan-port 4791 --bpf-dir /tmp/contiv --plugin-name other", []string{"bpf", "mount"}},
 		{"not root", "setpriv --reuid 65534 --clear-groups $(command -v netplugin)", []string{"root"}},
-		{"small MTU", "ip link set eth1 mtu 1300; netplugin --vxlan-port 4792; ip link set eth1 mtu 1500", []string{"MTU", "1300", "eth1"}},
-		{"another node's name", "netplugin --host-label n2 --vxlan-port 4793 --bpf-dir /sys/fs/bpf/other --run-dir /run/other --data-dir /tmp/other-$$ --plugin-name other", []string{"n2"}},
-		{"foreign socket", "nc -lU /run/docker/plugins/foreign.sock & sleep 0.2; netplugin --vxlan-port 4794 --bpf-dir /sys/fs/bpf/other --run-dir /run/other --data-dir /tmp/other-$$ --host-label n1 --plugin-name foreign; kill %1", []string{"foreign.sock"}},
+		{"not an address", "netplugin --vtep-ip here", []string{"vtep-ip", "here"}},
+		{"another runs", "netplugin", []string{"already", "process"}},
+		{"no such address", other + "--vtep-ip 203.0.113.9", []string{"203.0.113.9", "--vtep-ip"}},
+		{"port taken by a process", other + "--vxlan-port 4789", []string{"4789", "netplugin", "--vxlan-port"}},
+		{"port taken by a device", "ip link add v0 type vxlan id 9 dstport 4790 dev eth1; ip link set v0 up; " + other + "; ip link del v0", []string{"4790", "v0"}},
+		{"no bpffs", other + "--bpf-dir /tmp/contiv", []string{"bpf", "mount"}},
+		{"small MTU", "ip link set eth1 mtu 1300; " + other + "; ip link set eth1 mtu 1500", []string{"MTU", "1300", "eth1"}},
+		{"another node's name", other + "--host-label n2", []string{"n2"}},
+		{"foreign socket", "nc -lU /run/docker/plugins/foreign.sock & sleep 0.2; " + other + "--plugin-name foreign; kill %1", []string{"foreign.sock"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
-			out, err := n.Shell(ctx, row.command)
+			out, err := n.Shell(ctx, "export CONTIV_NETPLUGIN_NETMASTER="+c.MasterURL()+"; "+row.command)
 			if err != nil || ctx.Err() != nil {
 				t.Fatalf("it does not end: %v: %s", err, out)
 			}

@@ -30,6 +30,11 @@ func run(ctx context.Context, o options) error {
 	if os.Getuid() != 0 {
 		return errors.New("root is needed to program the kernel: start netplugin as root")
 	}
+	unlock, err := lock(o.runDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	underlay, err := findUnderlay(ctx, o.vtep, o.masters)
 	if err != nil {
 		return err
