@@ -126,7 +126,7 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 		if err != nil {
 			return err
 		}
-		r := race{topology: t, rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
+		r := &race{topology: t, rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
 		result, err := r.run(ctx, contestants)
 		if err != nil {
 			return err

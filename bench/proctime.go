@@ -102,9 +102,9 @@ func timeOf(pids []int) float64 {
 	return sum
 }
 
-// settle waits until the machine is less busy than share (0..1), 5 s at most.
+// settle waits until the machine is less busy than share (0..1), 1 s at most.
 func settle(share float64) error {
-	for range 50 {
+	for range 10 {
 		a, err := machineTime()
 		if err != nil {
 			return err
