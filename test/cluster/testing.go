@@ -5,6 +5,8 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,7 +55,14 @@ func New(t testing.TB, programs *Programs, hosts int, o Options) *Cluster {
 	if dir := os.Getenv(EnginePath); dir != "" && o.Engine.Path == "" {
 		o.Engine.Path, o.Engine.Binary = dir, filepath.Join(dir, "dockerd")
 	}
+	own := !o.Lab.Resolver.IsValid() && !o.Lab.Subnet.IsValid()
+	if own {
+		o.Lab.Resolver = netip.MustParseAddr("192.168.2.10") // the first host
+	}
 	lab := netlab.New(t, o.Lab)
+	if own {
+		nameserver(t, lab.Hosts()[0])
+	}
 	o.Bin = programs.build(t)
 	c := On(lab, o)
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -62,4 +71,25 @@ func New(t testing.TB, programs *Programs, hosts int, o Options) *Cluster {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// nameserver answers on the host for names that no container has, until the test ends.
+func nameserver(t testing.TB, h *netlab.Host) {
+	t.Helper()
+	var conn net.PacketConn
+	err := h.Enter(func() (err error) {
+		conn, err = net.ListenPacket("udp", ":53")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- ServeNoNames(conn) }()
+	t.Cleanup(func() {
+		conn.Close()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
 }

@@ -8,6 +8,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -42,6 +44,12 @@ func demo(ctx context.Context, args []string) error {
 		return up(ctx)
 	case len(args) == 1 && args[0] == "down":
 		return down()
+	case len(args) == 1 && args[0] == "nameserver": // started by up, on a host
+		conn, err := net.ListenPacket("udp", ":53")
+		if err != nil {
+			return err
+		}
+		return cluster.ServeNoNames(conn)
 	case len(args) == 2 && args[0] == "shell":
 		return shell(args[1])
 	}
@@ -59,11 +67,16 @@ func up(ctx context.Context) error {
 		return err
 	}
 	c, err := cluster.Up(ctx, cluster.Options{
-		Lab:      netlab.Options{Name: name, Dir: dir, Hosts: []netlab.HostOptions{{Name: "tutorial-node1"}, {Name: "tutorial-node2"}}},
+		Lab: netlab.Options{Name: name, Dir: dir, Hosts: []netlab.HostOptions{{Name: "tutorial-node1"}, {Name: "tutorial-node2"}},
+			// The first host, for names that no container has.
+			Resolver: netip.MustParseAddr("192.168.2.10")},
 		Bin:      filepath.Dir(program),
 		Progress: func(what string) { fmt.Println("Starting", what, "...") },
 	})
 	if err != nil {
+		return err
+	}
+	if _, err := c.Nodes[0].Start("nameserver", program, "nameserver"); err != nil {
 		return err
 	}
 	fmt.Printf("The cluster is up after %.1f s. The tutorial (docs/tutorials/docker.md):\n\n", time.Since(began).Seconds())
