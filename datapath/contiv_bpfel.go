@@ -41,27 +41,22 @@ type contivFlow struct {
 }
 
 type contivFlow4Key struct {
-	_               structs.HostLayout
-	Scope           uint32
-	Source          uint32
-	Destination     uint32
-	SourcePort      uint16
-	DestinationPort uint16
-	Proto           uint8
-	Fragment        uint8
-	Pad             [2]uint8
+	_           structs.HostLayout
+	Scope       uint32
+	Source      uint32
+	Destination uint32
+	Ports       uint32
+	Proto       uint32
 }
 
 type contivFlow6Key struct {
-	_               structs.HostLayout
-	Source          [2]uint64
-	Destination     [2]uint64
-	Scope           uint32
-	SourcePort      uint16
-	DestinationPort uint16
-	Proto           uint8
-	Fragment        uint8
-	Pad             [6]uint8
+	_           structs.HostLayout
+	Source      [2]uint64
+	Destination [2]uint64
+	Scope       uint32
+	Ports       uint32
+	Proto       uint32
+	Pad         uint32
 }
 
 type contivNetwork struct {

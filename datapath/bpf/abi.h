@@ -147,23 +147,24 @@ struct {
 // never use this port's decision.
 #define SCOPE_TUNNEL 0x80000000U
 
+// Words only: the hash reads the key in words, and the processor waits when one was written in parts.
 struct flow4_key {
 	__u32 scope;
 	__be32 source, destination;
-	__be16 source_port, destination_port; // of ICMP: its type, and 0; of fragments: 0
-	__u8 proto;
-	__u8 fragment; // all fragments of a datagram, the first too, follow one decision, made without ports
-	__u8 pad[2];
+	__be32 ports; // source and destination port as in the packet; of ICMP: its type in the first byte
+	__u32 proto;  // its number, and FRAGMENT
 };
 
 struct flow6_key {
 	__u64 source[2], destination[2]; // wire order
 	__u32 scope;
-	__be16 source_port, destination_port;
-	__u8 proto; // the one after the extension headers
-	__u8 fragment;
-	__u8 pad[6];
+	__be32 ports;
+	__u32 proto; // the one after the extension headers
+	__u32 pad;
 };
+
+// All fragments of a datagram, the first too, follow one decision, made without ports.
+#define FRAGMENT 0x100
 
 #define OUTER_LEN 50 // IPv4, UDP, VXLAN and the inner Ethernet header
 

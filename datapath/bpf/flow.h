@@ -25,7 +25,9 @@ struct question {
 // What a container's packets show again at each hit: Ethernet source and type, eight bytes in one read.
 static __always_inline __u64 sender_on_port(const struct ethhdr *eth)
 {
-	return *(const __u64 *)eth->h_source;
+	const void *source = eth->h_source; // clang would read the array byte by byte
+
+	return *(const __u64 *)source;
 }
 
 static __always_inline const __u8 *mac_of_sender(const struct question *q)
@@ -69,8 +71,8 @@ static __always_inline struct question question4(const struct flow4_key *key, __
 		.scope = key->scope,
 		.ethertype = bpf_htons(ETH_P_IP),
 		.proto = key->proto,
-		.fragment = key->fragment,
-		.icmp_type = key->source_port,
+		.fragment = !!(key->proto & FRAGMENT),
+		.icmp_type = *(const __u8 *)&key->ports,
 	};
 
 	map_ipv4(q.source, key->source);
@@ -85,8 +87,8 @@ static __always_inline struct question question6(const struct flow6_key *key, __
 		.scope = key->scope,
 		.ethertype = bpf_htons(ETH_P_IPV6),
 		.proto = key->proto,
-		.fragment = key->fragment,
-		.icmp_type = key->source_port,
+		.fragment = !!(key->proto & FRAGMENT),
+		.icmp_type = *(const __u8 *)&key->ports,
 	};
 
 	copy_address(q.source, key->source);

@@ -112,27 +112,24 @@ static __always_inline bool has_ports(__u8 proto)
 	return proto == IPPROTO_TCP || proto == IPPROTO_UDP || proto == IPPROTO_SCTP || proto == IPPROTO_UDPLITE;
 }
 
-// Ports, or the ICMP type, from the first four bytes after the IP headers.
-#define READ_PORTS(key, first)                                              \
-	do {                                                                \
-		if (has_ports((key)->proto)) {                              \
-			(key)->source_port = ((const __be16 *)(first))[0];      \
-			(key)->destination_port = ((const __be16 *)(first))[1]; \
-		} else if (is_icmp((key)->proto)) {                         \
-			(key)->source_port = *(const __u8 *)(first);            \
-		}                                                           \
-	} while (0)
-
 static __always_inline bool is_icmp(__u8 proto)
 {
 	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
+}
+
+// What a flow's key has for ports, from the first four bytes after the IP headers.
+static __always_inline __be32 ports_of(__u8 proto, const void *first)
+{
+	if (has_ports(proto))
+		return *(const __be32 *)first;
+	return is_icmp(proto) ? *(const __u8 *)first : 0;
 }
 
 // IP options, fragments, packets without four bytes after the header, and those that are not linear.
 static __noinline int read_unusual_ipv4(struct __sk_buff *skb, __u32 offset, struct flow4_key *key)
 {
 	struct iphdr ip;
-	__be16 first[2] = {};
+	__be32 first = 0;
 
 	if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 		return DROP_MALFORMED;
@@ -140,14 +137,14 @@ static __noinline int read_unusual_ipv4(struct __sk_buff *skb, __u32 offset, str
 	key->destination = ip.daddr;
 	key->proto = ip.protocol;
 	if (ip.frag_off & FRAGMENT_MASK) {
-		key->fragment = 1;
+		key->proto |= FRAGMENT;
 		return 0;
 	}
 	if (!has_ports(ip.protocol) && !is_icmp(ip.protocol))
 		return 0;
-	if (bpf_skb_load_bytes(skb, offset + ip.ihl * 4, first, sizeof(first)))
+	if (bpf_skb_load_bytes(skb, offset + ip.ihl * 4, &first, sizeof(first)))
 		return DROP_MALFORMED;
-	READ_PORTS(key, first);
+	key->ports = ports_of(ip.protocol, &first);
 	return 0;
 }
 
@@ -156,7 +153,7 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, __u32 offset, struct
 {
 	struct {
 		struct iphdr ip;
-		__be16 first[2];
+		__be32 first;
 	} *p = at(skb, offset, sizeof(*p));
 
 	if (!p || *(__u8 *)p != PLAIN_IPV4 || p->ip.frag_off & FRAGMENT_MASK)
@@ -164,7 +161,7 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, __u32 offset, struct
 	key->source = p->ip.saddr;
 	key->destination = p->ip.daddr;
 	key->proto = p->ip.protocol;
-	READ_PORTS(key, p->first);
+	key->ports = ports_of(p->ip.protocol, &p->first);
 	return 0;
 }
 
@@ -172,7 +169,7 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, __u32 offset, struct
 static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, struct flow6_key *key)
 {
 	struct ipv6hdr ip;
-	__u8 next, start[4] = {};
+	__u8 next, start[4] __attribute__((aligned(4))) = {};
 
 	if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ip.version != 6)
 		return DROP_MALFORMED;
@@ -189,12 +186,11 @@ static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, str
 		if (bpf_skb_load_bytes(skb, offset, start, sizeof(start)))
 			return DROP_MALFORMED;
 		if (next == IPPROTO_FRAGMENT) {
-			key->proto = start[0]; // the same in all fragments of a datagram
-			key->fragment = 1;
+			key->proto = start[0] | FRAGMENT; // the same in all fragments of a datagram
 			return 0;
 		}
 		if (!extension) {
-			READ_PORTS(key, start);
+			key->ports = ports_of(next, start);
 			return 0;
 		}
 		next = start[0];
@@ -208,7 +204,7 @@ static __always_inline int read_ipv6(struct __sk_buff *skb, __u32 offset, struct
 {
 	struct {
 		struct ipv6hdr ip;
-		__be16 first[2];
+		__be32 first;
 	} *p = at(skb, offset, sizeof(*p));
 
 	if (!p || p->ip.version != 6 || (!has_ports(p->ip.nexthdr) && p->ip.nexthdr != IPPROTO_ICMPV6))
@@ -216,6 +212,6 @@ static __always_inline int read_ipv6(struct __sk_buff *skb, __u32 offset, struct
 	copy_address(key->source, &p->ip.saddr);
 	copy_address(key->destination, &p->ip.daddr);
 	key->proto = p->ip.nexthdr;
-	READ_PORTS(key, p->first);
+	key->ports = ports_of(p->ip.nexthdr, &p->first);
 	return 0;
 }
