@@ -60,7 +60,7 @@ struct header_words {
 
 static __always_inline int send_tunnel(struct __sk_buff *skb, const struct flow *f)
 {
-	struct bpf_redir_neigh hop = {.nh_family = AF_INET, .ipv4_nh = f->next_hop};
+	struct bpf_redir_neigh hop;
 	const struct header_words *ready = (const void *)f->header;
 	struct header_words *room;
 	struct tunnel_header *h;
@@ -90,6 +90,9 @@ static __always_inline int send_tunnel(struct __sk_buff *skb, const struct flow 
 	h->ip.check = ~fold(h->ip.check + len);
 	h->udp.len = bpf_htons(skb->len - ETH_HLEN - sizeof(h->ip));
 	skb->mark = 0;
+	__builtin_memset(&hop, 0, sizeof(hop)); // an initialiser leaves the rest of its union unset, as IPv4 is short
+	hop.nh_family = AF_INET;
+	hop.ipv4_nh = f->next_hop;
 	return bpf_redirect_neigh(f->ifindex, &hop, sizeof(hop), 0);
 }
 
