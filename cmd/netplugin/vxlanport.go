@@ -3,17 +3,14 @@
 package main
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"path/filepath"
-	"strconv"
-	"strings"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/cmd/internal/sockets"
 )
 
 // claimPort takes the VXLAN port for as long as the process lives. Packets to it never reach the socket, as the data
@@ -38,45 +35,8 @@ func portOwner(port uint16) string {
 			}
 		}
 	}
-	for _, table := range []string{"/proc/net/udp", "/proc/net/udp6"} {
-		if inode := socketInode(table, port); inode != "" && inode != "0" {
-			if who := processWith(inode); who != "" {
-				return who
-			}
-		}
+	if who := sockets.OwnerOfUDP(port); who != "" {
+		return who
 	}
 	return "a VXLAN device in another network namespace (Docker's own overlay network makes one)"
-}
-
-// socketInode finds the inode of the socket with that local port in a table of proc(5)'s form.
-func socketInode(table string, port uint16) string {
-	f, err := os.Open(table)
-	if err != nil {
-		return ""
-	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		fields := strings.Fields(lines.Text())
-		if len(fields) < 10 {
-			continue
-		}
-		_, hex, _ := strings.Cut(fields[1], ":")
-		if p, err := strconv.ParseUint(hex, 16, 16); err == nil && uint16(p) == port {
-			return fields[9]
-		}
-	}
-	return ""
-}
-
-func processWith(inode string) string {
-	fds, _ := filepath.Glob("/proc/[0-9]*/fd/*")
-	for _, fd := range fds {
-		if to, err := os.Readlink(fd); err != nil || to != "socket:["+inode+"]" {
-			continue
-		}
-		pid := strings.Split(fd, "/")[2]
-		name, _ := os.ReadFile("/proc/" + pid + "/comm")
-		return fmt.Sprintf("process %s (%s)", pid, strings.TrimSpace(string(name)))
-	}
-	return ""
 }
