@@ -16,6 +16,9 @@ func eachAttachMode(t *testing.T, test func(t *testing.T, mode AttachMode)) {
 	for _, mode := range []AttachMode{AttachTCX, AttachClsact} {
 		t.Run(string(mode), func(t *testing.T) {
 			t.Parallel()
+			if mode == AttachTCX {
+				needTCX(t)
+			}
 			test(t, mode)
 		})
 	}

@@ -16,6 +16,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/cilium/ebpf/features"
 	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 	"golang.org/x/sys/unix"
@@ -153,6 +154,15 @@ func net46(t testing.TB, tenant, name string, tag uint32, subnet, gateway, subne
 	must(t, err)
 	n.IPv6 = p
 	return n
+}
+
+// needTCX skips the test where the kernel has no tcx.
+func needTCX(t testing.TB) {
+	t.Helper()
+	const since = 6<<16 | 6<<8
+	if v, err := features.LinuxVersionCode(); err != nil || v < since {
+		t.Skip("needs kernel 6.6, for tcx")
+	}
 }
 
 // newNode makes a host whose uplink is the veth end that is given, or one that leads nowhere.

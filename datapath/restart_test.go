@@ -106,6 +106,7 @@ func TestRestartAndUpgradeLoseNoPacket(t *testing.T) {
 
 func TestAttachModeMayChangeAtARestart(t *testing.T) {
 	t.Parallel()
+	needTCX(t)
 	c, n := oneNode(t, AttachTCX, net4(t, "red", "web", 1, "10.1.1.0/24", ""))
 	a, b := n.start("red:web", "10.1.1.1"), n.start("red:web", "10.1.1.2")
 	c.apply()
