@@ -118,12 +118,22 @@ func activate(context.Context, nothing) (activation, error) {
 	return activation{[]string{"NetworkDriver", "IpamDriver"}}, nil
 }
 
-type networkCapabilities struct{ Scope string }
+type networkCapabilities struct {
+	Scope          string
+	GwAllocChecker bool
+}
 
 // Each engine has networks of its own; it is the keeper who makes them the same. In scope global engines want
-// swarm's manager for each network.
+// swarm's manager for each network. GwAllocChecker has engines since 28 ask gatewayCheck; older ones do not know it.
 func capabilities(context.Context, nothing) (networkCapabilities, error) {
-	return networkCapabilities{"local"}, nil
+	return networkCapabilities{Scope: "local", GwAllocChecker: true}, nil
+}
+
+type gatewayCheckResponse struct{ SkipIPv4, SkipIPv6 bool }
+
+// gatewayCheck tells an engine not to make a gateway up where none was asked for.
+func gatewayCheck(context.Context, nothing) (gatewayCheckResponse, error) {
+	return gatewayCheckResponse{SkipIPv4: true, SkipIPv6: true}, nil
 }
 
 type ipamData struct {

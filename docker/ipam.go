@@ -220,7 +220,7 @@ func (d *Driver) requestAddress(ctx context.Context, req requestAddressRequest) 
 		}
 	}
 	if !asked.IsValid() {
-		// Engines insist on a gateway. The subnet's own address costs nobody one, and Join does not use it.
+		// Engines before 28 insist on a gateway. The subnet's own address costs nobody one, and Join does not use it.
 		return requestAddressResponse{subnet.String()}, nil
 	}
 	if !subnet.Contains(asked) {

@@ -108,6 +108,7 @@ func (d *Driver) methods() map[string]method {
 		"Plugin.Deactivate": answering(done),
 
 		"NetworkDriver.GetCapabilities":             answering(capabilities),
+		"NetworkDriver.GwAllocCheck":                answering(gatewayCheck),
 		"NetworkDriver.CreateNetwork":               answering(d.createNetwork),
 		"NetworkDriver.DeleteNetwork":               answering(d.deleteNetwork),
 		"NetworkDriver.CreateEndpoint":              answering(d.createEndpoint),

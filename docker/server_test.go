@@ -88,7 +88,8 @@ func TestProtocolAnswers(t *testing.T) {
 		want         string
 	}{
 		{"Plugin.Activate", "", 200, `{"Implements":["NetworkDriver","IpamDriver"]}`},
-		{"NetworkDriver.GetCapabilities", "{}", 200, `{"Scope":"local"}`},
+		{"NetworkDriver.GetCapabilities", "{}", 200, `{"Scope":"local","GwAllocChecker":true}`},
+		{"NetworkDriver.GwAllocCheck", `{"Options":{}}`, 200, `{"SkipIPv4":true,"SkipIPv6":true}`},
 		{"IpamDriver.GetCapabilities", "{}", 200, `{"RequiresMACAddress":false}`},
 		{"NetworkDriver.Leave", `{"NetworkID":"x","EndpointID":"y"}`, 200, `{}`},
 		{"NetworkDriver.RevokeExternalConnectivity", `{}`, 200, `{}`},
