@@ -42,6 +42,7 @@ func entrants(programs string) []entrant {
 		{limitName, both, func() contestant { return &bareVeth{name: limitName} }},
 		{"underlay", []topology{across}, func() contestant { return &bareVeth{name: "underlay"} }},
 		{"static-bridge", both, func() contestant { return &staticBridge{} }},
+		{"docker-sandbox", []topology{same}, func() contestant { return &dockerSandbox{} }},
 		{"docker-bridge", []topology{same}, func() contestant { return &dockerBridge{} }},
 		{"docker-overlay", []topology{across}, func() contestant { return &dockerOverlay{} }},
 		{oursName, both, func() contestant { return &contiv{programs: programs} }},
