@@ -40,6 +40,7 @@ func TestNetworksMadeAtOnceAreInEveryEngine(t *testing.T) {
 	docker(t, c.Nodes[0], "network", "ls")
 	t.Logf("docker network ls took %s", time.Since(before))
 	healthy(t, c)
+	began = time.Now()
 	atOnce(t, many, func(i int) error {
 		_, err := c.Netctl(t.Context(), "net", "rm", fmt.Sprintf("net%d", i))
 		return err
@@ -52,6 +53,7 @@ func TestNetworksMadeAtOnceAreInEveryEngine(t *testing.T) {
 			}
 			return err
 		})
+		t.Logf("all had left the engine of %s %s after the first was to go", n.Name(), time.Since(began))
 	}
 	healthy(t, c)
 }
