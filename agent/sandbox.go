@@ -20,11 +20,12 @@ type Sandbox struct {
 	Endpoints []string // ids, sorted
 }
 
-// Sandboxes are those that exist by now, by path.
+// Sandboxes are those of Docker's containers that exist by now, by path. They are where names are served, in front of
+// Docker's resolver. Other runtimes' containers have no resolver inside, and no NAT whose cost they would bear.
 func (a *Agent) Sandboxes() []Sandbox {
 	in := map[string][]string{}
 	for id, rec := range a.records.list() {
-		if rec.Sandbox != "" && rec.Endpoint.Port != "" {
+		if rec.Sandbox != "" && rec.Endpoint.Port != "" && rec.Endpoint.Runtime == "docker" {
 			in[rec.Sandbox] = append(in[rec.Sandbox], id)
 		}
 	}

@@ -46,6 +46,7 @@ func entrants(programs string) []entrant {
 		{"docker-bridge", []topology{same}, func() contestant { return &dockerBridge{} }},
 		{"docker-overlay", []topology{across}, func() contestant { return &dockerOverlay{} }},
 		{oursName, both, func() contestant { return &contiv{programs: programs} }},
+		{"contiv-docker", both, func() contestant { return &contivDocker{contiv{programs: programs}} }},
 	}
 }
 

@@ -3,15 +3,21 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/contivnet/contiv/test/cluster"
+	"github.com/contivnet/contiv/test/netlab"
 )
 
-// contiv is what all this is about: a master on the first node, an agent and a real engine on each. programs is the
-// directory of netmaster, netplugin and netctl.
+// contiv is what all this is about: a master on the first node and an agent on each. Its containers are plain
+// namespaces, as the limit's are, which our CNI program attaches. programs is the directory of our programs.
 type contiv struct {
 	nodes
 	programs string
@@ -50,6 +56,51 @@ func (c *contiv) create(ctx context.Context, count int) error {
 }
 
 func (c *contiv) Up(ctx context.Context, t topology) (pair, error) {
+	if err := c.create(ctx, t.nodeCount()); err != nil {
+		return pair{}, err
+	}
+	client, err := c.attach(ctx, c.all[0], "bench-client")
+	if err != nil {
+		return pair{}, err
+	}
+	server, err := c.attach(ctx, c.all[len(c.all)-1], "bench-server")
+	if err != nil {
+		return pair{}, err
+	}
+	return pair{client.namespace, server.namespace, server.address}, nil
+}
+
+// attach makes a namespace in the host and has the CNI program attach it.
+func (c *contiv) attach(ctx context.Context, h *netlab.Host, name string) (container, error) {
+	if err := h.Run(ctx, "ip", "netns", "add", name); err != nil {
+		return container{}, err
+	}
+	inside := "/run/netns/" + name
+	cmd := h.Command(ctx, filepath.Join(c.programs, "contivk8s"))
+	cmd.Env = append(cmd.Env, "CNI_COMMAND=ADD", "CNI_CONTAINERID="+name, "CNI_NETNS="+inside, "CNI_IFNAME=eth0", "CNI_PATH="+c.programs)
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"cniVersion":"1.0.0","name":"bench","type":"contivk8s","network":%q}`, contivNetwork))
+	out, err := cmd.Output()
+	if err != nil {
+		return container{}, fmt.Errorf("attach %s: %w: %s", name, err, bytes.TrimSpace(out))
+	}
+	var result struct {
+		IPs []struct {
+			Address netip.Prefix `json:"address"`
+		} `json:"ips"`
+	}
+	if err := json.Unmarshal(out, &result); err != nil || len(result.IPs) == 0 {
+		return container{}, fmt.Errorf("attach %s: an answer without address: %s", name, out)
+	}
+	return container{filepath.Join(h.Root(), inside), result.IPs[0].Address.Addr()}, nil
+}
+
+// contivDocker is the same network with Docker's containers. Compare it with docker-sandbox, not with the limit: Docker's
+// rules inside its containers cost what they cost, whatever carries the packets outside.
+type contivDocker struct{ contiv }
+
+func (*contivDocker) Name() string { return "contiv-docker" }
+
+func (c *contivDocker) Up(ctx context.Context, t topology) (pair, error) {
 	if err := c.create(ctx, t.nodeCount()); err != nil {
 		return pair{}, err
 	}
