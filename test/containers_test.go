@@ -84,6 +84,67 @@ func TestContainerJoinsSeveralNetworksAndLeavesThem(t *testing.T) {
 	healthy(t, c)
 }
 
+func TestContainerStartsInSeveralNetworks(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	network(t, c, "web", "-s", "10.1.2.0/24", "-s6", "2001:db8:2::/64")
+	network(t, c, "db", "-s", "10.1.3.0/24")
+	network(t, c, "app", "-s", "10.1.4.0/24", "-g", "10.1.4.254")
+	run(t, b, "far-web", "web")
+	run(t, b, "far-db", "db")
+	run(t, b, "far-app", "app")
+	// In this order most of them would have a route to the next.
+	made := []string{"m1", "m2", "m3", "m4"}
+	for _, name := range made {
+		docker(t, a, "create", "--name", name, "--net", "web", "alpine", "sleep", "100000")
+		docker(t, a, "network", "connect", "--alias", name+"-store", "db", name)
+		docker(t, a, "network", "connect", "app", name)
+	}
+	docker(t, a, append([]string{"start"}, made...)...)
+	// What the docker command and the engine speak with each other: since 25 both know several networks at once.
+	if api := docker(t, a, "version", "--format", "{{.Client.APIVersion}}"); newerAPI(t, api, 44) {
+		docker(t, a, "run", "-d", "--name", "m5", "--net", "web", "--network", "name=db,alias=m5-store", "--net", "app", "alpine", "sleep", "100000")
+		made = append(made, "m5")
+	}
+	check := func() {
+		t.Helper()
+		for _, name := range made {
+			for _, to := range []string{"far-web", "-6 far-web", "far-db", "far-app", "10.1.4.254"} {
+				reaches(t, a, name, to)
+			}
+			for far, n := range map[string]string{"far-web": "web", "far-db": "db", "far-app": "app"} {
+				reaches(t, b, far, name+"."+n)
+				reaches(t, b, far, address(t, a, name, n))
+			}
+			reaches(t, b, "far-db", name+"-store")
+			if out, err := in(t.Context(), a, name, "ip -o -4 addr; ip route"); err != nil || strings.Count(out, "scope global") != 3 || !strings.Contains(out, "default via 10.1.4.254 dev eth") {
+				t.Errorf("%s has %s, %v", name, out, err)
+			}
+		}
+	}
+	check()
+	docker(t, a, append([]string{"restart", "-t", "0"}, made...)...)
+	check()
+	healthy(t, c)
+	docker(t, a, append([]string{"rm", "-f"}, made...)...)
+	docker(t, b, "rm", "-f", "far-web", "far-db", "far-app")
+	allocated(t, c, "", "web")
+	allocated(t, c, "", "db")
+	allocated(t, c, "10.1.4.254", "app")
+	healthy(t, c)
+}
+
+// newerAPI tells whether version is 1.x with x of at least minor.
+func newerAPI(t *testing.T, version string, minor int) bool {
+	t.Helper()
+	var major, has int
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &has); err != nil || major != 1 {
+		t.Fatalf("API version %q is not 1.x: %v", version, err)
+	}
+	return has >= minor
+}
+
 func TestRequestedAddressesAreGivenOnceAndExactly(t *testing.T) {
 	t.Parallel()
 	c := start(t, cluster.Options{})
