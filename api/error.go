@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/contivnet/contiv/model"
@@ -71,8 +72,12 @@ type UnreachableError struct {
 }
 
 func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("no netmaster answers at %s: %v; check that one runs there, or name another with --netmaster or NETMASTER",
-		strings.Join(e.Masters, ", "), e.Err)
+	err := e.Err
+	// The request's method and URL are of no use to whoever waits for its effect.
+	if request := (*url.Error)(nil); errors.As(err, &request) {
+		err = request.Err
+	}
+	return fmt.Sprintf("no netmaster answers at %s (%v)", strings.Join(e.Masters, ", "), err)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }

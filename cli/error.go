@@ -13,13 +13,27 @@ import (
 	"github.com/contivnet/contiv/api"
 )
 
-// usageError says that the arguments are wrong. Run writes the command's usage after it.
+// usageError says that the arguments are wrong. Run writes the remedy after it.
 type usageError struct {
 	command *cobra.Command
 	text    string
 }
 
 func (e *usageError) Error() string { return e.text }
+
+// remedy is one line that shows how it is right. The whole help would push the error itself off the screen.
+func (e *usageError) remedy() string {
+	c := e.command
+	if c.HasSubCommands() {
+		return fmt.Sprintf("%s --help lists the commands", c.CommandPath())
+	}
+	how := "Usage: " + c.UseLine()
+	if c.HasExample() {
+		first, _, _ := strings.Cut(strings.TrimSpace(c.Example), "\n")
+		how = "For example: " + first
+	}
+	return fmt.Sprintf("%s\n%s --help tells more", how, c.CommandPath())
+}
 
 func usage(cmd *cobra.Command, format string, args ...any) error {
 	return &usageError{cmd, fmt.Sprintf(format, args...)}
@@ -41,7 +55,14 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 	var value *pflag.InvalidValueError
 	if errors.As(err, &value) {
 		f := value.GetFlag()
-		return usage(cmd, "--%s %q is not a value of type %s", f.Name, value.GetValue(), f.Value.Type())
+		kind := "a value of type " + f.Value.Type()
+		switch f.Value.Type() {
+		case "bool":
+			kind = "true or false"
+		case "uint32":
+			kind = "a number"
+		}
+		return usage(cmd, "--%s %q is not %s", f.Name, value.GetValue(), kind)
 	}
 	return usage(cmd, "%v", err)
 }

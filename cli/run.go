@@ -50,9 +50,12 @@ func Run(ctx context.Context, args []string, env Env) (exit int) {
 		return ExitDone
 	}
 	fmt.Fprintf(env.Stderr, "netctl: %v\n", err)
+	if unreachable := (*api.UnreachableError)(nil); errors.As(err, &unreachable) {
+		fmt.Fprintln(env.Stderr, "Check that a netmaster runs there, or name another with --netmaster or NETMASTER")
+	}
 	var wrong *usageError
 	if errors.As(err, &wrong) {
-		fmt.Fprintf(env.Stderr, "\n%s", wrong.command.UsageString())
+		fmt.Fprintln(env.Stderr, wrong.remedy())
 	}
 	return exitOf(err)
 }

@@ -314,7 +314,7 @@ func TestWrongUsageSendsNothingAndShowsHow(t *testing.T) {
 		"net create x -s 10.1.2.0/24 -g 10.1.2": "Invalid gateway - Enter in A.B.C.D format",
 		"net create x -s 10.1.2.0/24 -g 1::2":   "Invalid gateway - Enter in A.B.C.D format",
 		"net create x -s6 1::/64 -g6 10.1.2.1":  "Invalid IPv6 gateway - Enter in A:B::C format",
-		"net create x -s 10.1.2.0/24 -p many":   `--pkt-tag "many" is not a value of type uint32`,
+		"net create x -s 10.1.2.0/24 -p many":   `--pkt-tag "many" is not a number`,
 		"global set":                            "No setting is named",
 		"global set -s 172.19":                  `--private-subnet "172.19" is not a subnet; write it as 172.19.0.0/16`,
 		"endpoint inspect":                      "Endpoint name required",
@@ -330,14 +330,14 @@ func TestWrongUsageSendsNothingAndShowsHow(t *testing.T) {
 		"-t blue net ls":                        "unknown flag -t",
 		"net ls ---all":                         "unknown flag ---all",
 		"net ls -t":                             "flag needs an argument: --tenant",
-		"net ls -all=perhaps":                   `--all "perhaps" is not a value of type bool`,
+		"net ls -all=perhaps":                   `--all "perhaps" is not true or false`,
 		"net ls --netmaster=ftp://x":            `Error connecting to netmaster: master "ftp://x" is not a URL: it must begin with http:// or https://`,
 		"completion tcsh":                       `shell "tcsh" is unknown; use bash, fish, zsh or powershell`,
 	} {
 		m, url := newMaster(t)
 		got := netctl(t, url, args)
 		text, shown, _ := strings.Cut(got.stderr, "\n")
-		if got.exit != ExitUsage || text != "netctl: "+want || !strings.Contains(shown, "Usage:\n  netctl") || got.stdout != "" || len(m.seen()) > 0 {
+		if got.exit != ExitUsage || text != "netctl: "+want || !strings.Contains(shown, " --help ") || strings.Count(got.stderr, "\n") > 3 || got.stdout != "" || len(m.seen()) > 0 {
 			t.Errorf("netctl %s: exit %d, stdout %q, requests %v, stderr %q", args, got.exit, got.stdout, m.seen(), got.stderr)
 		}
 	}

@@ -331,7 +331,7 @@ func (d *Driver) containerAddress(ctx context.Context, id string, asked netip.Ad
 		}
 	})
 	if noMaster(err) {
-		return requestAddressResponse{}, fmt.Errorf("no netmaster at %s: address for network %s cannot be given: %w", strings.Join(d.Agent.Masters().Masters(), ", "), n.DockerName(), err)
+		return requestAddressResponse{}, fmt.Errorf("address for network %s cannot be given: %w; containers that run are not affected", n.DockerName(), err)
 	}
 	if err != nil {
 		return requestAddressResponse{}, fmt.Errorf("address for network %s: %w", n.DockerName(), err)

@@ -4,6 +4,7 @@ package master
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/contivnet/contiv/alloc"
 	"github.com/contivnet/contiv/api"
@@ -78,6 +79,18 @@ func networksOf(w model.World, tenant string) (out []model.Network) {
 	return out
 }
 
+// namesOf lists up to three.
+func namesOf(list []model.Network) string {
+	var names []string
+	for _, n := range list[:min(len(list), 3)] {
+		names = append(names, n.Name)
+	}
+	if len(list) > 3 {
+		names = append(names, "…")
+	}
+	return strings.Join(names, ", ")
+}
+
 func (m *Master) putTenant(r *http.Request, key string) (any, int64, error) {
 	asked, err := body[api.Tenant](r)
 	if err != nil {
@@ -139,7 +152,7 @@ func (m *Master) removeTenant(r *http.Request, key string) (int64, error) {
 			return err
 		}
 		if n := networksOf(p.world, key); len(n) > 0 {
-			return model.InUse("tenantName", "cannot delete %s, has %d networks (%s …): delete them first with netctl net rm -t %s", key, len(n), n[0].Name, key)
+			return model.InUse("tenantName", "cannot delete %s, has %d networks (%s): delete them first with netctl net rm -t %s", key, len(n), namesOf(n), key)
 		}
 		p.unchanged(t)
 		p.noneNewer(model.KindNetwork, key+":")
