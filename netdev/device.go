@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -81,44 +82,63 @@ func addAddress(link netlink.Link, name string, a netip.Prefix) error {
 }
 
 // Drift tells how the container's side of the port differs from d; "" where it does not.
-func Drift(port Port, path string, d Device) (string, error) {
-	drift := ""
-	err := Do(path, func() error {
+func Drift(port Port, path string, d Device) (drift string, err error) {
+	err = Do(path, func() error {
 		link, err := peerOf(port.Index)
-		if err != nil {
+		if Gone(err) {
 			drift = fmt.Sprintf("the container has no device of port %s", port.Name)
 			return nil
 		}
-		if link.Attrs().Name != d.Name {
-			drift = fmt.Sprintf("the container's device is named %s, not %s", link.Attrs().Name, d.Name)
-			return nil
+		if err != nil {
+			return err
 		}
-		have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
-		if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-			return fmt.Errorf("list addresses of %s: %w", d.Name, err)
-		}
-		for _, want := range d.Addrs {
-			found := false
-			for _, a := range have {
-				ip, _ := netip.AddrFromSlice(a.IP)
-				found = found || ip.Unmap() == want.Addr()
-			}
-			if !found {
-				drift = fmt.Sprintf("the container's device %s lacks the address %s", d.Name, want)
-			}
-		}
-		return nil
+		drift, err = drifted(link, d)
+		return err
 	})
 	return drift, err
 }
 
-// PortOf finds an endpoint's port.
-func PortOf(endpoint string) (Port, bool, error) {
-	ports, err := Ports()
-	for _, p := range ports {
-		if p.Endpoint == endpoint {
-			return p, true, err
+func drifted(link netlink.Link, d Device) (string, error) {
+	if name := link.Attrs().Name; name != d.Name {
+		return fmt.Sprintf("the container's device is named %s, not %s", name, d.Name), nil
+	}
+	if link.Attrs().Flags&net.FlagUp == 0 {
+		return fmt.Sprintf("the container's device %s is down", d.Name), nil
+	}
+	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return "", fmt.Errorf("list addresses of %s: %w", d.Name, err)
+	}
+	for _, want := range d.Addrs {
+		if !slices.ContainsFunc(have, func(a netlink.Addr) bool { return prefixOf(a.IPNet) == want }) {
+			return fmt.Sprintf("the container's device %s lacks the address %s", d.Name, want), nil
 		}
 	}
-	return Port{}, false, err
+	for _, g := range d.Gateways {
+		family := netlink.FAMILY_V4
+		if g.Is6() {
+			family = netlink.FAMILY_V6
+		}
+		routes, err := netlink.RouteListFiltered(family, &netlink.Route{LinkIndex: link.Attrs().Index}, netlink.RT_FILTER_OIF)
+		if err != nil {
+			return "", fmt.Errorf("list routes of %s: %w", d.Name, err)
+		}
+		if !slices.ContainsFunc(routes, func(r netlink.Route) bool { return leadsTo(r, g) }) {
+			return fmt.Sprintf("the container has no default route to %s", g), nil
+		}
+	}
+	return "", nil
+}
+
+// leadsTo tells whether r is the default route to the gateway.
+func leadsTo(r netlink.Route, gateway netip.Addr) bool {
+	a, _ := netip.AddrFromSlice(r.Gw)
+	return a.Unmap() == gateway && (r.Dst == nil || prefixOf(r.Dst).Bits() == 0)
+}
+
+// prefixOf is what net writes as an IPNet, of either length.
+func prefixOf(n *net.IPNet) netip.Prefix {
+	a, _ := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	return netip.PrefixFrom(a.Unmap(), bits)
 }

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"runtime"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -19,6 +20,29 @@ const nsfsMagic = 0x6e736673
 func IsNamespace(path string) bool {
 	var st unix.Statfs_t
 	return unix.Statfs(path, &st) == nil && st.Type == nsfsMagic
+}
+
+// IsNodes tells whether path is the node's own namespace, which is no container's.
+func IsNodes(path string) bool {
+	var a, b unix.Stat_t
+	return unix.Stat(path, &a) == nil && unix.Stat(nodesNamespace, &b) == nil && a.Ino == b.Ino && a.Dev == b.Dev
+}
+
+// nodesNamespace is that of the process's first thread, which stays there.
+const nodesNamespace = "/proc/self/ns/net"
+
+// nodeHere is the number that the calling thread's namespace has for the node's.
+func nodeHere() (int, error) {
+	fd, err := unix.Open(nodesNamespace, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, fmt.Errorf("open the node's network namespace: %w", err)
+	}
+	defer unix.Close(fd)
+	id, err := netlink.GetNetNsIdByFd(fd)
+	if err != nil {
+		return 0, fmt.Errorf("find the number of the node's network namespace: %w", err)
+	}
+	return id, nil
 }
 
 // Do runs fn on an OS thread of its own that has entered the network namespace at path. Sockets that

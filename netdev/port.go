@@ -3,6 +3,7 @@
 package netdev
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -34,6 +35,8 @@ type Port struct {
 	Endpoint string // the endpoint's id, from the alias; "" when nobody wrote one
 	// Home says that the container's side is in the node's own namespace: not yet or no longer in use.
 	Home bool
+	// Unnamed says that it is one of ours that was never given its endpoint's id: its maker was killed.
+	Unnamed bool
 }
 
 // PortName is the N-th port's name.
@@ -49,43 +52,46 @@ func IsPortName(name string) bool {
 }
 
 // CreatePort makes the pair with both ends in this namespace, the host side up. mtu is the container's, in
-// bytes. model.ErrExists: something else has one of the names.
+// bytes. A pair of the endpoint that is there already, of a maker who was killed, is made ready.
+// model.ErrExists: something else has one of the names.
 func CreatePort(name, endpoint string, mac model.MAC, mtu int) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, portMTU, net.HardwareAddr(model.RouterMAC[:])
 	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: PeerName(name), PeerMTU: uint32(mtu), PeerHardwareAddr: net.HardwareAddr(mac[:])}
 	if err := netlink.LinkAdd(pair); err != nil {
 		if errors.Is(err, unix.EEXIST) {
+			if p, ok, err := PortNamed(name); err == nil && ok && p.Endpoint == endpoint {
+				return readyPort(name)
+			}
 			return model.Exists("", "a network device %s or %s is there already", name, PeerName(name))
 		}
 		return fmt.Errorf("create veth pair %s: %w", name, err)
 	}
-	if err := readyPort(pair, endpoint, mtu); err != nil {
+	err := netlink.LinkSetAlias(pair, aliasPrefix+endpoint)
+	if err != nil {
+		err = fmt.Errorf("name the endpoint of %s: %w", name, err)
+	} else {
+		err = readyPort(name)
+	}
+	if err != nil {
 		return errors.Join(err, RemovePort(name))
 	}
 	return nil
 }
 
-func readyPort(pair *netlink.Veth, endpoint string, mtu int) error {
-	if err := netlink.LinkSetAlias(pair, aliasPrefix+endpoint); err != nil {
-		return fmt.Errorf("name the endpoint of %s: %w", pair.Name, err)
-	}
+// readyPort does what a pair lacks once it is made. The container's side got its MTU and MAC with the pair.
+func readyPort(name string) error {
 	// The node itself has nothing to say on this wire. Where IPv6 is not built in, there is nothing to turn off.
-	off := "/proc/sys/net/ipv6/conf/" + pair.Name + "/disable_ipv6"
+	off := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
 	if err := os.WriteFile(off, []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EROFS) {
-		return fmt.Errorf("turn IPv6 off on the node's side of %s: %w", pair.Name, err)
+		return fmt.Errorf("turn IPv6 off on the node's side of %s: %w", name, err)
 	}
-	peer, err := netlink.LinkByName(pair.PeerName)
+	link, err := netlink.LinkByName(name)
 	if err != nil {
-		return fmt.Errorf("find the other side of %s: %w", pair.Name, err)
+		return fmt.Errorf("find %s: %w", name, err)
 	}
-	if peer.Attrs().MTU != mtu {
-		if err := netlink.LinkSetMTU(peer, mtu); err != nil {
-			return fmt.Errorf("set MTU %d on %s: %w", mtu, pair.PeerName, err)
-		}
-	}
-	if err := netlink.LinkSetUp(pair); err != nil {
-		return fmt.Errorf("set %s up: %w", pair.Name, err)
+	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set %s up: %w", name, err)
 	}
 	return nil
 }
@@ -108,20 +114,56 @@ func RemovePort(name string) error {
 
 // Ports are all ports of this node, whoever made them.
 func Ports() ([]Port, error) {
-	links, err := netlink.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, fmt.Errorf("list network devices: %w", err)
+	all, err := links()
+	if err != nil {
+		return nil, err
 	}
 	var out []Port
-	for _, l := range links {
-		a := l.Attrs()
-		if l.Type() != "veth" || !IsPortName(a.Name) {
-			continue
+	for _, l := range all {
+		if p, ok := portOf(l); ok {
+			out = append(out, p)
 		}
-		id, _ := strings.CutPrefix(a.Alias, aliasPrefix)
-		out = append(out, Port{Name: a.Name, Index: a.Index, Endpoint: id, Home: a.NetNsID < 0})
 	}
 	return out, nil
+}
+
+func portOf(l netlink.Link) (Port, bool) {
+	a := l.Attrs()
+	if l.Type() != "veth" || !IsPortName(a.Name) {
+		return Port{}, false
+	}
+	id, named := strings.CutPrefix(a.Alias, aliasPrefix)
+	if !named {
+		id = ""
+	}
+	p := Port{Name: a.Name, Index: a.Index, Endpoint: id, Home: a.NetNsID < 0}
+	p.Unnamed = a.Alias == "" && p.Home && bytes.Equal(a.HardwareAddr, model.RouterMAC[:])
+	return p, true
+}
+
+// PortNamed finds the port of that name.
+func PortNamed(name string) (Port, bool, error) {
+	link, err := netlink.LinkByName(name)
+	var missing netlink.LinkNotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return Port{}, false, nil
+	case err != nil:
+		return Port{}, false, fmt.Errorf("find %s: %w", name, err)
+	}
+	p, ok := portOf(link)
+	return p, ok, nil
+}
+
+// PortOf finds an endpoint's port.
+func PortOf(endpoint string) (Port, bool, error) {
+	ports, err := Ports()
+	for _, p := range ports {
+		if p.Endpoint == endpoint {
+			return p, true, nil
+		}
+	}
+	return Port{}, false, err
 }
 
 // MovePort moves the container's side of a port into the namespace at path, for runtimes that leave that to us.

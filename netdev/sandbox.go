@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/vishvananda/netlink"
@@ -24,12 +25,16 @@ const (
 )
 
 // WaitForDevice returns when the namespace at path exists and has the other side of the port with that index, up.
-// Docker 20.10 makes the namespace 110-180 ms after it asked for the device, so this polls.
+// Docker 20.10 makes the namespace 110-180 ms after it asked for the device, so this polls, and less often when it takes long.
 func WaitForDevice(ctx context.Context, path string, port int) error {
 	tick := time.NewTicker(2 * time.Millisecond)
 	defer tick.Stop()
+	began := time.Now()
 	waitUntil := func(ok func() bool) error {
 		for !ok() {
+			if time.Since(began) > time.Second {
+				tick.Reset(50 * time.Millisecond)
+			}
 			select {
 			case <-ctx.Done():
 				return fmt.Errorf("wait for the other side of port %d in %s: %w", port, path, ctx.Err())
@@ -116,14 +121,21 @@ func ourRoutes(link netlink.Link) (map[netip.Prefix]struct{}, error) {
 
 // peerOf finds, in the namespace of the calling thread, the other side of a port of the node.
 func peerOf(port int) (netlink.Link, error) {
-	links, err := netlink.LinkList()
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return nil, fmt.Errorf("list network devices: %w", err)
+	all, err := links()
+	if err != nil {
+		return nil, err
 	}
-	for _, l := range links {
-		if l.Type() == "veth" && l.Attrs().ParentIndex == port {
-			return l, nil
+	all = slices.DeleteFunc(all, func(l netlink.Link) bool { return l.Type() != "veth" || l.Attrs().ParentIndex != port })
+	if len(all) > 1 {
+		// A container that has containers itself: the other side of one may have that number in a namespace of theirs.
+		node, err := nodeHere()
+		if err != nil {
+			return nil, err
 		}
+		all = slices.DeleteFunc(all, func(l netlink.Link) bool { return l.Attrs().NetNsID != node })
 	}
-	return nil, fmt.Errorf("no other side of port %d: %w", port, unix.ENODEV)
+	if len(all) == 0 {
+		return nil, fmt.Errorf("no other side of port %d: %w", port, unix.ENODEV)
+	}
+	return all[0], nil
 }
