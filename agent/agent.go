@@ -48,7 +48,8 @@ type Agent struct {
 	Options
 	records  records
 	detached detached
-	ready    chan struct{} // closed after the first sweep of a fresh World
+	swept    chan struct{} // closed after the first sweep of a fresh World
+	ready    chan struct{}
 
 	mu       sync.Mutex
 	world    model.World
@@ -65,6 +66,7 @@ type Agent struct {
 	sandboxChanged broadcast
 	sweepNow       chan struct{}
 	flushNow       chan struct{}
+	appearNow      chan struct{}
 }
 
 // New makes the node's agent from what the last run left on disk.
@@ -79,8 +81,9 @@ func New(o Options) (*Agent, error) {
 		o.Patience = 30 * time.Second
 	}
 	a := &Agent{
-		Options: o, ready: make(chan struct{}), ports: map[string]string{}, busy: map[string]chan bool{},
+		Options: o, swept: make(chan struct{}), ready: make(chan struct{}), ports: map[string]string{}, busy: map[string]chan bool{},
 		suspects: map[string]time.Time{}, sweepNow: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
+		appearNow: make(chan struct{}, 1),
 	}
 	var err error
 	if a.records, err = openRecords(filepath.Join(o.RunDir, "endpoints")); err != nil {
@@ -96,6 +99,7 @@ func New(o Options) (*Agent, error) {
 		// It only serves while no master does, so a bad one is no reason to stop.
 		o.Log.Warn("the snapshot of the last World cannot be used", "error", err)
 	}
+	a.tables = compile.For(a.world, o.Node.Name)
 	return a, nil
 }
 
@@ -107,6 +111,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context) error{
 		a.follow, a.applyLoop, a.sweepLoop, a.flushLoop, a.presenceLoop, a.snapshotLoop, a.sandboxLoop,
+		a.readyLoop,
 	} {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil && ctx.Err() == nil {
@@ -127,7 +132,7 @@ func (a *Agent) NodeName() string { return a.Node.Name }
 // Masters is the client that the agent uses.
 func (a *Agent) Masters() *api.Client { return a.Client }
 
-// Ready is closed when this node has heard a master, holds what it should, and has been swept once.
+// Ready is closed when this node has heard a master, is known to it, holds what it should, and has been swept once.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
 // wait blocks until ok holds. changed must be notified whenever it may have come to hold.
@@ -146,6 +151,23 @@ func (a *Agent) wait(ctx context.Context, changed *broadcast, what string, ok fu
 		case <-next:
 		}
 	}
+}
+
+// readyLoop closes ready. Later Worlds that cannot be applied do not open it again.
+func (a *Agent) readyLoop(ctx context.Context) error {
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-a.swept:
+	}
+	err := a.wait(ctx, &a.appliedChanged, "the node to hold what it should", func() bool {
+		_, known := a.world.Nodes.Get(a.Node.Name)
+		return a.fresh && a.applied > 0 && a.failed == nil && known
+	})
+	if err == nil {
+		close(a.ready)
+	}
+	return nil // it ends with ctx
 }
 
 // nudge wakes a loop without waiting for it.

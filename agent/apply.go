@@ -4,6 +4,7 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -20,7 +21,7 @@ func (a *Agent) Applied() (revision int64, failed error) {
 	return a.applied, a.failed
 }
 
-// Tables are what the kernel should hold, as compiled last.
+// Tables are what the kernel should hold, as compiled last; before a master is heard, by the snapshot.
 func (a *Agent) Tables() compile.Tables {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -34,9 +35,18 @@ func (a *Agent) WaitApplied(ctx context.Context, revision int64) error {
 	})
 }
 
+// errNoWord refuses what must not rest on what a master said to an earlier run.
+var errNoWord = errors.New("no master has been heard since this agent started: look at the masters first")
+
 // Reapply makes the kernel hold the tables again, whatever is thought to be in it.
 func (a *Agent) Reapply(ctx context.Context) error {
-	return a.Datapath.Apply(a.Tables())
+	a.mu.Lock()
+	tables, fresh := a.tables, a.fresh && a.applied > 0
+	a.mu.Unlock()
+	if !fresh {
+		return errNoWord // the kernel holds what the last run put there, which is better than nothing
+	}
+	return a.Datapath.Apply(tables)
 }
 
 // applyLoop applies each new World. Until one comes from a master nothing is applied: the kernel

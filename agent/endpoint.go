@@ -33,7 +33,7 @@ func (a *Agent) PeerOf(port string) string { return netdev.PeerName(port) }
 
 // Attach gives the container in the sandbox (the path of its network namespace, which may not exist yet) an
 // interface, has a master know of it, and returns when this node forwards its packets. The addresses must be set.
-// A failure leaves nothing behind. Attaching again what is attached succeeds.
+// A failure leaves nothing behind. Attaching again what is attached succeeds, and so does attaching what was detached.
 func (a *Agent) Attach(ctx context.Context, e model.Endpoint, sandbox string) (model.Endpoint, error) {
 	if !e.IPv4.IsValid() && !e.IPv6.IsValid() {
 		return e, model.Invalid("ipAddress", "endpoint %s has no address", e.ID)
@@ -43,6 +43,9 @@ func (a *Agent) Attach(ctx context.Context, e model.Endpoint, sandbox string) (m
 		return e, err
 	}
 	defer free()
+	if err := a.finishEarlier(ctx, e.ID); err != nil {
+		return e, err
+	}
 	e.Node = a.Node.Name
 	if e.MAC.IsZero() {
 		e.MAC = model.MACOf(e.Addrs()[0])
@@ -51,10 +54,28 @@ func (a *Agent) Attach(ctx context.Context, e model.Endpoint, sandbox string) (m
 		return e, err
 	}
 	if err := a.attach(ctx, e, sandbox); err != nil {
-		return e, errors.Join(err, a.forgetLocally(e.ID, e.Port))
+		return e, errors.Join(err, a.forgetLocally(e.ID))
 	}
 	a.sandboxChanged.notify()
 	return e, nil
+}
+
+// finishEarlier ends what an endpoint of the same id has left: a detaching of which no master knows, which would take the
+// new one with it, or an attachment whose device went with its container.
+func (a *Agent) finishEarlier(ctx context.Context, id string) error {
+	rec, ok := a.records.get(id)
+	if ok && rec.Endpoint.Port != "" {
+		p, there, err := netdev.PortNamed(rec.Endpoint.Port)
+		if err != nil {
+			return err
+		}
+		if !there || p.Endpoint != id {
+			if err := a.detached.add(id); err != nil {
+				return err
+			}
+		}
+	}
+	return a.finish(ctx, id)
 }
 
 func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) error {
@@ -101,16 +122,12 @@ func (a *Agent) Detach(ctx context.Context, id string) error {
 	if !known && (!inWorld || e.Node != a.Node.Name) {
 		return nil
 	}
-	port := rec.Endpoint.Port
-	if port == "" && inWorld {
-		port = e.Port
-	}
-	if port != "" || inWorld {
+	if rec.Endpoint.Port != "" || inWorld {
 		if err := a.detached.add(id); err != nil {
 			return err
 		}
 	}
-	if err := a.forgetLocally(id, port); err != nil {
+	if err := a.forgetLocally(id); err != nil {
 		return err
 	}
 	if !a.detached.has(id) {
@@ -119,7 +136,7 @@ func (a *Agent) Detach(ctx context.Context, id string) error {
 	call, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	if err := a.tell(call, id); err != nil {
-		a.Log.Info("the masters will be told later that an endpoint is gone", "endpoint", id, "error", err)
+		a.Log.Info("the masters will be told later that an endpoint is gone", "endpoint", short(id), "error", err)
 	}
 	return nil
 }
@@ -154,16 +171,10 @@ func (a *Agent) occupy(ctx context.Context, id string) (free func(), err error) 
 		a.mu.Lock()
 		other, taken := a.busy[id]
 		if !taken {
-			mine := make(chan bool)
-			a.busy[id] = mine
+			free := a.occupied(id)
 			delete(a.suspects, id)
 			a.mu.Unlock()
-			return func() {
-				a.mu.Lock()
-				delete(a.busy, id)
-				a.mu.Unlock()
-				close(mine)
-			}, nil
+			return free, nil
 		}
 		a.mu.Unlock()
 		select {
@@ -174,28 +185,68 @@ func (a *Agent) occupy(ctx context.Context, id string) (free func(), err error) 
 	}
 }
 
-// notePorts finds which port names are taken.
+// occupyIdle occupies an endpoint on which nobody works, without waiting. What it is suspected of, it still is.
+func (a *Agent) occupyIdle(id string) (free func(), idle bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, taken := a.busy[id]; taken {
+		return nil, false
+	}
+	return a.occupied(id), true
+}
+
+// occupied is called with mu held.
+func (a *Agent) occupied(id string) (free func()) {
+	mine := make(chan bool)
+	a.busy[id] = mine
+	return func() {
+		a.mu.Lock()
+		delete(a.busy, id)
+		a.mu.Unlock()
+		close(mine)
+	}
+}
+
+// notePorts finds which port names are taken, and removes what the last run was just making when it was killed.
 func (a *Agent) notePorts() error {
 	ports, err := netdev.Ports()
 	if err != nil {
 		return err
 	}
 	for _, p := range ports {
+		if p.Unnamed {
+			if err := netdev.RemovePort(p.Name); err != nil {
+				return err
+			}
+			continue
+		}
 		a.ports[p.Name] = p.Endpoint
+		rec, ok := a.records.get(p.Endpoint)
+		if was := rec.Endpoint.Node; ok && !p.Home && was != a.Node.Name {
+			return fmt.Errorf("containers are attached here as node %q, so this node cannot be %q: start netplugin with --host-label %s, or stop the containers first",
+				was, a.Node.Name, was)
+		}
 	}
 	return nil
 }
 
-// createPort makes the endpoint's veth pair under the lowest free name, or finds the one it has.
-func (a *Agent) createPort(e model.Endpoint) (string, error) {
+// portsOf are the names of the endpoint's ports: one, or none.
+func (a *Agent) portsOf(id string) (names []string) {
 	a.mu.Lock()
-	for name, id := range a.ports {
-		if id == e.ID {
-			a.mu.Unlock()
-			return name, nil
+	defer a.mu.Unlock()
+	for name, owner := range a.ports {
+		if owner == id {
+			names = append(names, name)
 		}
 	}
-	a.mu.Unlock()
+	return names
+}
+
+// createPort makes the endpoint's veth pair under the lowest free name, or finds the one it has.
+func (a *Agent) createPort(e model.Endpoint) (string, error) {
+	for _, name := range a.portsOf(e.ID) {
+		return name, netdev.CreatePort(name, e.ID, e.MAC, a.MTU) // ready already, unless its maker was killed
+	}
 	for n := 1; n <= 1<<16; n++ {
 		name := netdev.PortName(n)
 		a.mu.Lock()
@@ -232,30 +283,21 @@ func (a *Agent) freePort(name, id string) {
 }
 
 // forgetLocally removes the endpoint's port, if it has one, and its record.
-func (a *Agent) forgetLocally(id, port string) error {
-	if port != "" {
-		ports, err := netdev.Ports()
+func (a *Agent) forgetLocally(id string) error {
+	for _, name := range a.portsOf(id) {
+		if err := a.Datapath.Detach(name); err != nil {
+			return err
+		}
+		p, there, err := netdev.PortNamed(name)
 		if err != nil {
 			return err
 		}
-		for _, p := range ports {
-			// The name may be another endpoint's by now.
-			if p.Name != port || p.Endpoint != id {
-				continue
-			}
-			if err := errors.Join(a.Datapath.Detach(port), netdev.RemovePort(port)); err != nil {
+		if there && p.Endpoint == id { // else it went with the container, and the name may be somebody else's by now
+			if err := netdev.RemovePort(name); err != nil {
 				return err
 			}
 		}
-		a.mu.Lock()
-		owner := a.ports[port]
-		a.mu.Unlock()
-		if owner == id {
-			if err := a.Datapath.Detach(port); err != nil { // its device went with the container
-				return err
-			}
-			a.freePort(port, id)
-		}
+		a.freePort(name, id)
 	}
 	a.sandboxChanged.notify()
 	return a.records.remove(id)

@@ -21,7 +21,9 @@ import (
 type record struct {
 	Endpoint model.Endpoint `json:"endpoint"`
 	Sandbox  string         `json:"sandbox,omitempty"` // the namespace's path; "" until the container is attached
-	Since    time.Time      `json:"since"`             // when the runtime announced it
+	// Since is when the runtime announced it or, if that was in an earlier run, when this one began: a clock that is set
+	// between two runs must not make it look old.
+	Since time.Time `json:"-"`
 }
 
 // records are kept in memory and, one file each, on disk: a runtime announces an endpoint in one call and
@@ -49,6 +51,7 @@ func openRecords(dir string) (records, error) {
 			_ = os.Remove(filepath.Join(dir, f.Name()))
 			continue
 		}
+		rec.Since = time.Now()
 		r.all[rec.Endpoint.ID] = rec
 	}
 	return r, nil

@@ -26,16 +26,21 @@ func (a *Agent) snapshotLoop(ctx context.Context) error {
 	var saved int64
 	for {
 		next := a.worldChanged.next()
+		var pause <-chan time.Time
 		if w := a.World(); a.Fresh() && w.Revision != saved {
+			pause = time.After(snapshotPause)
 			if err := saveSnapshot(a.StateDir, w); err != nil {
 				a.Log.Warn("the last World is not on disk: a start without masters would not know it", "error", err)
+			} else {
+				saved = w.Revision
 			}
-			saved = w.Revision
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(snapshotPause):
+		if pause != nil {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-pause:
+			}
 		}
 		select {
 		case <-ctx.Done():

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -29,7 +30,6 @@ const (
 type action struct {
 	verb     verb
 	id       string
-	port     string
 	endpoint model.Endpoint // for verbPut
 	reason   string
 }
@@ -49,7 +49,7 @@ type evidence struct {
 	live      map[string]bool // what the engine has
 	liveKnown bool
 	suspects  map[string]time.Time // since when
-	patience  time.Duration
+	patience  time.Duration        // how long one may be a suspect
 	now       time.Time
 }
 
@@ -92,10 +92,7 @@ func (ev evidence) judge(id string, port *netdev.Port) (action, bool) {
 	e, inWorld := ev.world.Endpoints.Get(id)
 	inWorld = inWorld && e.Node == ev.node
 	rec, recorded := ev.records[id]
-	x := action{id: id, port: e.Port}
-	if port != nil {
-		x.port = port.Name
-	}
+	x := action{id: id}
 	say := func(v verb, reason string) (action, bool) {
 		x.verb, x.reason = v, reason
 		return x, true
@@ -135,101 +132,166 @@ func (ev evidence) judge(id string, port *netdev.Port) (action, bool) {
 
 // Leftovers tells, in words, where intent, kernel and engine differ about this node's endpoints.
 func (a *Agent) Leftovers(ctx context.Context) ([]string, error) {
-	found, err := a.look(ctx)
+	ev, err := a.evidence(a.live(ctx))
 	if err != nil {
 		return nil, err
 	}
 	var out []string
-	for _, x := range found {
+	for _, x := range leftovers(ev) {
 		out = append(out, x.String())
 	}
 	return out, nil
 }
 
-// Sweep looks for leftovers and clears them now, suspects of any age included if impatient.
-func (a *Agent) Sweep(ctx context.Context, impatient bool) error {
-	found, err := a.look(ctx)
-	if err != nil {
-		return err
-	}
-	var failed error
-	suspects := map[string]bool{}
-	for _, x := range found {
-		if x.verb == verbAwait && impatient {
-			x.verb = verbForget
-		}
-		if x.verb == verbAwait {
-			suspects[x.id] = true
-			continue
-		}
-		a.Log.Info("clearing up", "endpoint", short(x.id), "do", string(x.verb), "because", x.reason)
-		failed = errors.Join(failed, a.clear(ctx, x))
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for id := range a.suspects {
-		if !suspects[id] {
-			delete(a.suspects, id)
-		}
-	}
-	for id := range suspects {
-		if _, ok := a.suspects[id]; !ok {
-			a.suspects[id] = time.Now()
-		}
-	}
-	return failed
+// clearTimeout is how long a master may take for one leftover.
+const clearTimeout = 5 * time.Second
+
+// Sweep looks for leftovers and clears them.
+func (a *Agent) Sweep(ctx context.Context) error {
+	_, err := a.sweep(ctx, a.Patience)
+	return err
 }
 
-// look gathers the evidence. The World is taken before the kernel's devices: a device is made before its endpoint
-// is put and removed after it is noted as detached, so an endpoint of this World without one is stale.
-func (a *Agent) look(ctx context.Context) ([]action, error) {
-	ev := evidence{node: a.Node.Name, patience: a.Patience, now: time.Now(), busy: map[string]bool{}, detached: map[string]bool{}, suspects: map[string]time.Time{}}
+// repairPatience is how long Repair leaves a suspect alone: longer than a healthy engine takes to start a container.
+const repairPatience = 3 * time.Second
+
+// Repair sweeps for somebody who does not want to wait until suspects have been looked at for long.
+func (a *Agent) Repair(ctx context.Context) error {
+	patience := min(a.Patience, repairPatience)
+	suspects, err := a.sweep(ctx, patience)
+	if err != nil || suspects == 0 {
+		return err
+	}
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(patience):
+	}
+	_, err = a.sweep(ctx, patience)
+	return err
+}
+
+// sweep clears what is left over and counts what may be.
+func (a *Agent) sweep(ctx context.Context, patience time.Duration) (suspects int, err error) {
+	if !a.Fresh() {
+		return 0, errNoWord // what is missing in an old World may be new
+	}
+	live := a.live(ctx)
+	ev, err := a.evidence(live)
+	if err != nil {
+		return 0, err
+	}
+	ev.patience = patience
+	found := leftovers(ev)
+	a.suspect(found)
+	var failed error
+	away := false // no master answers
+	for _, x := range found {
+		if x.verb == verbAwait {
+			suspects++
+			continue
+		}
+		err := a.clear(ctx, x, live, patience, away)
+		away = away || unreachable(err)
+		failed = errors.Join(failed, err)
+	}
+	return suspects, failed
+}
+
+// suspect notes since when something has looked left over, and forgets what does not any more. What is about to be cleared
+// stays a suspect for as long as nobody works on it.
+func (a *Agent) suspect(found []action) {
+	now := time.Now()
+	still := map[string]bool{}
 	a.mu.Lock()
-	ev.world = a.world
+	defer a.mu.Unlock()
+	for _, x := range found {
+		still[x.id] = true
+		if _, ok := a.suspects[x.id]; !ok && x.verb == verbAwait {
+			a.suspects[x.id] = now
+		}
+	}
+	maps.DeleteFunc(a.suspects, func(id string, _ time.Time) bool { return !still[id] })
+}
+
+// witness is what the engine says.
+type witness struct {
+	ids   map[string]bool
+	known bool
+}
+
+// live asks the engine, where it has any endpoints: it costs a question a network.
+func (a *Agent) live(ctx context.Context) (w witness) {
+	asked := a.Live != nil && slices.ContainsFunc(a.Attached(), func(e model.Endpoint) bool { return e.Runtime == "docker" })
+	if asked {
+		w.ids, w.known = a.Live(ctx)
+	}
+	return w
+}
+
+// evidence gathers what the node's witnesses say. The World is taken before the kernel's devices: a device is made before its
+// endpoint is put and removed after it is noted as detached, so an endpoint of this World without one is stale.
+func (a *Agent) evidence(live witness) (evidence, error) {
+	ev := evidence{
+		node: a.Node.Name, patience: a.Patience, busy: map[string]bool{}, detached: map[string]bool{},
+		live: live.ids, liveKnown: live.known,
+	}
+	a.mu.Lock()
+	ev.world, ev.suspects = a.world, maps.Clone(a.suspects)
 	for id := range a.busy {
 		ev.busy[id] = true
 	}
-	for id, since := range a.suspects {
-		ev.suspects[id] = since
-	}
 	a.mu.Unlock()
-	if a.Live != nil {
-		ev.live, ev.liveKnown = a.Live(ctx)
-	}
 	var err error
 	if ev.ports, err = netdev.Ports(); err != nil {
-		return nil, err
+		return ev, err
 	}
 	ev.records = a.records.list()
 	for _, id := range a.detached.list() {
 		ev.detached[id] = true
 	}
-	return leftovers(ev), nil
+	ev.now = time.Now()
+	return ev, nil
 }
 
-func (a *Agent) clear(ctx context.Context, x action) error {
-	free, err := a.occupy(ctx, x.id)
+// clear does what is to be done about one leftover, if that is still so: since the look a runtime may have detached it, or
+// attached it anew. Where no master answers, what is to be told is left to the flush.
+func (a *Agent) clear(ctx context.Context, x action, live witness, patience time.Duration, away bool) error {
+	free, idle := a.occupyIdle(x.id)
+	if !idle {
+		return nil
+	}
+	defer free()
+	ev, err := a.evidence(live)
 	if err != nil {
 		return err
 	}
-	defer free()
-	// Since the look a runtime may have attached it anew or detached it.
-	again, err := a.stillSo(x)
-	if err != nil || !again {
-		return err
+	ev.patience = patience
+	x, same := ev.again(x)
+	if !same {
+		return nil
 	}
+	a.Log.Info("clearing up", "endpoint", short(x.id), "do", string(x.verb), "because", x.reason)
+	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
+	defer cancel()
 	switch x.verb {
 	case verbForget:
 		if err := a.detached.add(x.id); err != nil {
 			return err
 		}
-		if err := a.forgetLocally(x.id, x.port); err != nil {
+		if err := a.forgetLocally(x.id); err != nil {
 			return err
+		}
+		if away {
+			return nil
 		}
 		return a.tell(ctx, x.id)
 	case verbDrop:
-		return a.forgetLocally(x.id, x.port)
+		return a.forgetLocally(x.id)
 	case verbPut:
+		if away {
+			return nil
+		}
 		if _, err := a.Client.Put(ctx, api.ObjectPath(api.Endpoints, x.id), api.EndpointOf(x.endpoint), nil); err != nil {
 			return fmt.Errorf("put endpoint %s again: %w", short(x.id), err)
 		}
@@ -237,33 +299,29 @@ func (a *Agent) clear(ctx context.Context, x action) error {
 	return nil
 }
 
-// stillSo looks once more at the device of a leftover, now that nobody else works on it.
-func (a *Agent) stillSo(x action) (bool, error) {
-	ports, err := netdev.Ports()
-	if err != nil {
-		return false, err
-	}
-	for _, p := range ports {
-		if p.Endpoint == x.id {
-			return x.port == p.Name, nil
+// again judges x once more, now that nobody else works on it.
+func (ev evidence) again(x action) (action, bool) {
+	delete(ev.busy, x.id) // that is us
+	for _, y := range leftovers(ev) {
+		if y.id == x.id {
+			return y, y.verb == x.verb
 		}
 	}
-	_, inWorld := a.World().Endpoints.Get(x.id)
-	return inWorld || x.verb != verbPut, nil
+	return x, false
 }
 
 // sweepLoop sweeps at the first World of a master, whenever one sends the whole World again, and now and then.
 func (a *Agent) sweepLoop(ctx context.Context) error {
 	tick := time.NewTicker(a.SweepEvery)
 	defer tick.Stop()
-	for ready := false; ; {
+	for swept := false; ; {
 		if a.Fresh() {
-			if err := a.Sweep(ctx, false); err != nil && ctx.Err() == nil {
+			if err := a.Sweep(ctx); err != nil && ctx.Err() == nil {
 				a.Log.Warn("not everything that is left over could be cleared; it is tried again", "error", err)
 			}
-			if !ready && a.WaitApplied(ctx, a.World().Revision) == nil {
-				ready = true
-				close(a.ready)
+			if !swept {
+				swept = true
+				close(a.swept)
 			}
 		}
 		select {

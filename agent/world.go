@@ -4,9 +4,11 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/netdev"
 )
 
 // World is the newest that this node has seen.
@@ -33,6 +35,27 @@ func (a *Agent) WaitWorld(ctx context.Context, revision int64) error {
 	})
 }
 
+// errHollow says why a World is not believed.
+var errHollow = errors.New("the masters have no network at all, but containers run here in some: their store was lost, or they are another cluster's. " +
+	"The containers go on with what this node holds; restore the store, or remove the containers")
+
+// hollow tells whether a World that came whole cannot follow from the one before: a network does not go while containers are
+// in it. Applied, it would cut all of them off.
+func (a *Agent) hollow(w model.World) bool {
+	if before := a.World(); w.Networks.Len() > 0 || before.Revision > 0 && before.Networks.Len() == 0 {
+		return false
+	}
+	for id, rec := range a.records.list() {
+		if rec.Endpoint.Port == "" {
+			continue
+		}
+		if p, there, err := netdev.PortNamed(rec.Endpoint.Port); err == nil && there && p.Endpoint == id && !p.Home {
+			return true
+		}
+	}
+	return false
+}
+
 // follow keeps the World up to date. It begins with the whole of it: after a restart the store may be another.
 func (a *Agent) follow(ctx context.Context) error {
 	down := false
@@ -49,15 +72,39 @@ func (a *Agent) follow(ctx context.Context) error {
 			nudge(a.flushNow)
 		}
 	}
+	var heard model.World // what the masters say, believed or not
+	whole, doubted := false, false
 	return a.Client.Follow(ctx, 0, func(c model.Change) error {
+		whole = whole || c.Reset
+		if !whole {
+			return nil // it is no difference to anything that was heard in this run
+		}
+		placed := a.placed(heard)
+		heard = heard.With(c)
+		if (c.Reset || doubted) && a.hollow(heard) {
+			if !doubted {
+				a.Log.Error(errHollow.Error())
+			}
+			doubted = true
+			a.mu.Lock()
+			a.fresh, a.failed = false, errHollow
+			a.mu.Unlock()
+			return nil
+		}
 		a.mu.Lock()
-		a.world = a.world.With(c)
-		a.fresh = true
+		a.world, a.fresh = heard, true
+		if c.Reset || doubted {
+			a.applied = 0 // revisions of another store are not comparable
+		}
 		a.mu.Unlock()
 		a.worldChanged.notify()
-		if c.Reset {
+		if placed && !a.placed(heard) {
+			nudge(a.appearNow)
+		}
+		if c.Reset || doubted {
 			nudge(a.sweepNow)
 		}
+		doubted = false
 		return nil
 	}, trouble)
 }

@@ -160,7 +160,7 @@ func serveNames(ctx context.Context, a *agent.Agent, names *dns.Server, o option
 func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, driver *docker.Driver, repair bool) (diagnosis, error) {
 	var mended error
 	if repair {
-		mended = errors.Join(a.Sweep(ctx, true), a.Reapply(ctx))
+		mended = errors.Join(a.Repair(ctx), a.Reapply(ctx))
 		if driver != nil {
 			mended = errors.Join(mended, driver.Reconcile(ctx))
 		}
