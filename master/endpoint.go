@@ -240,7 +240,10 @@ func (p *plan) mac(e model.Endpoint) (model.MAC, error) {
 		p.noneNewer(model.KindAddress, e.NetworkKey()+"/")
 	}
 	if id := p.ledger.macOwner(e.NetworkKey(), e.MAC); id != "" && id != e.ID {
-		other, _ := p.world.Endpoints.Get(id)
+		other, known := p.world.Endpoints.Get(id)
+		if !known { // the ledger is newer than this World, in which the address may have looked free
+			return e.MAC, errBusy
+		}
 		return e.MAC, model.Exists("macAddress", "macAddress %s is in use in network %s by endpoint %s (%s on node %s); choose another",
 			e.MAC, e.NetworkKey(), id, other.Name, other.Node)
 	}

@@ -55,7 +55,11 @@ func (p *plan) address(n model.Network, pool model.Pool) (netip.Addr, error) {
 	a, busy, ok := p.ledger.claim(n, pool)
 	switch {
 	case ok:
-		p.claims = append(p.claims, model.AddressKey(n.Key(), a))
+		key := model.AddressKey(n.Key(), a)
+		p.claims = append(p.claims, key)
+		if _, taken := p.world.Addresses.Get(key); taken {
+			return a, errBusy // the ledger is newer than this World: what was given up since is to be seen first
+		}
 		return a, nil
 	case busy:
 		return a, errBusy
