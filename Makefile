@@ -9,8 +9,9 @@ PROGRAMS    := netmaster netplugin netctl contivk8s
 # Namespaces and eBPF need root.
 AS_ROOT     := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 NODE        ?= tutorial-node1
+DEMO        ?= up
 
-.PHONY: help build demo demo-shell demo-down test test-unit test-engines bench generate check clean
+.PHONY: help build demo demo-hosts demo-shell demo-down test test-unit test-engines bench generate check clean
 
 help: ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -23,9 +24,13 @@ demo: ## two hosts with real Docker engines on this machine, and the tutorial be
 	@test/prepare run
 	@$(MAKE) --no-print-directory build
 	@CGO_ENABLED=0 go build -trimpath -o bin/demo ./test/demo
-	@$(AS_ROOT) bin/demo up
+	@$(AS_ROOT) bin/demo $(DEMO)
+
+demo-hosts: ## the two hosts without the tutorial, to type it yourself
+	@$(MAKE) --no-print-directory demo DEMO=hosts
 
 demo-shell: ## a shell on a host of the demo: make demo-shell NODE=tutorial-node2
+	@[ -x bin/demo ] || { echo "no demo is up: make demo starts it" >&2; exit 1; }
 	@$(AS_ROOT) bin/demo shell $(NODE)
 
 demo-down: ## remove every trace of the demo

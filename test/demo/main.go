@@ -29,6 +29,13 @@ const (
 	dir  = "/var/tmp/contiv-demo"
 )
 
+const shells = `  make demo-shell NODE=tutorial-node1   a shell on a host: docker, netctl, netplugin doctor
+  make demo-shell NODE=tutorial-node2
+  make demo-down                        remove every trace
+`
+
+var errInterrupted = errors.New("interrupted; make demo begins anew, make demo-down removes what is there")
+
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
@@ -41,7 +48,9 @@ func main() {
 func demo(ctx context.Context, args []string) error {
 	switch {
 	case len(args) == 1 && args[0] == "up":
-		return up(ctx)
+		return up(ctx, true)
+	case len(args) == 1 && args[0] == "hosts":
+		return up(ctx, false)
 	case len(args) == 1 && args[0] == "down":
 		return down()
 	case len(args) == 1 && args[0] == "nameserver": // started by up, on a host
@@ -53,10 +62,11 @@ func demo(ctx context.Context, args []string) error {
 	case len(args) == 2 && args[0] == "shell":
 		return shell(args[1])
 	}
-	return fmt.Errorf("usage: demo up | shell NODE | down")
+	return fmt.Errorf("usage: demo up | hosts | shell NODE | down")
 }
 
-func up(ctx context.Context) error {
+// up starts the cluster, and types the tutorial on it if asked to.
+func up(ctx context.Context, typing bool) error {
 	began := time.Now()
 	program, err := os.Executable()
 	if err != nil {
@@ -73,31 +83,40 @@ func up(ctx context.Context) error {
 		Bin:      filepath.Dir(program),
 		Progress: func(what string) { fmt.Println("Starting", what, "...") },
 	})
+	if ctx.Err() != nil {
+		return errInterrupted
+	}
 	if err != nil {
 		return err
 	}
 	if _, err := c.Nodes[0].Start("nameserver", program, "nameserver"); err != nil {
 		return err
 	}
-	fmt.Printf("The cluster is up after %.1f s. The tutorial (docs/tutorials/docker.md):\n\n", time.Since(began).Seconds())
+	fmt.Printf("The cluster is up after %.1f s.", time.Since(began).Seconds())
+	if !typing {
+		fmt.Printf(" Type the tutorial (docs/tutorials/docker.md) on it, a terminal for each host:\n\n%s", shells)
+		return nil
+	}
+	fmt.Print(" The tutorial (docs/tutorials/docker.md):\n\n")
 	hosts := map[string]tutorial.Host{}
 	for _, n := range c.Nodes {
 		hosts[n.Name()] = n
 	}
 	// What the tutorial takes down at its end stays, to play with.
 	if err := tutorial.Run(ctx, steps[:takingDown(steps)], hosts, 10*time.Second, os.Stdout); err != nil {
+		if ctx.Err() != nil {
+			return errInterrupted
+		}
 		return fmt.Errorf("the tutorial went wrong (the cluster is left up; make demo-down removes it): %w", err)
 	}
 	fmt.Printf(`
 Done in %.0f s. Two hosts are up, with containers of two tenants that have the same addresses.
 
-  make demo-shell NODE=tutorial-node1   a shell on a host: docker, netctl, netplugin doctor
-  make demo-down                        remove every trace
-
-Try there:  netctl endpoint ls
-            docker exec contiv-c1 ping -c 1 contiv-c2
-            netplugin doctor
-`, time.Since(began).Seconds())
+%s
+Try on tutorial-node1:  netctl endpoint ls
+                        docker exec contiv-c1 ping -c 1 contiv-c2
+                        netplugin doctor
+`, time.Since(began).Seconds(), shells)
 	return nil
 }
 
