@@ -19,7 +19,7 @@ import (
 )
 
 // doctor asks the running agent where intent, kernel and engine differ. It exits with 0 when they agree, 3 when they
-// do not, 2 when no agent runs.
+// do not or no master answers, 2 when no agent runs.
 func doctor(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	f := flags.New("netplugin doctor", "CONTIV_NETPLUGIN_")
 	runDir := f.String("run-dir", defaultRunDir, "the run directory of the agent")
@@ -41,8 +41,11 @@ func doctor(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 2
 	}
 	fmt.Fprintf(stdout, "node %s: the kernel holds revision %d of %d\n", d.Node, d.Revision, d.World)
+	if d.Alone != "" {
+		fmt.Fprintf(stdout, "%s: containers go on, but none starts and no change arrives before one does\n", d.Alone)
+	}
 	if !d.Fresh {
-		fmt.Fprintln(stdout, "no master has been heard since the agent started; what follows is about the last known intent")
+		fmt.Fprintln(stdout, "the intent is the last that this node knew, not what the masters have now")
 	}
 	for _, reason := range slices.Sorted(maps.Keys(d.Drops)) {
 		if d.Drops[reason] > 0 {
@@ -51,13 +54,16 @@ func doctor(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	if len(d.Differences) == 0 {
 		fmt.Fprintln(stdout, "intent, kernel and engine agree")
+		if d.Alone != "" {
+			return 3
+		}
 		return 0
 	}
 	for _, line := range d.Differences {
 		fmt.Fprintln(stdout, "differs:", line)
 	}
 	if !*repair {
-		fmt.Fprintln(stdout, "netplugin doctor --repair mends this")
+		fmt.Fprintln(stdout, "netplugin doctor --repair mends what can be mended from here")
 	}
 	return 3
 }

@@ -166,6 +166,11 @@ func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, drive
 		}
 	}
 	d := diagnosis{Node: a.NodeName(), World: a.World().Revision, Fresh: a.Fresh(), Differences: []string{}}
+	asking, done := context.WithTimeout(ctx, 2*time.Second)
+	if err := a.Client.Get(asking, api.VersionPath, nil); err != nil {
+		d.Alone = err.Error()
+	}
+	done()
 	applied, failed := a.Applied()
 	d.Revision = applied
 	if failed != nil {

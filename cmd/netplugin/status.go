@@ -16,9 +16,10 @@ import (
 // diagnosis is what the running agent answers `netplugin doctor`.
 type diagnosis struct {
 	Node        string            `json:"node"`
-	Revision    int64             `json:"revision"` // that the kernel holds
-	World       int64             `json:"world"`    // the newest seen
-	Fresh       bool              `json:"fresh"`    // a master has been heard in this run
+	Revision    int64             `json:"revision"`        // that the kernel holds
+	World       int64             `json:"world"`           // the newest seen
+	Fresh       bool              `json:"fresh"`           // a master has been heard in this run
+	Alone       string            `json:"alone,omitempty"` // why no master answers now
 	Drops       map[string]uint64 `json:"drops,omitempty"`
 	Differences []string          `json:"differences"`
 }
