@@ -12,6 +12,17 @@ import (
 // Device is a container's interface as the container should see it.
 type Device = netdev.Device
 
+// CheckSandbox refuses a path that is not the network namespace of a container.
+func CheckSandbox(path string) error {
+	switch {
+	case !netdev.IsNamespace(path):
+		return fmt.Errorf("%q is not a network namespace", path)
+	case netdev.IsNodes(path):
+		return fmt.Errorf("%q is the node's own network namespace, which no container gets", path)
+	}
+	return nil
+}
+
 // Equip moves an attached endpoint's device into the container's namespace and sets it up, for runtimes that leave
 // that to their plugin. Done twice, it changes nothing.
 func (a *Agent) Equip(id, sandbox string, d Device) error {

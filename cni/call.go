@@ -3,12 +3,15 @@
 package cni
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
 
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
+	"github.com/containernetworking/cni/pkg/utils"
+
 	"github.com/contivnet/contiv/model"
 )
 
@@ -53,20 +56,29 @@ type config struct {
 const defaultNetwork = "default-net"
 
 func (c Call) config() (config, error) {
-	out := config{Tenant: model.DefaultTenant, Network: defaultNetwork}
+	var out config
 	if err := json.Unmarshal(c.Config, &out); err != nil {
-		return out, types.NewError(types.ErrDecodingFailure, "the network configuration is not JSON", err.Error())
+		return out, types.NewError(types.ErrDecodingFailure, "Contiv: the network configuration cannot be read", err.Error())
 	}
+	out.Tenant, out.Network = cmp.Or(out.Tenant, model.DefaultTenant), cmp.Or(out.Network, defaultNetwork)
 	return out, nil
 }
 
-// endpointID is the id of the attachment that a call is about.
+// maxContainerID bounds a container's id: an endpoint's has 256 characters.
+const maxContainerID = 200
+
+// endpointID is the id of the attachment that a call is about. A colon is in neither name, so no two attachments have one id.
 func (c Call) endpointID() (string, error) {
-	if c.ContainerID == "" || c.IfName == "" || len(c.ContainerID)+len(c.IfName) > 200 {
-		return "", types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_CONTAINERID and CNI_IFNAME must both be given and be sane",
-			fmt.Sprintf("CNI_CONTAINERID %q, CNI_IFNAME %q", c.ContainerID, c.IfName))
+	if err := utils.ValidateContainerID(c.ContainerID); err != nil {
+		return "", types.NewError(types.ErrInvalidEnvironmentVariables, "Contiv: CNI_CONTAINERID: "+err.Msg, err.Details)
 	}
-	return "cni-" + c.ContainerID + "-" + c.IfName, nil
+	if len(c.ContainerID) > maxContainerID {
+		return "", types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_CONTAINERID has more than %d characters", maxContainerID), c.ContainerID)
+	}
+	if err := utils.ValidateInterfaceName(c.IfName); err != nil {
+		return "", types.NewError(types.ErrInvalidEnvironmentVariables, "Contiv: CNI_IFNAME: "+err.Msg, err.Details)
+	}
+	return "cni-" + c.ContainerID + ":" + c.IfName, nil
 }
 
 // result is what a runtime is told of an attached endpoint.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -38,21 +39,50 @@ func (s *Server) Run(ctx context.Context) error {
 	if err := os.MkdirAll(filepath.Dir(s.Socket), 0o755); err != nil {
 		return fmt.Errorf("make the directory of the CNI socket: %w", err)
 	}
-	if err := os.Remove(s.Socket); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("remove the last run's CNI socket: %w", err)
-	}
-	l, err := net.Listen("unix", s.Socket)
+	l, err := listen(s.Socket)
 	if err != nil {
-		return fmt.Errorf("listen for CNI calls: %w", err)
+		return err
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+CallPath, s.serve)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	context.AfterFunc(ctx, func() { _ = server.Close() })
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(l) }()
+	select {
+	case err := <-served:
 		return fmt.Errorf("serve CNI calls: %w", err)
+	case <-ctx.Done():
+	}
+	// Calls on their way get an answer, or their runtime would not know what it has.
+	closing, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer done()
+	if server.Shutdown(closing) != nil {
+		_ = server.Close() // its error would be that of the listener, which is closed
 	}
 	return nil
+}
+
+// listen takes the place of a run that was killed. That only one agent runs on a node is seen to elsewhere.
+func listen(path string) (net.Listener, error) {
+	switch info, err := os.Lstat(path); {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return nil, fmt.Errorf("look for the last run's CNI socket: %w", err)
+	case info.Mode().Type() != fs.ModeSocket:
+		return nil, fmt.Errorf("%s is there already and is not a socket: move it away", path)
+	default:
+		if err := os.Remove(path); err != nil {
+			return nil, fmt.Errorf("remove the last run's CNI socket: %w", err)
+		}
+	}
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen for CNI calls: %w", err)
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("keep others off the CNI socket: %w", err), l.Close())
+	}
+	return l, nil
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
@@ -75,7 +105,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 func readCall(r io.Reader) (Call, error) {
 	var c Call
 	if err := json.NewDecoder(r).Decode(&c); err != nil {
-		return c, types.NewError(types.ErrDecodingFailure, "the call is not JSON", err.Error())
+		return c, types.NewError(types.ErrDecodingFailure, "Contiv: the call cannot be read", err.Error())
 	}
 	return c, nil
 }
@@ -84,10 +114,11 @@ func readCall(r io.Reader) (Call, error) {
 func errorOf(err error) *types.Error {
 	var already *types.Error
 	var unreachable *api.UnreachableError
+	var refusal *api.Error
 	switch {
 	case errors.As(err, &already):
 		return already
-	case errors.As(err, &unreachable), errors.Is(err, context.DeadlineExceeded):
+	case errors.As(err, &unreachable), errors.As(err, &refusal) && refusal.Retry(), errors.Is(err, context.DeadlineExceeded):
 		return types.NewError(types.ErrTryAgainLater, "Contiv: "+err.Error(), "")
 	case errors.Is(err, model.ErrInvalid), errors.Is(err, model.ErrNotFound):
 		return types.NewError(types.ErrInvalidNetworkConfig, "Contiv: "+err.Error(), "")
@@ -112,7 +143,7 @@ func (s *Server) handle(ctx context.Context, c Call) (Answer, error) {
 	case Status:
 		return Answer{}, s.status(ctx)
 	}
-	return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("CNI_COMMAND %q is unknown", c.Command), "")
+	return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_COMMAND %q is unknown", c.Command), "")
 }
 
 func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
@@ -124,31 +155,81 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 	if err != nil {
 		return Answer{}, err
 	}
-	if c.Netns == "" {
-		return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, "CNI_NETNS is empty", "")
+	if err := agent.CheckSandbox(c.Netns); err != nil {
+		return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, "Contiv: CNI_NETNS: "+err.Error(), "")
 	}
-	n, ok := s.Agent.World().Networks.Get(model.NetworkKey(conf.Tenant, conf.Network))
-	if !ok {
-		return Answer{}, model.NotFound("network", "network %s of tenant %s does not exist: create it with netctl net create -t %s -s SUBNET %s",
-			conf.Network, conf.Tenant, conf.Tenant, conf.Network)
+	n, err := s.network(ctx, conf)
+	if err != nil {
+		return Answer{}, err
 	}
 	e, known := s.Agent.Prepared(id)
-	if !known {
-		e = model.Endpoint{ID: id, Tenant: conf.Tenant, Network: conf.Network, Runtime: "cni", Container: c.ContainerID}
+	switch {
+	case known && e.NetworkKey() != n.Key():
+		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in network %s already: DEL it first", c.IfName, e.NetworkKey()), "")
+	case !known:
+		e = model.Endpoint{ID: id, Tenant: n.Tenant, Network: n.Name, Runtime: "cni", Container: c.ContainerID, Labels: map[string]string{labelConfig: conf.Name}}
 		if err := s.allocate(ctx, n, &e); err != nil {
+			s.release(ctx, e)
 			return Answer{}, err
 		}
 		if err := s.Agent.Prepare(ctx, e); err != nil {
+			s.release(ctx, e)
 			return Answer{}, err
 		}
 	}
+	again := e.Port != "" // it was attached before this call, so a failure is no reason to take it away
 	if e, err = s.Agent.Attach(ctx, e, c.Netns); err != nil {
+		s.release(ctx, e)
 		return Answer{}, err
 	}
 	if err := s.Agent.Equip(e.ID, c.Netns, device(e, n, c.IfName)); err != nil {
-		return Answer{}, errors.Join(err, s.Agent.Detach(ctx, id))
+		if !again {
+			err = errors.Join(err, s.Agent.Detach(ctx, id))
+		}
+		return Answer{}, err
 	}
 	return Answer{Result: result(e, n, c)}, nil
+}
+
+// labelConfig names the network configuration that attached an endpoint. Two runtimes of a node may attach to one network, and
+// neither knows the other's containers.
+const labelConfig = "cni.config"
+
+// worldPatience is how long a network may take from a master to this node.
+const worldPatience = 2 * time.Second
+
+// network is the one that the configuration names. It may have been made a moment ago, or this node not have heard a master yet.
+func (s *Server) network(ctx context.Context, conf config) (model.Network, error) {
+	late := time.After(worldPatience)
+	for {
+		changed := s.Agent.Changed()
+		if n, ok := s.Agent.World().Networks.Get(model.NetworkKey(conf.Tenant, conf.Network)); ok {
+			return n, nil
+		}
+		select {
+		case <-changed:
+			continue
+		case <-ctx.Done():
+			return model.Network{}, ctx.Err()
+		case <-late:
+		}
+		if !s.Agent.Fresh() {
+			return model.Network{}, types.NewError(types.ErrTryAgainLater, "Contiv: this node has not heard a netmaster yet, so it does not know network "+conf.Network, "")
+		}
+		return model.Network{}, model.NotFound("network", "network %s of tenant %s does not exist: create it with netctl net create -t %s -s SUBNET %s",
+			conf.Network, conf.Tenant, conf.Tenant, conf.Network)
+	}
+}
+
+// release gives back addresses that came to nothing. Those that cannot be given back now come back by themselves.
+func (s *Server) release(ctx context.Context, e model.Endpoint) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	for _, a := range e.Addrs() {
+		if _, err := s.Agent.Masters().Delete(ctx, api.AddressPath(e.NetworkKey(), a)+"?owner="+s.Agent.NodeName()); err != nil {
+			s.Log.Debug("an address that was not used is given back later by itself", "address", a, "error", err)
+		}
+	}
 }
 
 // allocate asks a master for an address of each family that the network has.
@@ -179,6 +260,9 @@ func (s *Server) check(c Call) error {
 	e, ok := s.Agent.Prepared(id)
 	if !ok || e.Port == "" {
 		return types.NewError(types.ErrUnknownContainer, "Contiv: the container is not attached", id)
+	}
+	if err := agent.CheckSandbox(c.Netns); err != nil {
+		return types.NewError(types.ErrInvalidEnvironmentVariables, "Contiv: CNI_NETNS: "+err.Error(), "")
 	}
 	n, ok := s.Agent.World().Networks.Get(e.NetworkKey())
 	if !ok {
@@ -211,7 +295,7 @@ func (s *Server) collect(ctx context.Context, c Call) error {
 	var failed error
 	for _, e := range s.Agent.Attached() {
 		// Other configurations' containers are not this call's business.
-		if e.Runtime == "cni" && e.Tenant == conf.Tenant && e.Network == conf.Network && !valid[e.ID] {
+		if e.Runtime == "cni" && e.Labels[labelConfig] == conf.Name && e.Tenant == conf.Tenant && e.Network == conf.Network && !valid[e.ID] {
 			failed = errors.Join(failed, s.Agent.Detach(ctx, e.ID))
 		}
 	}

@@ -55,7 +55,11 @@ func call(socket string, c cni.Call) error {
 	}}
 	resp, err := client.Post("http://netplugin"+cni.CallPath, "application/json", bytes.NewReader(body))
 	if err != nil {
-		return types.NewError(types.ErrTryAgainLater, "Contiv: no netplugin answers on this node: start it", err.Error())
+		code := types.ErrTryAgainLater
+		if c.Command == cni.Status {
+			code = types.ErrPluginNotAvailable
+		}
+		return types.NewError(code, "Contiv: no netplugin answers on this node: start it", err.Error())
 	}
 	defer resp.Body.Close()
 	var a cni.Answer

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
+	types020 "github.com/containernetworking/cni/pkg/types/020"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+)
+
+// code is the specification's code of an error; 0 for an error that has none.
+func code(err error) uint {
+	var e *types.Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return 0
+}
+
+func FuzzCallIsReadOrRefusedWithACode(f *testing.F) {
+	for _, seed := range []string{
+		`{"command":"ADD","containerID":"c1","netns":"/run/netns/c1","ifName":"eth0","config":{"name":"x","tenant":"blue","network":"web"}}`,
+		`{"command":"DEL","containerID":"a-b","ifName":"c"}`,
+		`{"command":"GC","config":{"cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]}}`,
+		`{"command":"ADD","containerID":"c:1","ifName":"eth:0","config":null}`,
+		`{"config":{"tenant":7}}`, `{"config":[]}`, `[]`, `null`, `{`, ``,
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		c, err := readCall(strings.NewReader(string(b)))
+		if err != nil {
+			if code(err) != types.ErrDecodingFailure {
+				t.Fatalf("the refusal has no code: %v", err)
+			}
+			return
+		}
+		switch id, err := c.endpointID(); {
+		case err != nil:
+			if code(err) != types.ErrInvalidEnvironmentVariables {
+				t.Fatalf("the refusal has no code: %v", err)
+			}
+		default:
+			// Another attachment would have another id, and a master takes it.
+			container, device, ok := strings.Cut(strings.TrimPrefix(id, "cni-"), ":")
+			if !ok || container != c.ContainerID || device != c.IfName {
+				t.Fatalf("%q, %q give id %q", c.ContainerID, c.IfName, id)
+			}
+			e := model.Endpoint{ID: id, Tenant: "t", Network: "n", Node: "n1"}
+			if err := e.Check(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		switch conf, err := c.config(); {
+		case err != nil:
+			if code(err) != types.ErrDecodingFailure {
+				t.Fatalf("the refusal has no code: %v", err)
+			}
+		case conf.Tenant == "" || conf.Network == "":
+			t.Fatalf("nobody knows where the container goes: %+v", conf)
+		}
+	})
+}
+
+func TestCallWithoutSenseIsAnsweredWithItsCode(t *testing.T) {
+	t.Parallel()
+	s := &Server{Log: slog.New(slog.DiscardHandler)}
+	for body, want := range map[string]uint{
+		`{`: types.ErrDecodingFailure,
+		`{"command":"DANCE","containerID":"c1","ifName":"eth0"}`:                                       types.ErrInvalidEnvironmentVariables,
+		`{"command":"DEL","containerID":"../etc","ifName":"eth0"}`:                                     types.ErrInvalidEnvironmentVariables,
+		`{"command":"DEL","containerID":"` + strings.Repeat("c", 300) + `","ifName":"eth0"}`:           types.ErrInvalidEnvironmentVariables,
+		`{"command":"ADD","containerID":"c1","ifName":"a-name-that-is-too-long","config":{}}`:          types.ErrInvalidEnvironmentVariables,
+		`{"command":"ADD","containerID":"c1","ifName":"eth0","config":{"network":["web"]}}`:            types.ErrDecodingFailure,
+		`{"command":"ADD","containerID":"c1","ifName":"eth0","config":{}}`:                             types.ErrInvalidEnvironmentVariables,
+		`{"command":"ADD","containerID":"c1","ifName":"eth0","netns":"/proc/self/ns","config":{}}`:     types.ErrInvalidEnvironmentVariables,
+		`{"command":"ADD","containerID":"c1","ifName":"eth0","netns":"/proc/self/ns/net","config":{}}`: types.ErrInvalidEnvironmentVariables,
+		`{"command":"GC","config":{"cni.dev/valid-attachments":[{"containerID":"c1"}]}}`:               types.ErrInvalidEnvironmentVariables,
+	} {
+		r, w := httptest.NewRequestWithContext(t.Context(), http.MethodPost, CallPath, strings.NewReader(body)), httptest.NewRecorder()
+		s.serve(w, r)
+		var a Answer
+		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.Error == nil || a.Error.Code != want || a.Error.Msg == "" {
+			t.Errorf("%s is answered with %s; want code %d", body, w.Body, want)
+		}
+	}
+}
+
+func TestErrorsTellARuntimeWhetherToTryAgain(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		err  error
+		want uint
+	}{
+		{&api.UnreachableError{Masters: []string{"http://m:9999"}, Err: errors.New("refused")}, types.ErrTryAgainLater},
+		{fmt.Errorf("attach: %w", &api.Error{Status: http.StatusServiceUnavailable, Text: "etcd is away"}), types.ErrTryAgainLater},
+		{fmt.Errorf("attach: %w", context.DeadlineExceeded), types.ErrTryAgainLater},
+		{fmt.Errorf("attach: %w", &api.Error{Status: http.StatusBadRequest, Text: "no"}), types.ErrInvalidNetworkConfig},
+		{model.NotFound("network", "no network"), types.ErrInvalidNetworkConfig},
+		{types.NewError(types.ErrUnknownContainer, "no container", ""), types.ErrUnknownContainer},
+		{errors.New("disk full"), types.ErrInternal},
+	} {
+		if got := errorOf(row.err); got.Code != row.want || !strings.Contains(got.Error(), row.err.Error()) {
+			t.Errorf("%v has code %d and says %q; want %d", row.err, got.Code, got, row.want)
+		}
+	}
+}
+
+func TestResultHasBothFamiliesAndTheirGatewaysInEveryVersion(t *testing.T) {
+	t.Parallel()
+	pool := func(subnet, gateway string) model.Pool {
+		p, err := model.ParsePool(subnet, gateway, subnet[0] == '2')
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	n := model.Network{Tenant: "blue", Name: "web", IPv4: pool("10.1.2.0/24", "10.1.2.254"), IPv6: pool("2001:db8:2::/64", "2001:db8:2::1")}
+	e := model.Endpoint{IPv4: netip.MustParseAddr("10.1.2.3"), IPv6: netip.MustParseAddr("2001:db8:2::3"), MAC: model.MAC{2, 2, 10, 1, 2, 3}}
+	r := result(e, n, Call{IfName: "eth0", Netns: "/run/netns/c1"})
+	for _, version := range []string{"1.1.0", "1.0.0", "0.4.0", "0.3.1"} {
+		got, err := r.GetAsVersion(version)
+		if err != nil {
+			t.Fatalf("version %s: %v", version, err)
+		}
+		b, err := json.Marshal(got)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, word := range []string{
+			`"10.1.2.3/24"`, `"2001:db8:2::3/64"`, `"10.1.2.254"`, `"2001:db8:2::1"`, `"0.0.0.0/0"`, `"::/0"`,
+			`"02:02:0a:01:02:03"`, `"eth0"`, `"/run/netns/c1"`, version,
+		} {
+			if !strings.Contains(string(b), word) {
+				t.Errorf("version %s lacks %s: %s", version, word, b)
+			}
+		}
+	}
+	old, err := r.GetAsVersion("0.2.0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := old.(*types020.Result); got.IP4.IP.String() != "10.1.2.3/24" || got.IP6.Gateway.String() != "2001:db8:2::1" {
+		t.Errorf("version 0.2.0 has %+v", got)
+	}
+}
