@@ -29,12 +29,16 @@ func (m *Master) watch(w http.ResponseWriter, r *http.Request, _ []string) error
 			return model.Invalid("revision", "revision %q is not a number from 0", text)
 		}
 	}
-	if at > m.ledger.current().Revision {
-		// It comes from a master that was further, or from a store that is no more.
+	if at == 0 || at > m.ledger.current().Revision {
+		// A new watcher may have heard of more from another master; one with a revision comes from a master that was further,
+		// or from a store that is no more.
 		ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 		world, err := m.catchUp(ctx)
 		cancel()
-		if err != nil || at > world.Revision {
+		switch {
+		case err != nil && at > 0: // it keeps what it has: that is newer than this World
+			return fmt.Errorf("this netmaster has not come to revision %d, and its store is away: %w", at, err)
+		case at > world.Revision:
 			at = 0
 		}
 	}

@@ -126,6 +126,68 @@ func TestWatchFromForgottenOrUnheardOfRevisionsIsTheWholeWorld(t *testing.T) {
 }
 
 // A World of its own for each line that a watcher gets would show if one were left out.
+// heldStore is a store whose followers hear of nothing before they may.
+type heldStore struct {
+	store.Store
+	mu  sync.Mutex
+	may chan struct{} // closed: they may; nil: they may at once
+}
+
+func (s *heldStore) Follow(ctx context.Context, handle func(model.Change) error) error {
+	return s.Store.Follow(ctx, func(c model.Change) error {
+		s.mu.Lock()
+		may := s.may
+		s.mu.Unlock()
+		if may != nil {
+			select {
+			case <-may:
+			case <-ctx.Done():
+			}
+		}
+		return handle(c)
+	})
+}
+
+func (s *heldStore) hold() (release func()) {
+	may := make(chan struct{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.may = may
+	return sync.OnceFunc(func() { close(may) })
+}
+
+func TestWatcherIsNotSentAWorldThatIsBehindTheStore(t *testing.T) {
+	t.Parallel()
+	shared := memory.New()
+	late := &heldStore{Store: shared}
+	a, b := serve(t, shared, master.Options{}), serve(t, late, master.Options{})
+	release := late.hold()
+	defer release()
+	b.watch(0).next() // what it has already is not behind
+	newest := a.tenant("blue")
+	time.AfterFunc(50*time.Millisecond, release)
+	if c := b.watch(0).next(); !c.Reset || c.Revision < newest {
+		t.Errorf("a new watcher is sent revision %d of %d", c.Revision, newest)
+	}
+
+	// Without the store it cannot find out. Who has more keeps it; who has nothing gets what there is.
+	defer late.hold()()
+	newest = a.tenant("red")
+	shared.SetAway(true)
+	defer shared.SetAway(false)
+	resp, err := http.Get(fmt.Sprintf("%s%s?revision=%d", b.url, api.WatchPath, newest))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a watcher at revision %d gets %s", newest, resp.Status)
+	}
+	if c := b.watch(0).next(); !c.Reset || c.Revision >= newest {
+		t.Errorf("a new watcher is sent revision %d", c.Revision)
+	}
+}
+
 func TestSlowWatcherIsSentTheWholeWorldAndMissesNothing(t *testing.T) {
 	t.Parallel()
 	s := serve(t, memory.New(), master.Options{Backlog: 8})
