@@ -32,6 +32,8 @@ func (p *program) nodeInspect() *cobra.Command {
 func (p *program) nodeRm() *cobra.Command {
 	return &cobra.Command{
 		Use: "rm NODE", Aliases: []string{"delete"}, Short: "Forget a node that is gone, with its endpoints and their addresses",
+		Long: "Forget a node that is gone, with its endpoints and their addresses. One whose netplugin still runs comes back at once, with its\n" +
+			"endpoints: stop that first.",
 		Args: one("Node name required"), ValidArgsFunction: p.completeFirst(p.nodeNames),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			o, err := nodeObject(args[0])
