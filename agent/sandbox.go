@@ -124,10 +124,18 @@ func (a *Agent) portsByEndpoint() map[string]netdev.Port {
 	return out
 }
 
-// wantedRoutes are each endpoint's routes but for the subnets that its container is in with another device: Docker refuses
-// to connect a container to a subnet to which it has a route.
+// gatewayBridge is the device by which Docker lets containers of networks without a gateway out.
+const gatewayBridge = "docker_gwbridge"
+
+// wantedRoutes are each endpoint's routes but for the subnets that its container is in with another device, and for those of
+// Docker's gateway bridge, to which it may be connected next: Docker refuses to connect a container to a subnet to
+// which it has a route.
 func (a *Agent) wantedRoutes(records map[string]record) map[string][]netip.Prefix {
 	world := a.World()
+	bridge, err := netdev.SubnetsOf(gatewayBridge)
+	if err != nil {
+		a.Log.Warn("containers' routes may be in the way of Docker's own", "error", err)
+	}
 	direct := map[string][]netip.Prefix{} // by sandbox
 	for _, rec := range records {
 		if n, ok := world.Networks.Get(rec.Endpoint.NetworkKey()); ok && rec.Sandbox != "" {
@@ -139,7 +147,7 @@ func (a *Agent) wantedRoutes(records map[string]record) map[string][]netip.Prefi
 	out := map[string][]netip.Prefix{}
 	for _, p := range a.Tables().Ports {
 		out[p.Endpoint] = slices.DeleteFunc(slices.Clone(p.Routes), func(r netip.Prefix) bool {
-			return slices.ContainsFunc(direct[records[p.Endpoint].Sandbox], r.Overlaps)
+			return slices.ContainsFunc(direct[records[p.Endpoint].Sandbox], r.Overlaps) || slices.ContainsFunc(bridge, r.Overlaps)
 		})
 	}
 	return out

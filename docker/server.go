@@ -116,7 +116,7 @@ func (d *Driver) methods() map[string]method {
 		"NetworkDriver.DeleteEndpoint":              answering(d.deleteEndpoint),
 		"NetworkDriver.Join":                        answering(d.join),
 		"NetworkDriver.Leave":                       answering(done),
-		"NetworkDriver.ProgramExternalConnectivity": answering(done),
+		"NetworkDriver.ProgramExternalConnectivity": answering(d.publish),
 		"NetworkDriver.RevokeExternalConnectivity":  answering(done),
 		"NetworkDriver.DiscoverNew":                 answering(done),
 		"NetworkDriver.DiscoverDelete":              answering(done),

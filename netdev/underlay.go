@@ -54,3 +54,27 @@ func AddressTowards(remote netip.Addr) (netip.Addr, error) {
 	}
 	return netip.Addr{}, fmt.Errorf("no address of this machine leads to %s", remote)
 }
+
+// SubnetsOf are the subnets that a device of this machine has addresses in; none where there is no such device.
+func SubnetsOf(device string) ([]netip.Prefix, error) {
+	link, err := netlink.LinkByName(device)
+	var missing netlink.LinkNotFoundError
+	if errors.As(err, &missing) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("find %s: %w", device, err)
+	}
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
+		return nil, fmt.Errorf("list addresses of %s: %w", device, err)
+	}
+	var out []netip.Prefix
+	for _, a := range addrs {
+		if ip, ok := netip.AddrFromSlice(a.IP); ok {
+			bits, _ := a.Mask.Size()
+			out = append(out, netip.PrefixFrom(ip.Unmap(), bits).Masked())
+		}
+	}
+	return out, nil
+}

@@ -227,3 +227,30 @@ func TestContainersComeBackWithTheirEngineAndTheirHost(t *testing.T) {
 	allocated(t, c, "", "web")
 	healthy(t, c)
 }
+
+func TestPortThatCannotBePublishedIsRefused(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a := c.Nodes[0]
+	network(t, c, "web", "-s", "10.1.2.0/24", "-g", "10.1.2.254")
+	dockerRefused(t, a, []string{"gateway", "-p"}, "run", "-d", "--name", "c1", "--net", "web", "-p", "9099:80", "alpine", "sleep", "1000")
+	docker(t, a, "rm", "-f", "c1")
+	allocated(t, c, "10.1.2.254", "web")
+}
+
+// A subnet like that of Docker's own gateway bridge is the user's mistake, and harms nobody else.
+func TestSubnetOfDockersGatewayBridgeHarmsNoOtherNetwork(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a := c.Nodes[0]
+	network(t, c, "web", "-s", "10.1.2.0/24")
+	run(t, a, "c0", "web") // makes the bridge
+	network(t, c, "clash", "-s", "172.18.0.0/24")
+	for i := range 5 {
+		run(t, a, fmt.Sprint("c", i+1), "web")
+	}
+	reaches(t, a, "c0", "c5")
+	if out, err := in(t.Context(), a, "c5", "ip route"); err != nil || !strings.Contains(out, "default via 172.18.0.1 dev eth1") {
+		t.Errorf("routes: %s, %v", out, err)
+	}
+}
