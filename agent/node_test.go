@@ -208,6 +208,13 @@ func TestEmptyStoreDoesNotCutContainersOff(t *testing.T) {
 	s.stop()
 	a = s.start() // it doubts it as well if it is all that it ever hears
 	doubts(a)
+	// Nor does it help that the World on disk is from before the network.
+	s.stop()
+	if err := saveSnapshot(s.o.StateDir, model.World{}.With(model.Change{Revision: 2, Reset: true})); err != nil {
+		t.Fatal(err)
+	}
+	a = s.start()
+	eventually(t, "the store is doubted", func() bool { _, err := a.Applied(); return errors.Is(err, errHollow) })
 	// The operator mends it, and the container's endpoint comes back by itself.
 	ms.network("web", "10.1.2.0/24")
 	eventually(t, "the endpoint is put again", func() bool { got, ok := ms.endpoint("e1"); return ok && got.IntfName == e.Port })

@@ -271,7 +271,9 @@ func (a *Agent) clear(ctx context.Context, x action, live witness, patience time
 	if !same {
 		return nil
 	}
-	a.Log.Info("clearing up", "endpoint", short(x.id), "do", string(x.verb), "because", x.reason)
+	if x.verb != verbPut {
+		a.Log.Info("clearing up", "endpoint", short(x.id), "do", string(x.verb), "because", x.reason)
+	}
 	ctx, cancel := context.WithTimeout(ctx, clearTimeout)
 	defer cancel()
 	switch x.verb {
@@ -295,6 +297,7 @@ func (a *Agent) clear(ctx context.Context, x action, live witness, patience time
 		if _, err := a.Client.Put(ctx, api.ObjectPath(api.Endpoints, x.id), api.EndpointOf(x.endpoint), nil); err != nil {
 			return fmt.Errorf("put endpoint %s again: %w", short(x.id), err)
 		}
+		a.Log.Info("an endpoint that lives and that the masters had lost is known again", "endpoint", short(x.id))
 	}
 	return nil
 }
@@ -314,11 +317,17 @@ func (ev evidence) again(x action) (action, bool) {
 func (a *Agent) sweepLoop(ctx context.Context) error {
 	tick := time.NewTicker(a.SweepEvery)
 	defer tick.Stop()
+	trouble := "" // that was told
 	for swept := false; ; {
 		if a.Fresh() {
-			if err := a.Sweep(ctx); err != nil && ctx.Err() == nil {
-				a.Log.Warn("not everything that is left over could be cleared; it is tried again", "error", err)
+			now := ""
+			if err := a.Sweep(ctx); err != nil {
+				now = err.Error()
 			}
+			if now != "" && now != trouble && ctx.Err() == nil {
+				a.Log.Warn("not everything that is left over could be cleared; it is tried again", "error", now)
+			}
+			trouble = now
 			if !swept {
 				swept = true
 				close(a.swept)

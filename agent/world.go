@@ -39,10 +39,11 @@ func (a *Agent) WaitWorld(ctx context.Context, revision int64) error {
 var errHollow = errors.New("the masters have no network at all, but containers run here in some: their store was lost, or they are another cluster's. " +
 	"The containers go on with what this node holds; restore the store, or remove the containers")
 
-// hollow tells whether a World that came whole cannot follow from the one before: a network does not go while containers are
-// in it. Applied, it would cut all of them off.
+// hollow tells whether a World that came whole cannot be true: a network does not go while containers are in it. Applied, it
+// would cut all of them off. What was heard before in this run is no help where it had no network either; the snapshot is
+// none at all, as it may be older than a container's network.
 func (a *Agent) hollow(w model.World) bool {
-	if before := a.World(); w.Networks.Len() > 0 || before.Revision > 0 && before.Networks.Len() == 0 {
+	if w.Networks.Len() > 0 || a.Fresh() && a.World().Networks.Len() == 0 {
 		return false
 	}
 	for id, rec := range a.records.list() {

@@ -161,7 +161,7 @@ func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, drive
 	var mended error
 	if repair {
 		mended = errors.Join(a.Repair(ctx), a.Reapply(ctx))
-		if driver != nil {
+		if driver != nil && a.Fresh() { // or every network of the engine would look removed
 			mended = errors.Join(mended, driver.Reconcile(ctx))
 		}
 	}
