@@ -56,11 +56,20 @@ func (a *Agent) sandboxLoop(ctx context.Context) error {
 	}
 	devices := map[string]*device{} // by endpoint
 	arrived := make(chan string, 8) // endpoints whose device is there
-	for {
-		nextSandbox, nextApplied := a.sandboxChanged.next(), a.appliedChanged.next()
-		records, ports := a.records.list(), a.portsByEndpoint()
-		maps.DeleteFunc(devices, func(id string, _ *device) bool { _, ok := records[id]; return !ok })
+	nextSandbox := a.sandboxChanged.next()
+	var done map[string][]netip.Prefix // what all containers were given
+	for moved := true; ; {
+		nextApplied := a.appliedChanged.next()
+		records := a.records.list()
 		want := a.wantedRoutes(records)
+		// Most Worlds change nothing here, and to list a node's devices takes long.
+		var ports map[string]netdev.Port
+		if moved || !maps.EqualFunc(want, done, slices.Equal) {
+			ports = a.portsByEndpoint()
+			maps.DeleteFunc(devices, func(id string, _ *device) bool { _, ok := records[id]; return !ok })
+			done = want
+		}
+		moved = false
 		for id, rec := range records {
 			port, ok := ports[id]
 			if !ok || rec.Sandbox == "" {
@@ -78,6 +87,7 @@ func (a *Agent) sandboxLoop(ctx context.Context) error {
 			}
 			if err := netdev.SetRoutes(rec.Sandbox, port.Index, routes); err != nil && !netdev.Gone(err) {
 				a.Log.Warn("a container does not have its routes", "endpoint", short(id), "error", err)
+				done = nil // at the next World again
 				continue
 			}
 			d.given, d.routes = true, routes
@@ -89,8 +99,10 @@ func (a *Agent) sandboxLoop(ctx context.Context) error {
 			if d := devices[id]; d != nil {
 				d.there = true
 			}
+			moved = true
 			a.sandboxChanged.notify() // its namespace is there: names can be served in it
 		case <-nextSandbox:
+			nextSandbox, moved = a.sandboxChanged.next(), true
 		case <-nextApplied:
 		}
 	}
