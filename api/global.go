@@ -18,12 +18,14 @@ type Global struct {
 	Vlans            string       `json:"vlans,omitempty"`  // lowest-highest
 	Vxlans           string       `json:"vxlans,omitempty"` // lowest-highest
 	PvtSubnet        netip.Prefix `json:"pvtSubnet,omitzero"`
+	// Established is keep (default) or recheck: whether a new deny ends connections that are open. New since v1.
+	Established string `json:"established,omitempty"`
 }
 
 // GlobalOf is how v1 shows g.
 func GlobalOf(g model.Global) Global {
 	return Global{
 		Key: g.Key(), Name: g.Key(), NetworkInfraType: g.FabricMode, FwdMode: g.ForwardMode, ArpMode: g.ARPMode,
-		Vlans: g.VLANs, Vxlans: g.VXLANs, PvtSubnet: g.PrivateSubnet,
+		Vlans: g.VLANs, Vxlans: g.VXLANs, PvtSubnet: g.PrivateSubnet, Established: g.Established,
 	}
 }

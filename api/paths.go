@@ -25,6 +25,16 @@ const (
 	Globals   = "globals"
 	Nodes     = "nodes"
 	Addresses = "addresses"
+
+	EndpointGroups     = "endpointGroups"
+	Policies           = "policys"
+	Rules              = "rules"
+	Netprofiles        = "netprofiles"
+	ServiceLBs         = "serviceLBs"
+	BGPs               = "Bgps"
+	AppProfiles        = "appProfiles"
+	ExtContractsGroups = "extContractsGroups"
+	ACIGateways        = "aciGws"
 )
 
 // RevisionHeader carries the store's revision that a write made, in decimal.

@@ -15,10 +15,19 @@ type Tenant struct {
 
 // TenantOper is what a tenant has.
 type TenantOper struct {
-	Endpoints      []EndpointOper `json:"endpoints,omitempty"`
-	Networks       []NetworkOper  `json:"networks,omitempty"`
-	TotalEndpoints int            `json:"totalEndpoints,omitempty"`
-	TotalNetworks  int            `json:"totalNetworks,omitempty"`
+	EndpointGroups []EndpointGroupOper `json:"endpointGroups,omitempty"`
+	Endpoints      []EndpointOper      `json:"endpoints,omitempty"`
+	Networks       []NetworkOper       `json:"networks,omitempty"`
+	Policies       []PolicyOper        `json:"policies,omitempty"`
+	ServiceLBs     []ServiceLBOper     `json:"servicelbs,omitempty"`
+
+	TotalAppProfiles int `json:"totalAppProfiles,omitempty"`
+	TotalEPGs        int `json:"totalEPGs,omitempty"`
+	TotalEndpoints   int `json:"totalEndpoints,omitempty"`
+	TotalNetprofiles int `json:"totalNetprofiles,omitempty"`
+	TotalNetworks    int `json:"totalNetworks,omitempty"`
+	TotalPolicies    int `json:"totalPolicies,omitempty"`
+	TotalServiceLBs  int `json:"totalServicelbs,omitempty"`
 }
 
 // TenantInspect is the answer of inspect.

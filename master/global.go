@@ -97,7 +97,7 @@ func changedGlobal(g model.Global, asked api.Global) model.Global {
 		from string
 	}{
 		{&g.FabricMode, asked.NetworkInfraType}, {&g.ForwardMode, asked.FwdMode}, {&g.ARPMode, asked.ArpMode},
-		{&g.VLANs, asked.Vlans}, {&g.VXLANs, asked.Vxlans},
+		{&g.VLANs, asked.Vlans}, {&g.VXLANs, asked.Vxlans}, {&g.Established, asked.Established},
 	} {
 		if f.from != "" {
 			*f.to = f.from

@@ -26,7 +26,15 @@ type Global struct {
 	VLANs         string       `json:"vlans"`  // lowest-highest, as 1-4094
 	VXLANs        string       `json:"vxlans"` // lowest-highest, as 1-10000
 	PrivateSubnet netip.Prefix `json:"privateSubnet"`
+	// Established says what a new deny does to connections that are open: EstablishedKeep ("" too) or EstablishedRecheck.
+	Established string `json:"established,omitempty"`
 }
+
+// What becomes of open connections when a rule comes that would not let them begin.
+const (
+	EstablishedKeep    = "keep"
+	EstablishedRecheck = "recheck"
+)
 
 func (Global) Kind() Kind  { return KindGlobal }
 func (Global) Key() string { return GlobalName }
@@ -73,6 +81,11 @@ func (g Global) Check() error {
 	case "default", "aci", "aci-opflex":
 	default:
 		return Invalid("networkInfraType", "networkInfraType %q is unknown; use default, aci or aci-opflex", g.FabricMode)
+	}
+	switch g.Established {
+	case "", EstablishedKeep, EstablishedRecheck:
+	default:
+		return Invalid("established", "established %q is unknown; use keep or recheck", g.Established)
 	}
 	if _, _, err := TagRange("vlans", g.VLANs, MaxVLAN); err != nil {
 		return err

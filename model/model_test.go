@@ -93,35 +93,40 @@ func TestObjectsAreDecodedAsTheyWereEncoded(t *testing.T) {
 func TestTableIsAnImmutableMap(t *testing.T) {
 	t.Parallel()
 	type version struct {
-		table Table[int]
-		want  map[string]int
+		table Table[Tenant]
+		want  map[string]uint32
 	}
 	var versions []version
-	table, want := Table[int]{}, map[string]int{}
-	for i := range 2000 {
-		e := edit[int]{t: table}
+	table, want := Table[Tenant]{}, map[string]uint32{}
+	for i := range uint32(2000) {
+		next := table
+		e := edit[Tenant]{t: &next}
 		for range 1 + rand.IntN(4) {
 			k := fmt.Sprint("k", rand.IntN(300))
 			if rand.IntN(3) == 0 {
 				e.remove(k)
 				delete(want, k)
 			} else {
-				e.put(k, i)
+				e.put(Tenant{Name: k, Number: i})
 				want[k] = i
 			}
 		}
-		table = e.t
+		table = next
 		if i%100 == 0 {
 			versions = append(versions, version{table, maps.Clone(want)})
 		}
 	}
 	for _, v := range append(versions, version{table, want}) {
-		if got := maps.Collect(v.table.All()); !maps.Equal(got, v.want) || v.table.Len() != len(v.want) {
+		got := map[string]uint32{}
+		for k, tenant := range v.table.All() {
+			got[k] = tenant.Number
+		}
+		if !maps.Equal(got, v.want) || v.table.Len() != len(v.want) {
 			t.Fatalf("table has %d objects, want %d", len(got), len(v.want))
 		}
-		var sorted []int
+		var sorted []Tenant
 		for _, k := range slices.Sorted(maps.Keys(v.want)) {
-			sorted = append(sorted, v.want[k])
+			sorted = append(sorted, Tenant{Name: k, Number: v.want[k]})
 		}
 		if got := slices.Collect(v.table.Sorted()); !slices.Equal(got, sorted) {
 			t.Fatal("Sorted is not in the order of keys")

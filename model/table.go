@@ -70,9 +70,15 @@ func (t Table[T]) Sorted() iter.Seq[T] {
 	}
 }
 
-// edit collects changes to a table, copying a part the first time it is touched.
-type edit[T any] struct {
-	t     Table[T]
+// editor is an edit of a table of any type.
+type editor interface {
+	put(Object)
+	remove(key string)
+}
+
+// edit changes a table in place, copying a part the first time it is touched, so that others that share it see nothing.
+type edit[T Object] struct {
+	t     *Table[T]
 	fresh [shards]bool
 	begun bool
 }
@@ -95,7 +101,12 @@ func (e *edit[T]) part(key string) map[string]T {
 	return e.t.parts[i]
 }
 
-func (e *edit[T]) put(key string, v T) {
+func (e *edit[T]) put(o Object) {
+	v, ok := o.(T)
+	if !ok {
+		return // a kind is one type; another cannot be made outside this package
+	}
+	key := v.Key()
 	p := e.part(key)
 	if _, had := p[key]; !had {
 		e.t.n++

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import "github.com/contivnet/contiv/model"
+
+// Netprofile is v1's netprofile.
+type Netprofile struct {
+	Key         string   `json:"key"`
+	TenantName  string   `json:"tenantName"`
+	ProfileName string   `json:"profileName"`
+	Bandwidth   string   `json:"bandwidth,omitempty"` // as 10 mbps; left out: no limit
+	Burst       int      `json:"burst,omitempty"`     // kilobytes
+	DSCP        int      `json:"DSCP,omitempty"`      // 1 to 63
+	LinkSets    LinkSets `json:"link-sets"`
+	Links       Links    `json:"links"`
+}
+
+// NetprofileInspect is the answer of inspect; v1 knows nothing of its operation.
+type NetprofileInspect = Inspect[Netprofile, struct{}]
+
+// NetprofileOf is how v1 shows n. Link sets need the World and are the master's to fill.
+func NetprofileOf(n model.Netprofile) Netprofile {
+	return Netprofile{
+		Key: n.Key(), TenantName: n.Tenant, ProfileName: n.Name, Bandwidth: n.Bandwidth, Burst: n.Burst, DSCP: n.DSCP,
+		LinkSets: LinkSets{}, Links: Links{},
+	}
+}
+
+// Model is the netprofile that n asks for.
+func (n Netprofile) Model() (model.Netprofile, error) {
+	m := model.Netprofile{Tenant: n.TenantName, Name: n.ProfileName, Bandwidth: n.Bandwidth, Burst: n.Burst, DSCP: n.DSCP}
+	return m, m.Check()
+}

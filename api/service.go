@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package api
+
+import (
+	"net/netip"
+	"slices"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// ServiceLB is v1's serviceLB: inside, a service.
+type ServiceLB struct {
+	Key         string   `json:"key"`
+	TenantName  string   `json:"tenantName"`
+	ServiceName string   `json:"serviceName"`
+	NetworkName string   `json:"networkName,omitempty"`
+	IPAddress   string   `json:"ipAddress,omitempty"` // the IPv4 address that is asked for; left out: the lowest free
+	Selectors   []string `json:"selectors,omitempty"` // key=value
+	Ports       []string `json:"ports,omitempty"`     // port:targetPort:protocol
+	LinkSets    LinkSets `json:"link-sets"`
+	Links       Links    `json:"links"`
+}
+
+// ServiceLBOper is what has become of a service.
+type ServiceLBOper struct {
+	NumProviders int            `json:"numProviders,omitempty"`
+	Providers    []EndpointOper `json:"providers,omitempty"`
+	ServiceVip   string         `json:"serviceVip,omitempty"`
+	// ServiceVipV6 is its IPv6 address, where the network has a subnet for one. New since v1.
+	ServiceVipV6 string `json:"serviceVipV6,omitempty"`
+}
+
+// ServiceLBInspect is the answer of inspect.
+type ServiceLBInspect = Inspect[ServiceLB, ServiceLBOper]
+
+// ServiceLBOf is how v1 shows s. Link sets need the World and are the master's to fill.
+func ServiceLBOf(s model.Service) ServiceLB {
+	out := ServiceLB{
+		Key: s.Key(), TenantName: s.Tenant, ServiceName: s.Name, NetworkName: s.Network, LinkSets: LinkSets{}, Links: Links{},
+	}
+	if s.Requested.IsValid() {
+		out.IPAddress = s.Requested.String()
+	}
+	for k, v := range s.Selectors {
+		out.Selectors = append(out.Selectors, k+"="+v)
+	}
+	slices.Sort(out.Selectors)
+	for _, p := range s.Ports {
+		out.Ports = append(out.Ports, p.String())
+	}
+	return out
+}
+
+// Model is the service that s asks for; its addresses are the master's to give.
+func (s ServiceLB) Model() (model.Service, error) {
+	m := model.Service{Tenant: s.TenantName, Name: s.ServiceName, Network: s.NetworkName, Selectors: map[string]string{}}
+	if s.IPAddress != "" {
+		var err error
+		if m.Requested, err = netip.ParseAddr(s.IPAddress); err != nil {
+			return m, model.Invalid("ipAddress", "ipAddress %q is not an address; write it as 10.1.1.5", s.IPAddress)
+		}
+	}
+	for _, text := range s.Selectors {
+		k, v, err := model.ParseSelector(text)
+		if err != nil {
+			return m, err
+		}
+		if old, twice := m.Selectors[k]; twice && old != v {
+			return m, model.Invalid("selectors", "selectors ask for both %s=%s and %s=%s: no container has both", k, old, k, v)
+		}
+		m.Selectors[k] = v
+	}
+	for _, text := range s.Ports {
+		p, err := model.ParseServicePort(text)
+		if err != nil {
+			return m, err
+		}
+		m.Ports = append(m.Ports, p)
+	}
+	return m, m.Check()
+}

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import "net/netip"
+
+// BGP is how one node speaks BGP with its router (RFC 4271). The v1 API calls it Bgp.
+type BGP struct {
+	Node       string       `json:"node"`     // its host label; the v1 API's hostname
+	RouterIP   netip.Prefix `json:"routerIP"` // this node's address and subnet towards the router, host bits kept
+	AS         uint32       `json:"as"`       // of the node; four bytes (RFC 6793), never 0
+	Neighbor   netip.Addr   `json:"neighbor,omitzero"`
+	NeighborAS uint32       `json:"neighborAS,omitempty"`
+}
+
+func (BGP) Kind() Kind    { return KindBGP }
+func (b BGP) Key() string { return b.Node }
+
+// Check refuses a configuration that could never be right, whatever else exists.
+func (b BGP) Check() error {
+	if err := CheckName("hostname", b.Node, 253); err != nil {
+		return err
+	}
+	if !b.RouterIP.IsValid() || b.RouterIP.Addr().IsMulticast() || b.RouterIP.Addr().IsLoopback() || b.RouterIP.Addr().IsUnspecified() {
+		return Invalid("routerip", "routerip %s is not an address with its length; write it as 50.1.1.1/24", b.RouterIP)
+	}
+	if b.AS == 0 {
+		return Invalid("as", "as 0 is not an autonomous system; use 1 to 4294967295")
+	}
+	if b.Neighbor.IsValid() != (b.NeighborAS != 0) {
+		return Invalid("neighbor", "neighbor and neighbor-as belong together; give both or neither")
+	}
+	if b.Neighbor.IsValid() && b.Neighbor == b.RouterIP.Addr() {
+		return Invalid("neighbor", "neighbor %s is routerip itself; give the router's address", b.Neighbor)
+	}
+	return nil
+}

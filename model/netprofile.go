@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package model
+
+import (
+	"regexp"
+	"strconv"
+)
+
+// Netprofile limits what the endpoints of groups send.
+type Netprofile struct {
+	Tenant string `json:"tenant"`
+	Name   string `json:"name"`
+	// Bandwidth is as the user wrote it, "10 mbps"; "" is no limit. BitsPerSecond reads it.
+	Bandwidth string `json:"bandwidth,omitempty"`
+	Burst     int    `json:"burst,omitempty"` // kilobytes; 0: chosen by the node
+	DSCP      int    `json:"dscp,omitempty"`  // differentiated services code point (RFC 2474); 0: left alone
+}
+
+// Bounds of a netprofile.
+const (
+	MaxDSCP  = 63
+	MinBurst = 2 // kilobytes: one would not hold a packet of 1500 bytes
+	MaxBurst = 10486
+)
+
+func (Netprofile) Kind() Kind    { return KindNetprofile }
+func (n Netprofile) Key() string { return NetprofileKey(n.Tenant, n.Name) }
+
+// NetprofileKey is how a netprofile is named in the store and in the v1 API: tenant:netprofile.
+func NetprofileKey(tenant, name string) string { return tenant + ":" + name }
+
+// Check refuses a netprofile that could never be right, whatever else exists.
+func (n Netprofile) Check() error {
+	if err := CheckName("tenantName", n.Tenant, 64); err != nil {
+		return err
+	}
+	if err := CheckName("profileName", n.Name, 64); err != nil {
+		return err
+	}
+	if _, err := n.BitsPerSecond(); err != nil {
+		return err
+	}
+	if n.DSCP < 0 || n.DSCP > MaxDSCP {
+		return Invalid("DSCP", "DSCP %d is out of bounds; use 1 to %d, or 0 to leave packets as they are", n.DSCP, MaxDSCP)
+	}
+	if n.Burst != 0 && (n.Burst < MinBurst || n.Burst > MaxBurst) {
+		return Invalid("burst", "burst %d is out of bounds; use %d to %d kilobytes, or 0 to leave it to the node", n.Burst, MinBurst, MaxBurst)
+	}
+	return nil
+}
+
+// One optional space between number and unit, as v1 has it.
+var bandwidth = regexp.MustCompile(`^([1-9][0-9]{0,11}) ?([kmgKMG])(?:bps|b)?$`)
+
+// BitsPerSecond reads the bandwidth; 0 is no limit. A unit is 1000 times the one before.
+func (n Netprofile) BitsPerSecond() (uint64, error) {
+	if n.Bandwidth == "" {
+		return 0, nil
+	}
+	m := bandwidth.FindStringSubmatch(n.Bandwidth)
+	if m == nil {
+		return 0, Invalid("bandwidth", "bandwidth %q is not a rate; write it as 10 kbps, 10 mbps or 10 gbps", n.Bandwidth)
+	}
+	number, _ := strconv.ParseUint(m[1], 10, 64) // twelve digits always fit
+	switch m[2] {
+	case "g", "G":
+		number *= 1000
+		fallthrough
+	case "m", "M":
+		number *= 1000
+	}
+	if number *= 1000; number > 1e15 {
+		return 0, Invalid("bandwidth", "bandwidth %q is more than any link has; the most is 1000000 gbps", n.Bandwidth)
+	}
+	return number, nil
+}
