@@ -22,6 +22,11 @@ type Tables struct {
 	Endpoints []Endpoint // one for each address of each tenant, by tenant number and address
 	Networks  []Network  // one for each VXLAN network, by tag
 	Peers     []Peer     // one for each other node, by address
+
+	Prefixes []Prefix  // classes of addresses that no endpoint has, by tenant and prefix
+	Verdicts []Verdict // by role, class, protocol and port
+	Rules    []Rule    // the rules that Verdicts name, by number
+
 	Notes     []Note     // what a World said that could not be followed, for the operator
 }
 
@@ -39,6 +44,8 @@ type Port struct {
 	Gateway6 netip.Addr
 	// Bridged ports reach only their own network, others every network of their tenant.
 	Bridged bool
+	// InRole and OutRole name the rows of Verdicts that are asked about packets to it and from it; 0: none are.
+	InRole, OutRole uint32
 	// Routes are the subnets outside its own that its container should send to this interface. Empty where
 	// the network has a gateway, as then the default route leads here.
 	Routes []netip.Prefix
@@ -52,6 +59,7 @@ type Endpoint struct {
 	MAC     model.MAC
 	Port    string     // on this node; "" when it is on another
 	VTEP    netip.Addr // of the node that has it; invalid when it is on this one
+	Class   uint32     // what it is to others' rules; 0: no rule names it
 }
 
 // Network says whose packets carry a VXLAN network identifier.
@@ -65,6 +73,43 @@ type Network struct {
 type Peer struct {
 	Name string
 	VTEP netip.Addr
+}
+
+// Prefix gives a class to the addresses of a tenant that no endpoint has. The longest prefix counts.
+type Prefix struct {
+	Tenant uint32
+	Prefix netip.Prefix
+	Class  uint32
+}
+
+// Verdict is what the rules of a role say about one kind of packet. The question is (role, class of the peer, protocol,
+// destination port). Two chains are asked, that of the class and that of class 0, which is every peer; each
+// tries (protocol, port), (protocol, any port) and (any protocol), and its first row is its answer: a more precise row has
+// the less precise rules folded in. Of two answers the higher priority wins, and deny wins a tie; none is allow.
+//
+// Roles, classes and rule numbers are made from what they stand for, so they stay the same while that does, and a
+// change of one rule changes few rows.
+type Verdict struct {
+	Role     uint32
+	Class    uint32 // 0: every peer
+	Protocol int16  // IP protocol number; AnyProtocol
+	Port     uint16 // of the destination; 0: any
+	Allow    bool
+	Priority uint8
+	Rule     uint32 // the one that decides; 0: none, when only an audited rule is to be told of
+	// Audit is the rule of an audited policy that would deny if it were enforced; 0: none.
+	Audit         uint32
+	AuditPriority uint8
+}
+
+// AnyProtocol is the Protocol of a Verdict that holds for every one.
+const AnyProtocol = -1
+
+// Rule is what a rule's number stands for.
+type Rule struct {
+	Number uint32
+	Key    string // tenant:policy:rule
+	Group  string // the key of the group in which it decides; "" when it does in several
 }
 
 // Note is something that a World said and that could not be followed.
