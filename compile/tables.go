@@ -27,7 +27,7 @@ type Tables struct {
 	Verdicts []Verdict // by role, class, protocol and port
 	Rules    []Rule    // the rules that Verdicts name, by number
 
-	Notes     []Note     // what a World said that could not be followed, for the operator
+	Notes []Note // what a World said that could not be followed, for the operator
 }
 
 // Port is the place where a local container's packets enter the node.
