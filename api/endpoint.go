@@ -74,9 +74,10 @@ type EndpointInspect struct {
 
 // AddressRequest asks for an address of a network before the container's endpoint is known, as Docker does.
 type AddressRequest struct {
-	Node      string     `json:"node"`               // who asks
-	IPAddress netip.Addr `json:"ipAddress,omitzero"` // the one that must be given; left out: the lowest free
-	IPv6      bool       `json:"ipv6,omitempty"`     // the family, when no address is named
+	Node      string     `json:"node"`                // who asks
+	IPAddress netip.Addr `json:"ipAddress,omitzero"`  // the one that must be given; left out: the lowest free
+	IPv6      bool       `json:"ipv6,omitempty"`      // the family, when no address is named
+	GroupName string     `json:"groupName,omitempty"` // the group that the container will be in; left out: none
 }
 
 // Address is an address that was given, held for the node until an endpoint claims it.
