@@ -23,7 +23,7 @@ func (m *Master) holdAddress(w http.ResponseWriter, r *http.Request, args []stri
 	var answer api.Address
 	var again model.Address // held by this node already
 	revision, err := m.transact(r.Context(), func(p *plan) error {
-		n, err := network(p.world, args[0])
+		n, err := network(p.world(), args[0])
 		if err != nil {
 			return err
 		}
@@ -34,16 +34,16 @@ func (m *Master) holdAddress(w http.ResponseWriter, r *http.Request, args []stri
 		}
 		answer = api.Address{IPAddress: a, Length: pool.Prefix.Bits()}
 		held := model.Address{Network: n.Key(), Addr: a, Owner: asked.Node, Held: true}
-		switch old, taken := p.world.Addresses.Get(held.Key()); {
+		switch old, taken := p.world().Addresses.Get(held.Key()); {
 		case !taken:
 		case old == held:
 			again = held
 			return nil
 		default:
-			return takenAddress(p.world, old)
+			return takenAddress(p.world(), old)
 		}
 		p.unchanged(n)
-		p.guard(store.Absent(model.RefOf(held)))
+		p.absent(held)
 		p.lend(held, model.HoldSeconds)
 		return nil
 	})
@@ -86,7 +86,7 @@ func (p *plan) usable(n model.Network, pool model.Pool, a netip.Addr) error {
 	if !pool.First.IsValid() || !a.Less(pool.First) && !pool.Last.Less(a) {
 		return nil
 	}
-	for _, other := range networksOf(p.world, n.Tenant) {
+	for _, other := range networksOf(p.world(), n.Tenant) {
 		if other.Name != n.Name && other.Pool(a).Overlaps(poolOf(a)) {
 			return model.Exists("ipAddress", "address %s belongs to network %s, which has %s; choose another", a, other.Key(), other.Pool(a))
 		}
@@ -126,7 +126,7 @@ func (m *Master) releaseAddress(w http.ResponseWriter, r *http.Request, args []s
 		return model.Invalid("owner", "owner is empty; give the node that holds the address, as ?owner=node1")
 	}
 	revision, err := m.transact(r.Context(), func(p *plan) error {
-		if old, ok := p.world.Addresses.Get(model.AddressKey(args[0], a)); ok && old.Held && old.Owner == owner {
+		if old, ok := p.world().Addresses.Get(model.AddressKey(args[0], a)); ok && old.Held && old.Owner == owner {
 			p.unchanged(old)
 			p.remove(old)
 		}

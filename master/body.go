@@ -16,17 +16,31 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// body reads a request's JSON object. Fields that T does not have are refused by name: a misspelt one would
-// otherwise be silently without effect. An absent body is an empty object.
+// body reads a request's JSON object.
 func body[T any](r *http.Request) (v T, err error) {
+	b, err := read1MiB(r)
+	if err != nil {
+		return v, err
+	}
+	return decoded[T](b)
+}
+
+// read1MiB reads a request's body, at most api.MaxBody of it.
+func read1MiB(r *http.Request) ([]byte, error) {
 	b, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, api.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return v, &api.Error{Status: http.StatusRequestEntityTooLarge, Text: "the request has more than 1 MiB; an object is never that large"}
+		return nil, &api.Error{Status: http.StatusRequestEntityTooLarge, Text: "the request has more than 1 MiB; an object is never that large"}
 	case err != nil:
-		return v, model.Invalid("", "the request broke off: %s", err)
+		return nil, model.Invalid("", "the request broke off: %s", err)
 	}
+	return b, nil
+}
+
+// decoded reads a JSON object. Fields that T does not have are refused by name: a misspelt one would otherwise be silently
+// without effect. Nothing is an empty object.
+func decoded[T any](b []byte) (v T, err error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return v, nil
 	}

@@ -5,7 +5,6 @@ package master
 import (
 	"cmp"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"reflect"
 	"slices"
@@ -13,10 +12,9 @@ import (
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
-	"github.com/contivnet/contiv/store"
 )
 
-func (m *Master) endpoints() noun {
+func endpoints() noun {
 	return noun{
 		plural: api.Endpoints,
 		list: func(w model.World) any {
@@ -37,8 +35,9 @@ func (m *Master) endpoints() noun {
 			e, err := meantEndpoint(w, key)
 			return api.EndpointInspect{Oper: endpointOper(w, e)}, err
 		},
-		put:    m.putEndpoint,
-		remove: m.removeEndpoint,
+		put:    puts(func(e *api.Endpoint) []part { return []part{{"endpointID", &e.EndpointID}} }, askEndpoint),
+		remove: removeEndpoint,
+		atOnce: true,
 	}
 }
 
@@ -106,28 +105,16 @@ func endpointOper(w model.World, e model.Endpoint) api.EndpointOper {
 	return out
 }
 
-func (m *Master) putEndpoint(r *http.Request, key string) (any, int64, error) {
-	asked, err := body[api.Endpoint](r)
-	if err != nil {
-		return nil, 0, err
-	}
-	if err := fill("endpointID", &asked.EndpointID, key); err != nil {
-		return nil, 0, err
-	}
+func askEndpoint(asked api.Endpoint) (write, error) {
 	e, err := asked.Model()
-	if err != nil {
-		return nil, 0, err
-	}
-	var now model.Endpoint
-	revision, err := m.transact(r.Context(), func(p *plan) (err error) {
-		if old, exists := p.world.Endpoints.Get(e.ID); exists {
-			now, err = p.updateEndpoint(old, e)
-		} else {
-			now, err = p.createEndpoint(e)
+	return write{decide: func(p *plan) (any, error) {
+		decide := p.createEndpoint
+		if old, exists := p.world().Endpoints.Get(e.ID); exists {
+			decide = func(e model.Endpoint) (model.Endpoint, error) { return p.updateEndpoint(old, e) }
 		}
-		return err
-	})
-	return api.EndpointOf(now), revision, err
+		now, err := decide(e)
+		return api.EndpointOf(now), err
+	}}, err
 }
 
 // updateEndpoint changes what may change of an endpoint. What names its place in the network may not: containers and
@@ -168,14 +155,14 @@ func sameEndpoint(a, b model.Endpoint) bool {
 }
 
 func (p *plan) createEndpoint(e model.Endpoint) (model.Endpoint, error) {
-	if _, err := tenant(p.world, e.Tenant); err != nil {
+	if _, err := tenant(p.world(), e.Tenant); err != nil {
 		return e, err
 	}
-	n, err := network(p.world, e.NetworkKey())
+	n, err := network(p.world(), e.NetworkKey())
 	if err != nil {
 		return e, err
 	}
-	at, err := node(p.world, e.Node)
+	at, err := node(p.world(), e.Node)
 	if err != nil {
 		return e, err
 	}
@@ -213,13 +200,13 @@ func (p *plan) endpointAddress(e model.Endpoint, n model.Network, pool model.Poo
 		return a, err
 	}
 	mine := model.Address{Network: n.Key(), Addr: a, Owner: e.ID}
-	switch old, taken := p.world.Addresses.Get(mine.Key()); {
+	switch old, taken := p.world().Addresses.Get(mine.Key()); {
 	case !taken:
 		p.absent(mine)
 	case old.Held && old.Owner == e.Node || !old.Held && old.Owner == e.ID:
-		p.guard(store.Unchanged(model.RefOf(mine), p.world.Revision))
+		p.unchanged(mine)
 	default:
-		return a, takenAddress(p.world, old)
+		return a, takenAddress(p.world(), old)
 	}
 	p.put(mine)
 	return a, nil
@@ -240,7 +227,7 @@ func (p *plan) mac(e model.Endpoint) (model.MAC, error) {
 		p.noneNewer(model.KindAddress, e.NetworkKey()+"/")
 	}
 	if id := p.ledger.macOwner(e.NetworkKey(), e.MAC); id != "" && id != e.ID {
-		other, known := p.world.Endpoints.Get(id)
+		other, known := p.world().Endpoints.Get(id)
 		if !known { // the ledger is newer than this World, in which the address may have looked free
 			return e.MAC, errBusy
 		}
@@ -252,21 +239,20 @@ func (p *plan) mac(e model.Endpoint) (model.MAC, error) {
 
 // removeEndpoint takes the endpoint's addresses with it. Removing one that is not there succeeds: runtimes
 // ask again when they have not heard the answer.
-func (m *Master) removeEndpoint(r *http.Request, key string) (int64, error) {
-	return m.transact(r.Context(), func(p *plan) error {
-		if e, ok := p.world.Endpoints.Get(key); ok {
-			p.removeEndpoint(e)
-		}
-		return nil
-	})
+func removeEndpoint(p *plan, key string) error {
+	if e, ok := p.world().Endpoints.Get(key); ok {
+		p.removeEndpoint(e)
+	}
+	return nil
 }
 
 func (p *plan) removeEndpoint(e model.Endpoint) {
+	w := p.world()
 	p.unchanged(e) // so its addresses are too
-	p.remove(e)
 	for _, a := range e.Addrs() {
-		if old, ok := p.world.Addresses.Get(model.AddressKey(e.NetworkKey(), a)); ok && !old.Held && old.Owner == e.ID {
+		if old, ok := w.Addresses.Get(model.AddressKey(e.NetworkKey(), a)); ok && !old.Held && old.Owner == e.ID {
 			p.remove(old)
 		}
 	}
+	p.remove(e)
 }

@@ -4,7 +4,6 @@ package master
 
 import (
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,7 +11,6 @@ import (
 	"github.com/contivnet/contiv/alloc"
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
-	"github.com/contivnet/contiv/store"
 )
 
 // globalOper is what is in use of what Global allows.
@@ -22,7 +20,7 @@ type globalOper struct {
 	VXLANsInUse string `json:"vxlansInUse,omitempty"`
 }
 
-func (m *Master) globals() noun {
+func globals() noun {
 	get := func(w model.World, key string) (api.Global, error) {
 		if key != model.GlobalName {
 			return api.Global{}, model.NotFound("name", "global %s not found; the only one is called %s", key, model.GlobalName)
@@ -40,54 +38,40 @@ func (m *Master) globals() noun {
 				VLANsInUse:  tagRanges(alloc.Tags(w, model.EncapVLAN)), VXLANsInUse: tagRanges(alloc.Tags(w, model.EncapVXLAN)),
 			}}, err
 		},
-		put: m.putGlobal,
+		put: puts(func(g *api.Global) []part { return []part{{"name", &g.Name}} }, askGlobal),
 	}
 }
 
-// putGlobal changes the fields that are given and leaves the others as they are.
-func (m *Master) putGlobal(r *http.Request, key string) (any, int64, error) {
-	asked, err := body[api.Global](r)
-	if err != nil {
-		return nil, 0, err
+// askGlobal changes the fields that are given and leaves the others as they are.
+func askGlobal(asked api.Global) (write, error) {
+	if asked.Name != "" && asked.Name != model.GlobalName {
+		return write{}, model.Invalid("name", "global is called %s, not %q", model.GlobalName, asked.Name)
 	}
-	if key != model.GlobalName {
-		return nil, 0, model.Invalid("name", "global is called %s, not %q", model.GlobalName, key)
-	}
-	if err := fill("name", &asked.Name, key); err != nil {
-		return nil, 0, err
-	}
-	back, err := m.take(r.Context())
-	if err != nil {
-		return nil, 0, err
-	}
-	defer back()
-	var now model.Global
-	revision, err := m.transact(r.Context(), func(p *plan) error {
-		old := p.world.Global()
-		now = changedGlobal(old, asked)
+	return write{decide: func(p *plan) (any, error) {
+		old := p.world().Global()
+		now := changedGlobal(old, asked)
 		if err := now.Check(); err != nil {
-			return err
+			return nil, err
 		}
-		if now == old && p.world.HasGlobal() {
-			return nil
+		if now == old && p.world().HasGlobal() {
+			return api.GlobalOf(now), nil
 		}
-		if err := mayChangeGlobal(p.world, old, now); err != nil {
-			return err
+		if err := mayChangeGlobal(p.world(), old, now); err != nil {
+			return nil, err
 		}
 		p.guardGlobal()
 		p.noneNewer(model.KindNetwork, "")
 		p.put(now)
-		return nil
-	})
-	return api.GlobalOf(now), revision, err
+		return api.GlobalOf(now), nil
+	}}, nil
 }
 
 // guardGlobal has the write fail where the settings are others by now.
 func (p *plan) guardGlobal() {
-	if g := p.world.Global(); p.world.HasGlobal() {
+	if g := p.world().Global(); p.world().HasGlobal() {
 		p.unchanged(g)
 	} else {
-		p.guard(store.Absent(model.RefOf(g)))
+		p.absent(g)
 	}
 }
 

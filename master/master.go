@@ -100,16 +100,16 @@ func (m *Master) begin(ctx context.Context) error {
 	}
 	for {
 		_, err := m.transact(ctx, func(p *plan) error {
-			if !p.world.HasGlobal() {
+			if !p.world().HasGlobal() {
 				g := model.DefaultGlobal()
 				g.ForwardMode = m.ForwardMode
 				if err := g.Check(); err != nil {
 					return err
 				}
-				p.guard(store.Absent(model.RefOf(g)))
+				p.absent(g)
 				p.put(g)
 			}
-			if _, ok := p.world.Tenants.Get(model.DefaultTenant); !ok {
+			if _, ok := p.world().Tenants.Get(model.DefaultTenant); !ok {
 				return p.createTenant(model.Tenant{Name: model.DefaultTenant})
 			}
 			return nil

@@ -5,7 +5,6 @@ package master
 import (
 	"cmp"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"slices"
 	"strings"
@@ -24,7 +23,7 @@ const (
 // maxReserved bounds what is set aside, so that creating a network fits into one transaction of any etcd.
 const maxReserved = 100
 
-func (m *Master) networks() noun {
+func networks() noun {
 	return noun{
 		plural: api.Networks,
 		list: func(w model.World) any {
@@ -45,8 +44,10 @@ func (m *Master) networks() noun {
 			}
 			return api.NetworkInspect{Config: api.NetworkOf(n), Oper: networkOper(w, n)}, nil
 		},
-		put:    m.putNetwork,
-		remove: m.removeNetwork,
+		put: puts(func(n *api.Network) []part {
+			return []part{{"tenantName", &n.TenantName}, {"networkName", &n.NetworkName}}
+		}, askNetwork),
+		remove: removeNetwork,
 	}
 }
 
@@ -102,50 +103,21 @@ func endpointsOn(w model.World, n model.Network) (out []model.Endpoint) {
 	return out
 }
 
-// putNetwork creates a network. With ?dry-run=true it says what would come of it and writes nothing.
-func (m *Master) putNetwork(r *http.Request, key string) (any, int64, error) {
-	asked, err := body[api.Network](r)
-	if err != nil {
-		return nil, 0, err
-	}
-	tenant, name, ok := strings.Cut(key, ":")
-	if !ok {
-		return nil, 0, model.Invalid("key", "network key %q is not tenant:network", key)
-	}
-	if err := fill("tenantName", &asked.TenantName, tenant); err != nil {
-		return nil, 0, err
-	}
-	if err := fill("networkName", &asked.NetworkName, name); err != nil {
-		return nil, 0, err
-	}
+func askNetwork(asked api.Network) (write, error) {
 	n, err := asked.Model()
 	if err != nil {
-		return nil, 0, err
+		return write{}, err
 	}
 	if n.Reserved, err = reserved(n); err != nil {
-		return nil, 0, err
+		return write{}, err
 	}
-	var answer api.Network
-	decide := func(p *plan) error {
-		answer = api.NetworkOf(n)
-		if old, exists := p.world.Networks.Get(n.Key()); exists {
-			return sameNetwork(old, n)
+	return write{picky: n.Requested != 0, decide: func(p *plan) (any, error) {
+		decide := p.createNetwork
+		if old, exists := p.world().Networks.Get(n.Key()); exists {
+			decide = func(n model.Network) error { return sameNetwork(old, n) }
 		}
-		return p.createNetwork(n)
-	}
-	if dry := r.URL.Query().Get("dry-run"); dry == "true" {
-		revision, err := m.consider(r.Context(), decide)
-		return answer, revision, err
-	} else if dry != "" && dry != "false" {
-		return nil, 0, model.Invalid("dry-run", "dry-run %q is unknown; use true or leave it out", dry)
-	}
-	back, err := m.take(r.Context())
-	if err != nil {
-		return nil, 0, err
-	}
-	defer back()
-	revision, err := m.transact(r.Context(), decide)
-	return answer, revision, err
+		return api.NetworkOf(n), decide(n)
+	}}, nil
 }
 
 // reserved is what is set aside, in one order and without doubles, so that equal networks compare equal.
@@ -160,11 +132,11 @@ func reserved(n model.Network) ([]netip.Addr, error) {
 
 // createNetwork checks n against all others, gives it a tag, and takes its own addresses.
 func (p *plan) createNetwork(n model.Network) error {
-	t, err := tenant(p.world, n.Tenant)
+	t, err := tenant(p.world(), n.Tenant)
 	if err != nil {
 		return err
 	}
-	for _, other := range networksOf(p.world, n.Tenant) {
+	for _, other := range networksOf(p.world(), n.Tenant) {
 		if n.IPv6.Overlaps(other.IPv6) {
 			return model.Exists("ipv6Subnet", "network %s conflicts with subnetv6 %s (it has %s); choose another", other.Name, n.IPv6, other.IPv6)
 		}
@@ -199,7 +171,7 @@ func (p *plan) strays(n, other model.Network) error {
 	if !overlap(n.IPv4, other.IPv4) && !overlap(n.IPv6, other.IPv6) {
 		return nil
 	}
-	for _, a := range p.world.Addresses.All() {
+	for _, a := range p.world().Addresses.All() {
 		if a.Network == other.Key() && a.Owner != ownerGateway && n.Pool(a.Addr).Overlaps(poolOf(a.Addr)) {
 			return model.Exists("subnet", "network %s has given address %s, which is in this range; choose another", other.Name, a.Addr)
 		}
@@ -210,7 +182,7 @@ func (p *plan) strays(n, other model.Network) error {
 
 // tag is the one that was asked for, or the lowest that is free.
 func (p *plan) tag(n model.Network) (uint32, error) {
-	g := p.world.Global()
+	g := p.world().Global()
 	field, text, max := "vxlans", g.VXLANs, uint32(model.MaxVXLAN)
 	if n.Encap == model.EncapVLAN {
 		field, text, max = "vlans", g.VLANs, model.MaxVLAN
@@ -220,7 +192,7 @@ func (p *plan) tag(n model.Network) (uint32, error) {
 		return 0, err
 	}
 	if n.Requested == 0 {
-		tag, ok := alloc.Tag(p.world, n.Encap, low, high)
+		tag, ok := alloc.Tag(p.world(), n.Encap, low, high)
 		if !ok {
 			return 0, model.InUse("pktTag", "no %ss available: all of %s have networks; widen the range with netctl global set, or delete networks", n.Encap, text)
 		}
@@ -229,7 +201,7 @@ func (p *plan) tag(n model.Network) (uint32, error) {
 	if n.Requested < low || n.Requested > high {
 		return 0, model.Invalid("pktTag", "requested %s %d is out of range %s; choose one in it, or widen it with netctl global set", n.Encap, n.Requested, text)
 	}
-	if other, taken := alloc.Tags(p.world, n.Encap)[n.Requested]; taken {
+	if other, taken := alloc.Tags(p.world(), n.Encap)[n.Requested]; taken {
 		return 0, model.Exists("pktTag", "requested %s %d is not available: network %s has it; choose another, or leave pktTag out", n.Encap, n.Requested, other)
 	}
 	return n.Requested, nil
@@ -267,27 +239,19 @@ func text(a netip.Addr) string {
 
 // removeNetwork takes its addresses with it: also those held for containers that are about to be attached, which
 // then fail because the network is gone.
-func (m *Master) removeNetwork(r *http.Request, key string) (int64, error) {
-	back, err := m.take(r.Context())
+func removeNetwork(p *plan, key string) error {
+	n, err := network(p.world(), key)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer back()
-	return m.transact(r.Context(), func(p *plan) error {
-		n, err := network(p.world, key)
-		if err != nil {
-			return err
-		}
-		if on := endpointsOn(p.world, n); len(on) > 0 {
-			return model.InUse("networkName", "cannot delete network %s: %d endpoints are on it (%s); remove their containers first", key, len(on), someOf(on))
-		}
-		prefix := key + "/"
-		p.unchanged(n)
-		p.noneNewer(model.KindAddress, prefix) // each endpoint comes with an address
-		p.remove(n)
-		p.txn.DeleteAll = append(p.txn.DeleteAll, model.Ref{Kind: model.KindAddress, Key: prefix})
-		return nil
-	})
+	if on := endpointsOn(p.world(), n); len(on) > 0 {
+		return model.InUse("networkName", "cannot delete network %s: %d endpoints are on it (%s); remove their containers first", key, len(on), someOf(on))
+	}
+	p.unchanged(n)
+	p.noneNewer(model.KindAddress, key+"/") // each endpoint comes with an address
+	p.remove(n)
+	p.removeAll(model.KindAddress, key+"/")
+	return nil
 }
 
 // someOf names up to three endpoints and where they are.

@@ -40,8 +40,9 @@ func (m *Master) nodes() noun {
 			}
 			return api.Inspect[api.Node, nodeOper]{Config: api.NodeOf(n), Oper: nodeOperOf(w, n)}, nil
 		},
-		put:    m.putNode,
-		remove: m.removeNode,
+		put:     puts(func(n *api.Node) []part { return []part{{"nodeName", &n.NodeName}} }, m.askNode),
+		remove:  removeNode,
+		removed: m.removeOrphans,
 	}
 }
 
@@ -94,41 +95,24 @@ func endpointsAt(w model.World, node string) (out []model.Endpoint) {
 	return out
 }
 
-// putNode has the masters know a node. It is not up before it says that it is alive.
-func (m *Master) putNode(r *http.Request, key string) (any, int64, error) {
-	asked, err := body[api.Node](r)
-	if err != nil {
-		return nil, 0, err
-	}
-	if err := fill("nodeName", &asked.NodeName, key); err != nil {
-		return nil, 0, err
-	}
+// askNode has the masters know a node. It is not up before it says that it is alive.
+func (m *Master) askNode(asked api.Node) (write, error) {
 	n, err := asked.Model()
-	if err != nil {
-		return nil, 0, err
-	}
-	back, err := m.take(r.Context())
-	if err != nil {
-		return nil, 0, err
-	}
-	defer back()
-	var answer api.Node
-	revision, err := m.transact(r.Context(), func(p *plan) error {
-		answer = nodeOf(p.world, n, len(endpointsAt(p.world, n.Name)))
-		old, exists := p.world.Nodes.Get(n.Name)
+	return write{decide: func(p *plan) (any, error) {
+		answer := nodeOf(p.world(), n, len(endpointsAt(p.world(), n.Name)))
+		old, exists := p.world().Nodes.Get(n.Name)
 		if exists && old == n {
-			return nil
+			return answer, nil
 		}
-		if err := mayBeNode(p.world, old, n); err != nil {
-			return err
+		if err := mayBeNode(p.world(), old, n); err != nil {
+			return nil, err
 		}
 		p.noneNewer(model.KindNode, "")
 		p.put(n)
 		// In the same transaction, lest a sweep finds a node that was never heard of.
 		p.lend(model.Known{Node: n.Name}, m.knownSeconds())
-		return nil
-	})
-	return answer, revision, err
+		return answer, nil
+	}}, err
 }
 
 // mayBeNode refuses a machine that would take another's name or address while that one lives.

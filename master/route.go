@@ -23,16 +23,6 @@ type route struct {
 	serve  func(w http.ResponseWriter, r *http.Request, args []string) error
 }
 
-// noun is a collection of the API. What is nil is not served.
-type noun struct {
-	plural  string
-	list    func(w model.World) any
-	get     func(w model.World, key string) (any, error)
-	inspect func(w model.World, key string) (any, error)
-	put     func(r *http.Request, key string) (answer any, revision int64, err error)
-	remove  func(r *http.Request, key string) (revision int64, err error)
-}
-
 func (m *Master) allRoutes() []route {
 	routes := []route{
 		{http.MethodGet, split(api.VersionPath), m.version},
@@ -42,51 +32,8 @@ func (m *Master) allRoutes() []route {
 		{http.MethodPost, split(api.Root + api.Addresses + "/{network}"), m.holdAddress},
 		{http.MethodDelete, split(api.Root + api.Addresses + "/{network}/{address}"), m.releaseAddress},
 	}
-	for _, n := range []noun{m.globals(), m.tenants(), m.networks(), m.endpoints(), m.nodes()} {
+	for _, n := range m.nouns() {
 		routes = append(routes, m.routesOf(n)...)
-	}
-	return routes
-}
-
-func (m *Master) routesOf(n noun) (routes []route) {
-	read := func(path string, get func(w model.World, key string) (any, error)) {
-		routes = append(routes, route{http.MethodGet, split(path), func(w http.ResponseWriter, _ *http.Request, args []string) error {
-			answer, err := get(m.ledger.current(), strings.Join(args, ""))
-			if err != nil {
-				return err
-			}
-			return reply(w, answer, 0)
-		}})
-	}
-	object := api.Root + n.plural + "/{key}"
-	if n.list != nil {
-		read(api.Root+n.plural, func(w model.World, _ string) (any, error) { return n.list(w), nil })
-	}
-	if n.get != nil {
-		read(object, n.get)
-	}
-	if n.inspect != nil {
-		read(api.InspectRoot+n.plural+"/{key}", n.inspect)
-	}
-	if n.put != nil {
-		for _, method := range []string{http.MethodPost, http.MethodPut} {
-			routes = append(routes, route{method, split(object), func(w http.ResponseWriter, r *http.Request, args []string) error {
-				answer, revision, err := n.put(r, args[0])
-				if err != nil {
-					return err
-				}
-				return reply(w, answer, revision)
-			}})
-		}
-	}
-	if n.remove != nil {
-		routes = append(routes, route{http.MethodDelete, split(object), func(w http.ResponseWriter, r *http.Request, args []string) error {
-			revision, err := n.remove(r, args[0])
-			if err != nil {
-				return err
-			}
-			return reply(w, args[0], revision)
-		}})
 	}
 	return routes
 }
@@ -195,15 +142,4 @@ func refuse(w http.ResponseWriter, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(e.Status)
 	_, _ = w.Write(append(b, '\n'))
-}
-
-// fill takes a field that the body leaves out from the URL, and refuses one that says otherwise.
-func fill(field string, value *string, fromURL string) error {
-	if *value == "" {
-		*value = fromURL
-	}
-	if *value != fromURL {
-		return model.Invalid(field, "%s %q does not agree with %q in the URL", field, *value, fromURL)
-	}
-	return nil
 }

@@ -4,7 +4,6 @@ package master
 
 import (
 	"context"
-	"net/http"
 	"time"
 
 	"github.com/contivnet/contiv/model"
@@ -14,25 +13,18 @@ import (
 // batch is how many endpoints are removed at once: each is an operation of its own and up to two addresses'.
 const batch = store.MaxOps / 4
 
-// removeNode removes a node with its endpoints. The node goes first, so that none comes to it meanwhile; where that
-// is all that happens before a master dies, the others' sweep does the rest.
-func (m *Master) removeNode(r *http.Request, key string) (int64, error) {
-	revision, err := m.transact(r.Context(), func(p *plan) error {
-		n, err := node(p.world, key)
-		if err != nil {
-			if len(endpointsAt(p.world, key)) > 0 {
-				return nil
-			}
-			return err
-		}
-		p.removeNode(n)
-		return nil
-	})
+// removeNode removes a node. It goes before its endpoints, so that none comes to it meanwhile; where that is all that
+// happens before a master dies, the others' sweep does the rest.
+func removeNode(p *plan, key string) error {
+	n, err := node(p.world(), key)
 	if err != nil {
-		return 0, err
+		if len(endpointsAt(p.world(), key)) > 0 {
+			return nil // removeOrphans has to finish
+		}
+		return err
 	}
-	last, err := m.removeOrphans(r.Context(), key)
-	return max(revision, last), err
+	p.removeNode(n)
+	return nil
 }
 
 func (p *plan) removeNode(n model.Node) {
@@ -48,10 +40,10 @@ func (m *Master) removeOrphans(ctx context.Context, node string) (revision int64
 	for more := true; more && err == nil; {
 		revision, err = m.transact(ctx, func(p *plan) error {
 			more = false
-			if _, back := p.world.Nodes.Get(node); back {
+			if _, back := p.world().Nodes.Get(node); back {
 				return nil // it has come again and wants them
 			}
-			endpoints, held := endpointsAt(p.world, node), heldFor(p.world, node)
+			endpoints, held := endpointsAt(p.world(), node), heldFor(p.world(), node)
 			if len(endpoints)+len(held) == 0 {
 				return nil
 			}
@@ -115,12 +107,13 @@ func (m *Master) sweep(ctx context.Context, missing map[string]int) {
 			continue
 		}
 		_, err := m.transact(ctx, func(p *plan) error {
-			now, there := p.world.Nodes.Get(name)
+			now, there := p.world().Nodes.Get(name)
 			if !there || now != n {
 				return nil
 			}
-			p.guard(store.Absent(model.RefOf(model.Known{Node: name})), store.Absent(model.RefOf(model.Alive{Node: name})))
-			if _, known := p.world.Known.Get(name); known {
+			p.absent(model.Known{Node: name})
+			p.absent(model.Alive{Node: name})
+			if _, known := p.world().Known.Get(name); known {
 				return nil
 			}
 			p.removeNode(n)

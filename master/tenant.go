@@ -3,7 +3,6 @@
 package master
 
 import (
-	"net/http"
 	"strings"
 
 	"github.com/contivnet/contiv/alloc"
@@ -11,7 +10,7 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-func (m *Master) tenants() noun {
+func tenants() noun {
 	return noun{
 		plural: api.Tenants,
 		list: func(w model.World) any {
@@ -32,8 +31,8 @@ func (m *Master) tenants() noun {
 			}
 			return api.TenantInspect{Config: tenantOf(w, t), Oper: tenantOper(w, t)}, nil
 		},
-		put:    m.putTenant,
-		remove: m.removeTenant,
+		put:    puts(func(t *api.Tenant) []part { return []part{{"tenantName", &t.TenantName}} }, askTenant),
+		remove: removeTenant,
 	}
 }
 
@@ -91,42 +90,26 @@ func namesOf(list []model.Network) string {
 	return strings.Join(names, ", ")
 }
 
-func (m *Master) putTenant(r *http.Request, key string) (any, int64, error) {
-	asked, err := body[api.Tenant](r)
-	if err != nil {
-		return nil, 0, err
-	}
-	if err := fill("tenantName", &asked.TenantName, key); err != nil {
-		return nil, 0, err
-	}
+func askTenant(asked api.Tenant) (write, error) {
 	t, err := asked.Model()
-	if err != nil {
-		return nil, 0, err
-	}
-	back, err := m.take(r.Context())
-	if err != nil {
-		return nil, 0, err
-	}
-	defer back()
-	var answer api.Tenant
-	revision, err := m.transact(r.Context(), func(p *plan) error {
-		answer = tenantOf(p.world, t)
-		old, exists := p.world.Tenants.Get(t.Name)
-		switch {
-		case !exists:
-			return p.createTenant(t)
-		case old.DefaultNetwork != t.DefaultNetwork:
-			return model.Exists("defaultNetwork", "tenant %s exists with defaultNetwork %q, which cannot be changed", t.Name, old.DefaultNetwork)
+	return write{decide: func(p *plan) (any, error) {
+		old, exists := p.world().Tenants.Get(t.Name)
+		if exists && old.DefaultNetwork != t.DefaultNetwork {
+			return nil, model.Exists("defaultNetwork", "tenant %s exists with defaultNetwork %q, which cannot be changed", t.Name, old.DefaultNetwork)
 		}
-		return nil
-	})
-	return answer, revision, err
+		if !exists {
+			if err := p.createTenant(t); err != nil {
+				return nil, err
+			}
+		}
+		return tenantOf(p.world(), t), nil
+	}}, err
 }
 
 // createTenant gives it the lowest number that is free. The number of a deleted tenant is given again; its
 // networks went before it.
 func (p *plan) createTenant(t model.Tenant) error {
-	number, ok := alloc.Number(p.world)
+	number, ok := alloc.Number(p.world())
 	if !ok {
 		return model.InUse("tenantName", "there are as many tenants as there can be; delete one")
 	}
@@ -137,26 +120,19 @@ func (p *plan) createTenant(t model.Tenant) error {
 	return nil
 }
 
-func (m *Master) removeTenant(r *http.Request, key string) (int64, error) {
+func removeTenant(p *plan, key string) error {
 	if key == model.DefaultTenant {
-		return 0, model.Invalid("tenantName", "tenant %s cannot be deleted: it is the one that is meant where none is named", key)
+		return model.Invalid("tenantName", "tenant %s cannot be deleted: it is the one that is meant where none is named", key)
 	}
-	back, err := m.take(r.Context())
+	t, err := tenant(p.world(), key)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	defer back()
-	return m.transact(r.Context(), func(p *plan) error {
-		t, err := tenant(p.world, key)
-		if err != nil {
-			return err
-		}
-		if n := networksOf(p.world, key); len(n) > 0 {
-			return model.InUse("tenantName", "cannot delete %s, has %d networks (%s): delete them first with netctl net rm -t %s", key, len(n), namesOf(n), key)
-		}
-		p.unchanged(t)
-		p.noneNewer(model.KindNetwork, key+":")
-		p.remove(t)
-		return nil
-	})
+	if n := networksOf(p.world(), key); len(n) > 0 {
+		return model.InUse("tenantName", "cannot delete %s, has %d networks (%s): delete them first with netctl net rm -t %s", key, len(n), namesOf(n), key)
+	}
+	p.unchanged(t)
+	p.noneNewer(model.KindNetwork, key+":")
+	p.remove(t)
+	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/contivnet/contiv/model"
@@ -20,34 +21,91 @@ const maxTries = 200
 // errBusy is a write that cannot be decided before others are done.
 var errBusy = errors.New("too many others write at once; try again")
 
-// plan is a write in the making: what the World says it is decided on, and what will be written.
+// plan is a write in the making: what the World says that it is decided on, and what will be written. Several decisions
+// may be made on one plan; each sees what those before it did.
 type plan struct {
-	world  model.World
+	base   model.World // as the store has it: what the guards are about
+	seen   model.World // base and what the plan does, but for what is fresh
+	fresh  model.Change
+	own    map[model.Ref]bool // what the plan itself writes or removes
+	guards map[store.Guard]bool
 	txn    store.Txn
 	ledger *ledger
 	claims []string
 }
 
-func (p *plan) guard(g ...store.Guard) { p.txn.Guards = append(p.txn.Guards, g...) }
-
-func (p *plan) put(o model.Object) { p.txn.Put = append(p.txn.Put, store.Put{Object: o}) }
-
-// lend puts what the store is to forget after so many seconds.
-func (p *plan) lend(o model.Object, seconds int64) {
-	p.txn.Put = append(p.txn.Put, store.Put{Object: o, Seconds: seconds})
+func newPlan(w model.World, l *ledger) *plan {
+	return &plan{base: w, seen: w, ledger: l, own: map[model.Ref]bool{}, guards: map[store.Guard]bool{}}
 }
 
-func (p *plan) remove(o model.Object) { p.txn.Delete = append(p.txn.Delete, model.RefOf(o)) }
+// world is what there will be when the plan is done, as far as it goes by now.
+func (p *plan) world() model.World {
+	if !p.fresh.Empty() {
+		p.fresh.Revision = p.base.Revision
+		p.seen, p.fresh = p.seen.With(p.fresh), model.Change{}
+	}
+	return p.seen
+}
+
+// guard adds each guard once, as an etcd takes only so many.
+func (p *plan) guard(g store.Guard) {
+	if !p.guards[g] {
+		p.guards[g] = true
+		p.txn.Guards = append(p.txn.Guards, g)
+	}
+}
+
+func (p *plan) put(o model.Object) { p.lend(o, 0) }
+
+// lend puts what the store is to forget after so many seconds; 0: never.
+func (p *plan) lend(o model.Object, seconds int64) {
+	p.claimKey(model.RefOf(o))
+	p.txn.Put = append(p.txn.Put, store.Put{Object: o, Seconds: seconds})
+	p.fresh.Put = append(p.fresh.Put, o)
+}
+
+func (p *plan) remove(o model.Object) {
+	ref := model.RefOf(o)
+	p.claimKey(ref)
+	p.txn.Delete = append(p.txn.Delete, ref)
+	if len(p.fresh.Put) > 0 {
+		p.world() // a change deletes before it puts
+	}
+	p.fresh.Delete = append(p.fresh.Delete, ref)
+}
+
+// removeAll removes the rows of a kind whose keys begin with prefix. It is for what goes with its owner: later decisions on this
+// plan still see it.
+func (p *plan) removeAll(kind model.Kind, prefix string) {
+	p.txn.DeleteAll = append(p.txn.DeleteAll, model.Ref{Kind: kind, Key: prefix})
+}
+
+// claimKey makes the key the plan's own and takes back what the plan was to do with it before: a transaction may have a key once.
+func (p *plan) claimKey(ref model.Ref) {
+	if p.own[ref] {
+		p.txn.Put = slices.DeleteFunc(p.txn.Put, func(o store.Put) bool { return model.RefOf(o.Object) == ref })
+		p.txn.Delete = slices.DeleteFunc(p.txn.Delete, func(r model.Ref) bool { return r == ref })
+	}
+	p.own[ref] = true
+}
 
 // unchanged has the write fail where o is not what the World says any more.
-func (p *plan) unchanged(o model.Object) { p.guard(store.Unchanged(model.RefOf(o), p.world.Revision)) }
+func (p *plan) unchanged(o model.Object) {
+	if ref := model.RefOf(o); !p.own[ref] { // what is the plan's own is guarded since it became that
+		p.guard(store.Unchanged(ref, p.base.Revision))
+	}
+}
 
 // absent has the write fail where there is such an object by now.
-func (p *plan) absent(o model.Object) { p.guard(store.Absent(model.RefOf(o))) }
+func (p *plan) absent(o model.Object) {
+	if ref := model.RefOf(o); !p.own[ref] {
+		p.guard(store.Absent(ref))
+	}
+}
 
 // noneNewer has the write fail where an object of the kind, whose key begins with prefix, was written since.
 func (p *plan) noneNewer(kind model.Kind, prefix string) {
-	p.guard(store.NoneNewer(kind, prefix, p.world.Revision))
+	p.guard(store.NoneNewer(kind, prefix, p.base.Revision))
 }
 
 // address is the lowest free address of a network's pool. It stays claimed until the plan has been done.
@@ -57,7 +115,7 @@ func (p *plan) address(n model.Network, pool model.Pool) (netip.Addr, error) {
 	case ok:
 		key := model.AddressKey(n.Key(), a)
 		p.claims = append(p.claims, key)
-		if _, taken := p.world.Addresses.Get(key); taken {
+		if _, taken := p.world().Addresses.Get(key); taken {
 			return a, errBusy // the ledger is newer than this World: what was given up since is to be seen first
 		}
 		return a, nil
@@ -83,7 +141,7 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 		if ctx.Err() != nil {
 			break
 		}
-		p := &plan{world: w, ledger: m.ledger}
+		p := newPlan(w, m.ledger)
 		motion := m.ledger.motion()
 		err := decide(p)
 		switch {
@@ -138,7 +196,7 @@ func (m *Master) consider(ctx context.Context, decide func(*plan) error) (revisi
 	if err != nil {
 		return 0, fmt.Errorf("the store (etcd) is away, so nothing can be checked now: %w", err)
 	}
-	p := &plan{world: w, ledger: m.ledger}
+	p := newPlan(w, m.ledger)
 	err = decide(p)
 	m.ledger.drop(p.claims)
 	return w.Revision, err

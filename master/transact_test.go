@@ -33,11 +33,11 @@ func TestAddressThatCameFreeAfterThePlansWorldIsAskedForAgain(t *testing.T) {
 	apply(model.Change{Revision: 2, Put: []model.Object{e, has}})
 	full := l.current()
 
-	p := plan{world: empty, ledger: l}
+	p := newPlan(empty, l)
 	if _, err := p.mac(model.Endpoint{ID: "e2", Tenant: "default", Network: "net", IPv4: first}); !errors.Is(err, errBusy) {
 		t.Errorf("on a World before that of the MAC's owner: %v", err)
 	}
-	p = plan{world: full, ledger: l}
+	p = newPlan(full, l)
 	if _, err := p.mac(model.Endpoint{ID: "e2", Tenant: "default", Network: "net", IPv4: first}); !errors.Is(err, model.ErrExists) {
 		t.Errorf("on the World of the MAC's owner: %v", err)
 	}
@@ -46,7 +46,7 @@ func TestAddressThatCameFreeAfterThePlansWorldIsAskedForAgain(t *testing.T) {
 		t.Errorf("on the World before the address came free: %v, %v", a, err)
 	}
 	l.drop(p.claims)
-	p = plan{world: l.current(), ledger: l}
+	p = newPlan(l.current(), l)
 	if a, err := p.address(n, pool); err != nil || a != first {
 		t.Errorf("on the newest World: %v, %v", a, err)
 	}
