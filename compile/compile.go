@@ -15,12 +15,13 @@ import (
 func For(w model.World, node string) Tables {
 	c := compiler{world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge}
 	c.out.Revision, c.out.Node = w.Revision, node
+	c.out.Recheck = w.Global().Established == model.EstablishedRecheck
 	c.networks()
 	c.peers()
 	c.endpoints()
 	c.ports()
 	slices.SortFunc(c.out.Notes, func(a, b Note) int {
-		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Key, b.Object.Key))
+		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Key, b.Object.Key), cmp.Compare(a.Text, b.Text))
 	})
 	return c.out
 }

@@ -38,7 +38,9 @@ func (c *compiler) endpoints() {
 			c.out.Endpoints = append(c.out.Endpoints, row)
 		}
 	}
-	slices.SortFunc(c.out.Endpoints, func(a, b Endpoint) int {
-		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), compareAddr(a.Addr, b.Addr))
-	})
+	slices.SortFunc(c.out.Endpoints, compareEndpoint)
+}
+
+func compareEndpoint(a, b Endpoint) int {
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), compareAddr(a.Addr, b.Addr))
 }

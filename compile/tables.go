@@ -17,6 +17,8 @@ import (
 type Tables struct {
 	Revision int64 // of the World that it was made from
 	Node     string
+	// Recheck has open connections end at their next packet where the rules would not let them begin; otherwise they go on.
+	Recheck bool
 
 	Ports     []Port     // one for each local endpoint, by name
 	Endpoints []Endpoint // one for each address of each tenant, by tenant number and address
@@ -75,7 +77,8 @@ type Peer struct {
 	VTEP netip.Addr
 }
 
-// Prefix gives a class to the addresses of a tenant that no endpoint has. The longest prefix counts.
+// Prefix gives a class to the addresses of a tenant that no endpoint has. The longest prefix counts; where there is none the
+// class is 0.
 type Prefix struct {
 	Tenant uint32
 	Prefix netip.Prefix
@@ -83,9 +86,16 @@ type Prefix struct {
 }
 
 // Verdict is what the rules of a role say about one kind of packet. The question is (role, class of the peer, protocol,
-// destination port). Two chains are asked, that of the class and that of class 0, which is every peer; each
-// tries (protocol, port), (protocol, any port) and (any protocol), and its first row is its answer: a more precise row has
-// the less precise rules folded in. Of two answers the higher priority wins, and deny wins a tie; none is allow.
+// destination port; port 0 for protocols that have none). Two chains are asked, that of the class and that of class 0, which
+// is every peer; each tries (protocol, port), (protocol, any port) and (any protocol), and its first row is its answer: a more
+// precise row has the less precise rules folded in. Tables.Verdict is the same in Go, and the specification.
+//
+// Of two answers the one with the higher priority wins, and deny wins a tie; where they are alike in both, that of the class
+// does. None is allow.
+//
+// What audited policies would do is carried beside, and never decides: of the two answers' AuditPriority the higher wins, and
+// an Audit that is not 0 (a deny) wins a tie. It is told of a packet that passes, when it denies and its
+// priority is not lower than that of the answer.
 //
 // Roles, classes and rule numbers are made from what they stand for, so they stay the same while that does, and a
 // change of one rule changes few rows.
@@ -94,11 +104,12 @@ type Verdict struct {
 	Class    uint32 // 0: every peer
 	Protocol int16  // IP protocol number; AnyProtocol
 	Port     uint16 // of the destination; 0: any
-	Allow    bool
-	Priority uint8
-	Rule     uint32 // the one that decides; 0: none, when only an audited rule is to be told of
+	Allow    bool   // true also when no enforced rule is in the row
+	Priority uint8  // of Rule; 0 when there is none
+	Rule     uint32 // the one that decides; 0: none, when only audited rules are in the row
 	// Audit is the rule of an audited policy that would deny if it were enforced; 0: none.
-	Audit         uint32
+	Audit uint32
+	// AuditPriority is that of Audit, or of an audited rule that would allow before any other of them denied; 0: none.
 	AuditPriority uint8
 }
 
