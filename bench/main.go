@@ -18,12 +18,14 @@ import (
 )
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == "worker" {
-		if err := work(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	if len(os.Args) > 1 {
+		if work, ok := roles()[os.Args[1]]; ok {
+			if err := work(os.Args[2:]); err != nil {
+				fmt.Fprintln(os.Stderr, err)
+				os.Exit(1)
+			}
+			return
 		}
-		return
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := bench(ctx, os.Args[1:], os.Stdout, os.Stderr)
@@ -37,6 +39,11 @@ func main() {
 	}
 }
 
+// roles are what this program does for itself, in processes of their own, by its first argument.
+func roles() map[string]func(arguments []string) error {
+	return map[string]func([]string) error{"worker": work, "etcd": bareEtcd, "puts": puts, "agents": agents}
+}
+
 // options are the command line.
 type options struct {
 	rounds   int
@@ -47,6 +54,9 @@ type options struct {
 	start    bool
 	starts   int
 	programs string
+
+	control     bool
+	controlSecs float64
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
@@ -64,6 +74,8 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.json, "json", "", "write every sample to this file")
 	f.BoolVar(&o.start, "start", false, "measure how long containers take to start instead")
 	f.IntVar(&o.starts, "starts", 20, "starts of each network that -start measures")
+	f.BoolVar(&o.control, "control", false, "measure the masters alone")
+	f.Float64Var(&o.controlSecs, "control-secs", 2, "seconds of each measurement of the masters")
 	f.StringVar(&o.programs, "programs", beside(), "directory of netmaster, netplugin and netctl")
 	if err := f.Parse(arguments); err != nil {
 		return o, err
@@ -74,6 +86,9 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	var err error
 	if o.programs, err = filepath.Abs(o.programs); err != nil {
 		return o, fmt.Errorf("find the programs: %w", err)
+	}
+	if o.controlSecs <= 0 || o.controlSecs > 60 {
+		return o, errors.New("-control-secs is more than 0 and at most 60")
 	}
 	if o.starts < 1 {
 		return o, errors.New("-starts is at least 1")
@@ -112,6 +127,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	topologies, err := o.topologies()
 	if err != nil {
 		return err
+	}
+	if o.control {
+		return benchControl(ctx, o, stdout, stderr)
 	}
 	if os.Geteuid() != 0 {
 		return errors.New("network namespaces need root: run it with sudo")
