@@ -55,13 +55,14 @@ type Driver struct {
 	learners chan struct{} // as many as may read containers at once
 
 	mu       sync.Mutex
-	creating map[string]model.Network // the keeper's own networks on their way into the engine, by key
-	removing map[string]bool          // and out of it, by the engine's id
-	gone     map[string]time.Time     // networks that an engine was told are gone, since when; it may still list them
-	held     map[string]bool          // addresses given and not attached yet, by key
-	problems map[string]string        // what the keeper cannot do, by subject
-	learning map[string]bool          // containers that are being read; true: again after that
-	keeping  sync.Mutex               // one round of the keeper at a time
+	creating map[string]place     // of the keeper's own networks on their way into the engine, by key
+	removing map[string]bool      // and out of it, by the engine's id
+	gone     map[string]time.Time // networks that an engine was told are gone, since when; it may still list them
+	held     map[string]bool      // addresses given and not attached yet, by key
+	problems map[string]string    // what the keeper cannot do, by subject
+	yields   map[string]string    // which of groups' second names others have
+	learning map[string]bool      // containers that are being read; true: again after that
+	keeping  sync.Mutex           // one round of the keeper at a time
 }
 
 // New makes the driver from what the last run left on disk.
@@ -73,7 +74,7 @@ func New(o Options) (*Driver, error) {
 	return &Driver{
 		Options: o, name: strings.TrimSuffix(filepath.Base(o.Socket), ".sock"), record: r,
 		nudge: make(chan struct{}, 1), learners: make(chan struct{}, 8),
-		creating: map[string]model.Network{}, removing: map[string]bool{}, gone: map[string]time.Time{}, held: map[string]bool{},
+		creating: map[string]place{}, removing: map[string]bool{}, gone: map[string]time.Time{}, held: map[string]bool{},
 		problems: map[string]string{}, learning: map[string]bool{},
 	}, nil
 }
@@ -173,8 +174,8 @@ func (d *Driver) createNetwork(ctx context.Context, req createNetworkRequest) (n
 			return nothing{}, model.Invalid("", "driver %s gives addresses itself; add --ipam-driver %s", d.name, d.name)
 		}
 	}
-	if n, ok := d.ownCreation(asked, req); ok {
-		return nothing{}, d.record.change(func(l *ledger) { l.Networks[req.NetworkID] = knownOf(n) })
+	if p, ok := d.ownCreation(asked, req); ok {
+		return nothing{}, d.record.change(func(l *ledger) { l.Networks[req.NetworkID] = knownOf(p) })
 	}
 	pools, err := d.takePools(&asked, req)
 	if err != nil {
@@ -240,16 +241,19 @@ func setOptions(n *api.Network, options map[string]string) error {
 	return nil
 }
 
-// ownCreation finds which network the keeper is just making in the engine by this call. Tags are unique.
-func (d *Driver) ownCreation(asked api.Network, req createNetworkRequest) (model.Network, bool) {
+// ownCreation finds for which place the keeper is just making a network in the engine by this call. The tags of networks are
+// unique, and the keeper makes one network after the other, so that those of a network and its groups are not confused. Where
+// the engine is so late that they are, their labels put it right.
+func (d *Driver) ownCreation(asked api.Network, req createNetworkRequest) (place, bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, n := range d.creating {
+	for _, p := range d.creating {
+		n := p.network
 		if n.Tenant == asked.TenantName && n.Encap == asked.Encap && n.Tag == asked.PktTag && samePool(n.IPv4, req.IPv4Data) && samePool(n.IPv6, req.IPv6Data) {
-			return n, true
+			return p, true
 		}
 	}
-	return model.Network{}, false
+	return place{}, false
 }
 
 func samePool(p model.Pool, data []ipamData) bool {
@@ -354,18 +358,18 @@ func (d *Driver) deleteNetwork(ctx context.Context, req deleteNetworkRequest) (n
 	if !ok || own {
 		return nothing{}, d.leave(req.NetworkID)
 	}
-	n, exists := d.Agent.World().Networks.Get(k.Key)
-	if !exists || !k.is(n) {
+	p, exists := placeIn(d.Agent.World(), k.Key, k.Group)
+	if !exists || !k.is(p) {
 		return nothing{}, d.leave(req.NetworkID)
 	}
 	d.mu.Lock()
-	_, unfinished := d.creating[k.Key]
+	_, unfinished := d.creating[p.key()]
 	d.mu.Unlock()
 	if unfinished {
 		return nothing{}, d.leave(req.NetworkID) // the engine undoes what the keeper asked for
 	}
-	if n.Origin != model.OriginDocker {
-		return nothing{}, model.InUse("", "network %s belongs to netctl: use netctl net rm -t %s %s. Until then every engine has it", n.DockerName(), n.Tenant, n.Name)
+	if p.group != "" || p.network.Origin != model.OriginDocker {
+		return nothing{}, model.InUse("", "%s belongs to netctl: use %s. Until then every engine has it", p, p.removal())
 	}
 	call, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -378,7 +382,7 @@ func (d *Driver) deleteNetwork(ctx context.Context, req deleteNetworkRequest) (n
 		return nothing{}, d.leave(req.NetworkID)
 	}
 	if err != nil {
-		return nothing{}, fmt.Errorf("remove network %s: %w", n.DockerName(), err)
+		return nothing{}, fmt.Errorf("remove %s: %w", p, err)
 	}
 	// The keeper would make it again if it saw the engine without it and the World with it.
 	if err := d.Agent.WaitWorld(call, revision); err != nil {
@@ -409,34 +413,38 @@ func drop(l *ledger, id string) {
 	}
 }
 
-// networkOf finds the World's network for the engine's id. A user's that was made just now is waited for.
-func (d *Driver) networkOf(ctx context.Context, id string) (model.Network, error) {
-	var key string
+// placeOf finds the place for the engine's network of that id. A user's that was made just now is waited for.
+func (d *Driver) placeOf(ctx context.Context, id string) (place, error) {
+	var k known
 	err := d.await(ctx, func(l ledger) bool {
-		key = l.Networks[id].Key
-		return key != ""
+		k = l.Networks[id]
+		return k.Key != ""
 	})
 	if err != nil {
-		return model.Network{}, fmt.Errorf("network %s of the engine is not one that netplugin on %s knows; see its log, or remove the network and make it again", short(id), d.Agent.NodeName())
+		return place{}, fmt.Errorf("network %s of the engine is not one that netplugin on %s knows; see its log, or remove the network and make it again", short(id), d.Agent.NodeName())
 	}
-	return d.inWorld(ctx, key)
+	return d.inWorld(ctx, k.Key, k.Group)
 }
 
-// inWorld is the network of that key, which this node may be about to hear of.
-func (d *Driver) inWorld(ctx context.Context, key string) (model.Network, error) {
+// inWorld is the place of that network's key and group, of which this node may be about to hear.
+func (d *Driver) inWorld(ctx context.Context, key, group string) (place, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {
 		changed := d.Agent.Changed()
-		if n, ok := d.Agent.World().Networks.Get(key); ok {
-			return n, nil
+		if p, ok := placeIn(d.Agent.World(), key, group); ok {
+			return p, nil
 		}
 		if d.Agent.Fresh() {
-			return model.Network{}, model.NotFound("", "network %s does not exist any more", key)
+			what := "network " + key
+			if group != "" {
+				what = fmt.Sprintf("group %s of network %s", group, key)
+			}
+			return place{}, model.NotFound("", "%s does not exist any more", what)
 		}
 		select {
 		case <-ctx.Done():
-			return model.Network{}, fmt.Errorf("network %s is not known on %s before it has heard a netmaster (%s)", key, d.Agent.NodeName(), strings.Join(d.Agent.Masters().Masters(), ", "))
+			return place{}, fmt.Errorf("network %s is not known on %s before it has heard a netmaster (%s)", key, d.Agent.NodeName(), strings.Join(d.Agent.Masters().Masters(), ", "))
 		case <-changed:
 		}
 	}
@@ -477,22 +485,28 @@ type createEndpointRequest struct {
 
 type createEndpointResponse struct{ Interface *endpointInterface }
 
-// optionGroup is set with --network name=NET,driver-opt=group=GROUP.
+// optionGroup is set with --network name=NET,driver-opt=group=GROUP. Networks of groups say it by themselves.
 const optionGroup = "group"
 
 // createEndpoint remembers an endpoint until Join. The MAC is answered only when none was asked for:
 // engines take any other answer for an error.
 func (d *Driver) createEndpoint(ctx context.Context, req createEndpointRequest) (createEndpointResponse, error) {
 	var resp createEndpointResponse
-	n, err := d.networkOf(ctx, req.NetworkID)
+	at, err := d.placeOf(ctx, req.NetworkID)
 	if err != nil {
 		return resp, err
 	}
+	n := at.network
 	if req.Interface == nil {
 		return resp, model.Invalid("ipAddress", "the engine gave endpoint %s no address", short(req.EndpointID))
 	}
-	e := model.Endpoint{ID: req.EndpointID, Tenant: n.Tenant, Network: n.Name, Node: d.Agent.NodeName(), Runtime: Runtime}
-	e.Group, _ = req.Options[optionGroup].(string)
+	e := model.Endpoint{ID: req.EndpointID, Tenant: n.Tenant, Network: n.Name, Node: d.Agent.NodeName(), Runtime: Runtime, Group: at.group}
+	if asked, _ := req.Options[optionGroup].(string); asked != "" {
+		if at.group != "" && asked != at.group {
+			return resp, model.Invalid("groupName", "driver option group=%s is not the group of this Docker network, which is %s; leave the option out", asked, at.group)
+		}
+		e.Group = asked
+	}
 	if e.IPv4, err = addressIn(n.IPv4, req.Interface.Address); err != nil {
 		return resp, err
 	}
@@ -552,10 +566,11 @@ func (d *Driver) join(ctx context.Context, req joinRequest) (joinResponse, error
 	var resp joinResponse
 	ctx, cancel := context.WithTimeout(ctx, attachTimeout)
 	defer cancel()
-	n, err := d.networkOf(ctx, req.NetworkID)
+	at, err := d.placeOf(ctx, req.NetworkID)
 	if err != nil {
 		return resp, err
 	}
+	n := at.network
 	e, ok := d.Agent.Prepared(req.EndpointID)
 	if !ok {
 		return resp, model.NotFound("", "endpoint %s was never announced to netplugin on %s; start the container again", short(req.EndpointID), d.Agent.NodeName())
@@ -564,7 +579,7 @@ func (d *Driver) join(ctx context.Context, req joinRequest) (joinResponse, error
 		d.introduce(ctx, req.NetworkID, &e)
 	}
 	if e, err = d.Agent.Attach(ctx, e, req.SandboxKey); err != nil {
-		return resp, fmt.Errorf("attach to network %s: %w", n.DockerName(), err)
+		return resp, fmt.Errorf("attach to %s: %w", at, err)
 	}
 	d.mu.Lock()
 	for _, a := range e.Addrs() {

@@ -292,7 +292,7 @@ func TestBadNetworkIsRefusedInTheUsersTerminal(t *testing.T) {
 		{"gateway outside", outside, "address 10.8.0.1 is outside the subnet 10.9.0.0/24"},
 		{"range outside", beyond, `range "10.8.0.0/25" is not inside`},
 		{"addresses from elsewhere", docker, "add --ipam-driver netplugin"},
-		{"the keeper's own options", copied, "networks of netctl appear in every engine by themselves"},
+		{"the keeper's own options", copied, "networks and groups of netctl appear in every engine by themselves"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if _, err := n.engine.createNetwork(c.ask); err == nil || !strings.Contains(err.Error(), c.want) {

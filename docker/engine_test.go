@@ -175,6 +175,72 @@ func onRealEngine(t *testing.T) {
 		}
 	})
 
+	t.Run("a group is there under two names within 2 s", func(t *testing.T) {
+		began := time.Now()
+		m.group(t, group("default", "db", "contiv-net", "10.1.2.100-10.1.2.110"))
+		m.group(t, group("blue", "db", "contiv-net", ""))
+		eventually(t, "docker network ls shows all", func() bool {
+			out := mustDocker(t, "network", "ls", "--filter", "driver=netplugin", "--format", "{{.Name}}") + "\n"
+			for _, name := range []string{"db", "db.contiv-net", "db/blue", "db.contiv-net/blue"} {
+				if !strings.Contains(out, name+"\n") {
+					return false
+				}
+			}
+			return true
+		})
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("it took %v", took)
+		}
+		out := mustDocker(t, "network", "inspect", "db.contiv-net/blue", "--format", "{{json .Options}} {{json .IPAM}} {{json .Labels}}")
+		want := `{"encap":"vxlan","pkt-tag":"2","tenant":"blue"} {"Driver":"netplugin","Options":{"group":"db","network":"contiv-net","tenant":"blue"},"Config":[{"Subnet":"10.1.2.0/24","Gateway":"10.1.2.254"}]} {"io.contiv.group":"db","io.contiv.network":"blue:contiv-net"}`
+		if out != want {
+			t.Errorf("inspect %s\nwant    %s", out, want)
+		}
+	})
+
+	t.Run("containers join a group by run, by connect and after a restart", func(t *testing.T) {
+		endpoint := func(container, network string) model.Endpoint {
+			id := mustDocker(t, "inspect", container, "--format", fmt.Sprintf("{{(index .NetworkSettings.Networks %q).EndpointID}}", network))
+			e, ok := m.now().Endpoints.Get(id)
+			if !ok || e.Network != "contiv-net" || e.Group != "db" {
+				t.Errorf("%s on %s has endpoint %+v", container, network, e)
+			}
+			return e
+		}
+		mustDocker(t, "run", "-d", "--name", "g1", "--network", "db.contiv-net", "alpine", "sleep", "1000")
+		mustDocker(t, "run", "-d", "--name", "g2", "--network", "db", "--ip", "10.1.2.105", "alpine", "sleep", "1000")
+		mustDocker(t, "run", "-d", "--name", "g3", "--network", "bridge", "alpine", "sleep", "1000")
+		mustDocker(t, "network", "connect", "db/blue", "g3")
+		mustDocker(t, "restart", "-t", "0", "g2")
+		got := fmt.Sprintln(endpoint("g1", "db.contiv-net").IPv4, endpoint("g2", "db").IPv4, endpoint("g3", "db/blue").Tenant)
+		if got != "10.1.2.100 10.1.2.105 blue\n" {
+			t.Errorf("endpoints %s", got)
+		}
+		if ids, known := engine.Live(t.Context()); !known || !ids[endpoint("g1", "db.contiv-net").ID] || !ids[endpoint("g2", "db").ID] {
+			t.Errorf("live %v, known %v", ids, known)
+		}
+		mustDocker(t, "rm", "-f", "g1", "g2", "g3")
+	})
+
+	t.Run("networks of groups go with them", func(t *testing.T) {
+		before := mustDocker(t, "network", "inspect", "db", "--format", "{{.ID}}")
+		if out, err := docker(t, "network", "rm", "db"); err == nil {
+			t.Logf("the engine removed it: %s", out)
+			eventually(t, "it is back", func() bool {
+				out, err := docker(t, "network", "inspect", "db", "--format", "{{.ID}}")
+				return err == nil && out != before
+			})
+		} else {
+			t.Logf("the engine refused: %s", out)
+		}
+		mustDocker(t, "run", "--rm", "--network", "db", "alpine", "true")
+		m.removeGroup("default:db")
+		m.removeGroup("blue:db")
+		eventually(t, "they are gone", func() bool {
+			return !strings.Contains(mustDocker(t, "network", "ls", "--format", "{{.Name}}"), "db")
+		})
+	})
+
 	t.Run("a user's network", func(t *testing.T) {
 		mustDocker(t, "network", "create", "-d", "netplugin", "--ipam-driver", "netplugin", "--subnet", "10.39.0.0/24", "--gateway", "10.39.0.254", "--ip-range", "10.39.0.128/25",
 			"--aux-address", "a=10.39.0.130", "--internal", "--ipv6", "--subnet", "2001:db8:39::/64", "-o", "tenant=blue", "-o", "pkt-tag=1001", "db")

@@ -83,6 +83,19 @@ func (m *fakeMaster) create(t *testing.T, n model.Network) model.Network {
 	return n
 }
 
+// group is netctl group create.
+func (m *fakeMaster) group(t *testing.T, g model.Group) {
+	t.Helper()
+	if err := g.Check(); err != nil {
+		t.Fatal(err)
+	}
+	m.apply(model.Change{Put: []model.Object{g}})
+}
+
+func (m *fakeMaster) removeGroup(key string) {
+	m.apply(model.Change{Delete: []model.Ref{{Kind: model.KindGroup, Key: key}}})
+}
+
 func (m *fakeMaster) remove(key string) {
 	m.apply(model.Change{Delete: []model.Ref{{Kind: model.KindNetwork, Key: key}}})
 }
@@ -190,6 +203,13 @@ func (m *fakeMaster) give(key string, in api.AddressRequest) (api.Address, error
 	p := n.IPv4
 	if in.IPv6 {
 		p = n.IPv6
+	}
+	g, grouped := m.world.Groups.Get(model.GroupKey(n.Tenant, in.GroupName))
+	if in.GroupName != "" && (!grouped || g.Network != n.Name) {
+		return api.Address{}, model.NotFound("groupName", "group %s is not in network %s", in.GroupName, key)
+	}
+	if !g.Pool.IsZero() && !in.IPv6 {
+		p.First, p.Last = g.Pool.First, g.Pool.Last
 	}
 	a := in.IPAddress
 	if !a.IsValid() {

@@ -35,11 +35,12 @@ func addressSpaces(context.Context, nothing) (defaultAddressSpaces, error) {
 	return defaultAddressSpaces{addressSpace, addressSpace}, nil
 }
 
-// A PoolID is a network's key and family, tenant:network|4, where the keeper makes the network; and a subnet with
-// something random, 10.1.2.0/24#0123456789abcdef, where a user does and the network's name is not known yet.
+// A PoolID is a place's key and family, tenant:network|4 or tenant:network/group|4, where the keeper makes the network; and a
+// subnet with something random, 10.1.2.0/24#0123456789abcdef, where a user does and the network's name is not known yet.
 const (
 	familySeparator = "|"
 	nonceSeparator  = "#"
+	groupSeparator  = "/"
 )
 
 func poolID(key string, v6 bool) string {
@@ -64,11 +65,13 @@ type requestPoolResponse struct {
 const (
 	ipamOptionTenant  = "tenant"
 	ipamOptionNetwork = "network"
+	ipamOptionGroup   = "group"
 )
 
 func (d *Driver) requestPool(ctx context.Context, req requestPoolRequest) (requestPoolResponse, error) {
 	if name := req.Options[ipamOptionNetwork]; name != "" {
-		return d.ownPool(model.NetworkKey(req.Options[ipamOptionTenant], name), req.V6)
+		asked := place{model.Network{Tenant: req.Options[ipamOptionTenant], Name: name}, req.Options[ipamOptionGroup]}
+		return d.ownPool(asked.key(), req.V6)
 	}
 	for k := range req.Options {
 		if k != ipamOptionTenant && !strings.HasPrefix(k, "com.docker.") {
@@ -105,23 +108,23 @@ func (d *Driver) requestPool(ctx context.Context, req requestPoolRequest) (reque
 	return requestPoolResponse{PoolID: id, Pool: p.Subnet.String()}, err
 }
 
-// ownPool is a pool of a network that the keeper is making in the engine.
+// ownPool is a pool of a network that the keeper is making in the engine, for the place of that key.
 func (d *Driver) ownPool(key string, v6 bool) (requestPoolResponse, error) {
 	d.mu.Lock()
-	n, ok := d.creating[key]
+	at, ok := d.creating[key]
 	d.mu.Unlock()
 	if !ok {
-		return requestPoolResponse{}, model.Invalid("", "IPAM options tenant and network are netplugin's own: networks of netctl appear in every engine by themselves. To make another, leave the options out and give --subnet")
+		return requestPoolResponse{}, model.Invalid("", "IPAM options tenant, network and group are netplugin's own: networks and groups of netctl appear in every engine by themselves. To make another, leave the options out and give --subnet")
 	}
-	p := n.IPv4
+	p := at.network.IPv4
 	if v6 {
-		p = n.IPv6
+		p = at.network.IPv6
 	}
 	if p.IsZero() && !v6 {
-		return requestPoolResponse{}, model.Invalid("subnet", "network %s has IPv6 alone; Docker engines before 28 give every network IPv4 as well", key)
+		return requestPoolResponse{}, model.Invalid("subnet", "network %s has IPv6 alone; Docker engines before 28 give every network IPv4 as well", at.network.Key())
 	}
 	if p.IsZero() {
-		return requestPoolResponse{}, model.Invalid("ipv6Subnet", "network %s has no IPv6 subnet", key)
+		return requestPoolResponse{}, model.Invalid("ipv6Subnet", "network %s has no IPv6 subnet", at.network.Key())
 	}
 	return requestPoolResponse{PoolID: poolID(key, v6), Pool: p.Subnet().String()}, nil
 }
@@ -245,19 +248,24 @@ func unknownPool(id, node string) error {
 	return model.NotFound("", "address pool %q is not one that netplugin on %s knows; remove the network and make it again", id, node)
 }
 
-func splitPoolID(id string) (key string, v6, ok bool) {
+// splitPoolID gives the network's key and the group that are in the PoolID of a network that the keeper made.
+func splitPoolID(id string) (key, group string, v6, ok bool) {
 	key, family, ok := strings.Cut(id, familySeparator)
-	return key, family == "6", ok && (family == "4" || family == "6")
+	if !ok || family != "4" && family != "6" {
+		return "", "", false, false
+	}
+	key, group, _ = strings.Cut(key, groupSeparator)
+	return key, group, family == "6", true
 }
 
-// poolOf finds the World's network, and which of its pools, that a PoolID stands for.
-func (d *Driver) poolOf(ctx context.Context, id string) (n model.Network, v6 bool, err error) {
-	key, v6, ok := splitPoolID(id)
+// poolOf finds the place, and which pool of its network, that a PoolID stands for.
+func (d *Driver) poolOf(ctx context.Context, id string) (at place, v6 bool, err error) {
+	key, group, v6, ok := splitPoolID(id)
 	if !ok {
 		text, _, _ := strings.Cut(id, nonceSeparator)
 		subnet, err := netip.ParsePrefix(text)
 		if err != nil {
-			return n, false, unknownPool(id, d.Agent.NodeName())
+			return at, false, unknownPool(id, d.Agent.NodeName())
 		}
 		v6 = subnet.Addr().Is6()
 		// A network that was made a moment ago has its name when the keeper has seen it.
@@ -265,11 +273,11 @@ func (d *Driver) poolOf(ctx context.Context, id string) (n model.Network, v6 boo
 			key = l.keyOfPool(id, subnet)
 			return key != ""
 		}); err != nil {
-			return n, false, unknownPool(id, d.Agent.NodeName())
+			return at, false, unknownPool(id, d.Agent.NodeName())
 		}
 	}
-	n, err = d.inWorld(ctx, key)
-	return n, v6, err
+	at, err = d.inWorld(ctx, key, group)
+	return at, v6, err
 }
 
 // keyOfPool is the key of the network that has the pool, "" when it is not known. Where the record of the pool is lost, the
@@ -281,7 +289,7 @@ func (l ledger) keyOfPool(id string, subnet netip.Prefix) string {
 	found := ""
 	for _, k := range l.Networks {
 		if k.Key != "" && (k.IPv4 == subnet || k.IPv6 == subnet) {
-			if found != "" {
+			if found != "" && found != k.Key { // its groups' have its key and subnet
 				return ""
 			}
 			found = k.Key
@@ -292,29 +300,31 @@ func (l ledger) keyOfPool(id string, subnet netip.Prefix) string {
 
 // subnetOf is the subnet of a pool of the World, or of a network that the keeper is just making.
 func (d *Driver) subnetOf(ctx context.Context, id string) (netip.Prefix, error) {
-	key, v6, _ := splitPoolID(id)
+	_, _, v6, _ := splitPoolID(id)
+	key, _, _ := strings.Cut(id, familySeparator)
 	d.mu.Lock()
-	n, creating := d.creating[key]
+	at, creating := d.creating[key]
 	d.mu.Unlock()
 	if !creating {
 		var err error
-		if n, v6, err = d.poolOf(ctx, id); err != nil {
+		if at, v6, err = d.poolOf(ctx, id); err != nil {
 			return netip.Prefix{}, err
 		}
 	}
 	if v6 {
-		return n.IPv6.Subnet(), nil
+		return at.network.IPv6.Subnet(), nil
 	}
-	return n.IPv4.Subnet(), nil
+	return at.network.IPv4.Subnet(), nil
 }
 
 // containerAddress has a master give an address, and hold it until the container is attached.
 func (d *Driver) containerAddress(ctx context.Context, id string, asked netip.Addr) (requestAddressResponse, error) {
-	n, v6, err := d.poolOf(ctx, id)
+	at, v6, err := d.poolOf(ctx, id)
 	if err != nil {
 		return requestAddressResponse{}, err
 	}
-	req := api.AddressRequest{Node: d.Agent.NodeName(), IPAddress: asked, IPv6: v6}
+	n := at.network
+	req := api.AddressRequest{Node: d.Agent.NodeName(), IPAddress: asked, IPv6: v6, GroupName: at.group}
 	var given api.Address
 	stop := time.Now().Add(patience)
 	err = d.withMaster(ctx, func(ctx context.Context) error {
@@ -331,10 +341,10 @@ func (d *Driver) containerAddress(ctx context.Context, id string, asked netip.Ad
 		}
 	})
 	if noMaster(err) {
-		return requestAddressResponse{}, fmt.Errorf("address for network %s cannot be given: %w; containers that run are not affected", n.DockerName(), err)
+		return requestAddressResponse{}, fmt.Errorf("address for %s cannot be given: %w; containers that run are not affected", at, err)
 	}
 	if err != nil {
-		return requestAddressResponse{}, fmt.Errorf("address for network %s: %w", n.DockerName(), err)
+		return requestAddressResponse{}, fmt.Errorf("address for %s: %w", at, err)
 	}
 	d.mu.Lock()
 	d.held[model.AddressKey(n.Key(), given.IPAddress)] = true
@@ -369,7 +379,7 @@ func (d *Driver) releaseAddress(ctx context.Context, req releaseAddressRequest) 
 		return nothing{}, nil
 	}
 	a = a.Unmap()
-	key, _, ok := splitPoolID(req.PoolID)
+	key, _, _, ok := splitPoolID(req.PoolID)
 	if !ok {
 		l, _ := d.record.read()
 		text, _, _ := strings.Cut(req.PoolID, nonceSeparator)

@@ -34,12 +34,11 @@ func (d *Driver) wake() {
 // keep makes the engine's networks those of the World, whenever either changes.
 func (d *Driver) keep(ctx context.Context) {
 	pause := keepRetry
-	var last model.Table[model.Network]
+	var last intent
 	for due := true; ; {
 		changed := d.Agent.Changed()
-		networks := d.Agent.World().Networks
-		// Tables share their parts between revisions, so an equal one is unchanged.
-		due = due || networks != last
+		now := intentOf(d.Agent.World())
+		due = due || now != last
 		var retry <-chan time.Time
 		if due && d.Agent.Fresh() {
 			if err := d.Reconcile(ctx); err != nil && ctx.Err() == nil {
@@ -48,7 +47,7 @@ func (d *Driver) keep(ctx context.Context) {
 			} else {
 				pause = keepRetry
 			}
-			last, due = networks, false
+			last, due = now, false
 		}
 		select {
 		case <-ctx.Done():
@@ -62,6 +61,15 @@ func (d *Driver) keep(ctx context.Context) {
 	}
 }
 
+// intent is what of the World the engine's networks follow from. Tables share their parts between revisions, so an equal
+// one is unchanged.
+type intent struct {
+	networks model.Table[model.Network]
+	groups   model.Table[model.Group]
+}
+
+func intentOf(w model.World) intent { return intent{w.Networks, w.Groups} }
+
 // Differences tells, in words, how the engine's networks differ from the World's.
 func (d *Driver) Differences(ctx context.Context) ([]string, error) {
 	if !d.Agent.Fresh() {
@@ -74,7 +82,9 @@ func (d *Driver) Differences(ctx context.Context) ([]string, error) {
 	}
 	var out []string
 	for _, a := range actions {
-		out = append(out, a.String())
+		if a.verb != verbYield { // as it should be
+			out = append(out, a.String())
+		}
 	}
 	return out, nil
 }
@@ -113,11 +123,15 @@ func (d *Driver) Reconcile(ctx context.Context) error {
 	if err != nil {
 		return err // what the problems were, they still are
 	}
-	problems := map[string]string{}
+	problems, yields := map[string]string{}, map[string]string{}
 	var failed error
 	for _, a := range actions {
 		if ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if a.verb == verbYield {
+			yields[a.name] = a.String()
+			continue
 		}
 		err := d.do(ctx, a)
 		if isAway(err) {
@@ -130,7 +144,7 @@ func (d *Driver) Reconcile(ctx context.Context) error {
 			}
 		}
 	}
-	d.report(problems)
+	d.report(problems, yields)
 	return errors.Join(failed, d.prune())
 }
 
@@ -142,15 +156,16 @@ func (d *Driver) prune() error {
 }
 
 // report logs what is new, once.
-func (d *Driver) report(problems map[string]string) {
+func (d *Driver) report(problems, yields map[string]string) {
 	d.mu.Lock()
-	before := d.problems
-	d.problems = problems
+	before, yielded := d.problems, d.yields
+	d.problems, d.yields = problems, yields
 	d.mu.Unlock()
-	for subject, text := range problems {
-		if before[subject] != text {
-			d.Log.Error(text)
-		}
+	for _, text := range difference(before, problems) {
+		d.Log.Error(text)
+	}
+	for _, text := range difference(yielded, yields) {
+		d.Log.Warn(text)
 	}
 	for subject, text := range before {
 		if _, still := problems[subject]; !still {
@@ -170,7 +185,7 @@ func (d *Driver) do(ctx context.Context, a action) error {
 	case verbAdopt:
 		return d.adopt(ctx, a)
 	case verbNote:
-		return d.note(a.id, a.intent)
+		return d.note(a.id, a.intent.place)
 	case verbForget:
 		return d.forget(a.id)
 	case verbDelete:
@@ -180,9 +195,9 @@ func (d *Driver) do(ctx context.Context, a action) error {
 }
 
 // note writes down that the engine's network is the World's.
-func (d *Driver) note(id string, n model.Network) error {
+func (d *Driver) note(id string, p place) error {
 	return d.record.change(func(l *ledger) {
-		k := knownOf(n)
+		k := knownOf(p)
 		if old, ok := l.Networks[id]; ok {
 			k.Asked, k.Since = old.Asked, old.Since
 		}
@@ -192,7 +207,7 @@ func (d *Driver) note(id string, n model.Network) error {
 
 func (d *Driver) create(ctx context.Context, a action) error {
 	d.mu.Lock()
-	d.creating[a.key] = a.intent
+	d.creating[a.key] = a.intent.place
 	d.mu.Unlock()
 	defer func() {
 		d.mu.Lock()
@@ -203,8 +218,8 @@ func (d *Driver) create(ctx context.Context, a action) error {
 	if err != nil {
 		return fmt.Errorf("make Docker network %s: %w", a.name, err)
 	}
-	d.Log.Info("Docker network made", "name", a.name, "network", a.key, "id", short(id))
-	return d.note(id, a.intent)
+	d.Log.Info("Docker network made", "name", a.name, "for", a.key, "id", short(id))
+	return d.note(id, a.intent.place)
 }
 
 func (d *Driver) remove(ctx context.Context, a action) error {
@@ -251,7 +266,7 @@ func (d *Driver) adopt(ctx context.Context, a action) error {
 		return fmt.Errorf("Docker network %s was removed from the cluster while it was made", a.name)
 	}
 	d.Log.Info("a network that was made with docker network create is in the cluster", "name", a.name, "network", a.key, "id", short(a.id))
-	return d.note(a.id, n)
+	return d.note(a.id, place{network: n})
 }
 
 // deleteLate deletes what a user removed while no master answered. A refusal ends it: the network is made again.

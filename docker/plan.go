@@ -14,8 +14,12 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// labelNetwork marks the networks that the keeper has made, with their key in the World.
-const labelNetwork = "io.contiv.network"
+// Labels mark the networks that the keeper has made: with the key of their network in the World, and with the name of
+// their group.
+const (
+	labelNetwork = "io.contiv.network"
+	labelGroup   = "io.contiv.group"
+)
 
 // verb is what the keeper does about a difference.
 type verb string
@@ -26,6 +30,7 @@ const (
 	verbNote   verb = "note"   // the engine's network is that of the World: only write it down
 	verbCreate verb = "create" // in the engine
 	verbBlock  verb = "block"  // nothing can be done before an operator does something
+	verbYield  verb = "yield"  // a group goes without its second name, which another network has
 	verbForget verb = "forget" // the engine does not have it any more: drop the record
 	verbDelete verb = "delete" // a user removed it while no master answered: delete it in the World
 )
@@ -33,11 +38,11 @@ const (
 // action is one difference between the World's networks and the engine's.
 type action struct {
 	verb   verb
-	id     string        // the engine's id, where the engine has it
-	name   string        // the engine's name for it
-	key    string        // the World's, where it is known
-	intent model.Network // for verbCreate and verbNote
-	asked  api.Network   // for verbAdopt
+	id     string      // the engine's id, where the engine has it
+	name   string      // the engine's name for it
+	key    string      // the place's, where it is known
+	intent wanted      // for verbCreate and verbNote
+	asked  api.Network // for verbAdopt
 	reason string
 }
 
@@ -48,7 +53,13 @@ func (a action) String() string {
 // plan compares. It is pure. Removals come first, as names become free by them; then what users made;
 // then what is missing.
 func plan(w model.World, have []engineNetwork, l ledger, driver string) []action {
-	p := planner{world: w, claimed: map[string]string{}, removed: map[string]bool{}}
+	all := wantedIn(w)
+	p := planner{world: w, claimed: map[string]string{}, groups: map[string]wanted{}, grouped: map[string]string{}, removed: map[string]bool{}}
+	for _, x := range all {
+		if x.group != "" && x.holder == "" {
+			p.groups[x.name] = x
+		}
+	}
 	have = slices.SortedFunc(slices.Values(have), func(a, b engineNetwork) int { return cmp.Compare(a.ID, b.ID) })
 	var users []engineNetwork
 	exists := map[string]bool{}
@@ -57,15 +68,22 @@ func plan(w model.World, have []engineNetwork, l ledger, driver string) []action
 		if n.Driver != driver {
 			continue
 		}
-		key := cmp.Or(n.Labels[labelNetwork], l.Networks[n.ID].Key)
-		if key == "" {
-			users = append(users, n)
-			continue
+		k := l.Networks[n.ID]
+		key, group := k.Key, k.Group
+		if labelled := n.Labels[labelNetwork]; labelled != "" {
+			key, group = labelled, n.Labels[labelGroup]
 		}
-		p.judge(n, key, l.Networks[n.ID])
+		switch {
+		case key == "":
+			users = append(users, n)
+		case group != "":
+			p.judgeGroups(n, key, group, k)
+		default:
+			p.judge(n, key, k)
+		}
 	}
 	for key, k := range l.Removed {
-		if n, ok := p.network(key); ok && k.is(n) {
+		if n, ok := p.network(key); ok && k.is(place{network: n}) {
 			p.add(action{verb: verbDelete, name: n.DockerName(), key: key, reason: "was removed while no netmaster answered"})
 			p.claimed[key] = ""
 		} else {
@@ -75,20 +93,19 @@ func plan(w model.World, have []engineNetwork, l ledger, driver string) []action
 	for _, n := range users {
 		p.judgeUsers(n, l)
 	}
-	for n := range w.Networks.Sorted() {
-		if _, ok := p.claimed[n.Key()]; ok || n.Type != model.NetworkData {
-			continue
+	for _, x := range all {
+		if !p.has(x) {
+			p.miss(x, have)
 		}
-		p.miss(n, have)
 	}
 	for id := range l.Networks {
 		if !exists[id] {
 			p.add(action{verb: verbForget, id: id, key: l.Networks[id].Key, reason: "is not in the engine any more"})
 		}
 	}
-	order := map[verb]int{verbDelete: 0, verbRemove: 1, verbNote: 2, verbAdopt: 3, verbCreate: 4, verbBlock: 5, verbForget: 6}
+	order := map[verb]int{verbDelete: 0, verbRemove: 1, verbNote: 2, verbAdopt: 3, verbCreate: 4, verbBlock: 5, verbYield: 5, verbForget: 6}
 	slices.SortStableFunc(p.out, func(a, b action) int {
-		return cmp.Or(cmp.Compare(order[a.verb], order[b.verb]), cmp.Compare(a.key, b.key), cmp.Compare(a.id, b.id))
+		return cmp.Or(cmp.Compare(order[a.verb], order[b.verb]), cmp.Compare(a.key, b.key), cmp.Compare(a.id, b.id), cmp.Compare(a.name, b.name))
 	})
 	return p.out
 }
@@ -96,6 +113,8 @@ func plan(w model.World, have []engineNetwork, l ledger, driver string) []action
 type planner struct {
 	world   model.World
 	claimed map[string]string // keys that have a network in the engine, or are about to; its id
+	groups  map[string]wanted // groups' networks, by their name in the engine
+	grouped map[string]string // the names of those that the engine has; its id
 	removed map[string]bool   // ids that go
 	out     []action
 }
@@ -119,16 +138,45 @@ func (p *planner) judge(n engineNetwork, key string, k known) {
 	switch other := p.claimed[key]; {
 	case !ok:
 		p.remove(n, key, "does not exist any more")
-	case k.Key != "" && !k.is(w) || !n.fits(w):
+	case k.Key != "" && !k.is(place{network: w}) || !n.fits(w):
 		p.remove(n, key, "has been made anew with other settings")
 	case other != "":
 		p.remove(n, key, "is in the engine twice")
 	default:
 		p.claimed[key] = n.ID
-		if k.Key == "" {
-			p.add(action{verb: verbNote, id: n.ID, name: n.Name, key: key, intent: w, reason: "is not written down on this node"})
-		}
+		p.note(n, wanted{place: place{network: w}, name: w.DockerName()}, k)
 	}
+}
+
+// judgeGroups looks at a network of which the group is known. Users make none.
+func (p *planner) judgeGroups(n engineNetwork, key, group string, k known) {
+	x, ok := p.groups[n.Name]
+	switch {
+	case !ok || x.network.Key() != key || x.group != group:
+		p.remove(n, key+groupSeparator+group, "is no name of a group any more")
+	case k.Key != "" && !k.is(x.place) || !n.fits(x.network):
+		p.remove(n, x.key(), "has been made anew with other settings")
+	case p.grouped[n.Name] != "":
+		p.remove(n, x.key(), "is in the engine twice")
+	default:
+		p.grouped[n.Name] = n.ID
+		p.note(n, x, k)
+	}
+}
+
+func (p *planner) note(n engineNetwork, x wanted, k known) {
+	if k.Key == "" {
+		p.add(action{verb: verbNote, id: n.ID, name: n.Name, key: x.key(), intent: x, reason: "is not written down on this node"})
+	}
+}
+
+// has tells whether the engine has what is wanted, or is about to.
+func (p *planner) has(x wanted) bool {
+	if x.group == "" {
+		_, ok := p.claimed[x.key()]
+		return ok
+	}
+	return x.holder == "" && p.grouped[x.name] != ""
 }
 
 // judgeUsers looks at a network that a user made and that is not in the World yet.
@@ -150,14 +198,17 @@ func (p *planner) judgeUsers(n engineNetwork, l ledger) {
 	key := asked.Key
 	w, exists := p.world.Networks.Get(key)
 	_, claimed := p.claimed[key]
+	group, named := p.groups[model.Network{Tenant: asked.TenantName, Name: asked.NetworkName}.DockerName()]
 	switch {
+	case named:
+		refuse(key, fmt.Sprintf("has a name of %s; choose another", group))
 	case claimed || exists && !n.fits(w):
 		refuse(key, fmt.Sprintf("clashes with network %s, which exists already; choose another name", key))
 	case exists && w.Type != model.NetworkData:
 		refuse(key, fmt.Sprintf("clashes with network %s, which is not for containers; choose another name", key))
 	case exists:
 		p.claimed[key] = n.ID
-		p.add(action{verb: verbNote, id: n.ID, name: n.Name, key: key, intent: w, reason: "is not written down on this node"})
+		p.note(n, wanted{place: place{network: w}, name: w.DockerName()}, known{})
 	default:
 		p.claimed[key] = n.ID
 		p.add(action{verb: verbAdopt, id: n.ID, name: n.Name, key: key, asked: asked, reason: "was made with docker network create and netmaster does not have it yet"})
@@ -165,18 +216,23 @@ func (p *planner) judgeUsers(n engineNetwork, l ledger) {
 }
 
 // miss looks at a network that the engine does not have.
-func (p *planner) miss(n model.Network, have []engineNetwork) {
-	name := n.DockerName()
-	for _, other := range have {
-		if other.Name != name || p.removed[other.ID] {
-			continue
-		}
-		p.add(action{verb: verbBlock, name: name, key: n.Key(), reason: fmt.Sprintf(
-			"another network of this name, made by driver %s, is in the engine; remove or rename it there (docker network rm %s), or remove ours with netctl net rm -t %s %s",
-			other.Driver, name, n.Tenant, n.Name)})
-		return
+func (p *planner) miss(x wanted, have []engineNetwork) {
+	a := action{verb: verbBlock, name: x.name, key: x.key(), intent: x}
+	foreign := slices.IndexFunc(have, func(other engineNetwork) bool { return other.Name == x.name && !p.removed[other.ID] })
+	switch {
+	case x.holder != "":
+		a.reason = fmt.Sprintf("%s has the name that %s should have; to use it, remove and make anew one of them with another name", x.holder, x)
+	case foreign >= 0:
+		a.reason = fmt.Sprintf("another network of this name, made by driver %s, is in the engine; remove or rename it there (docker network rm %s), or remove ours with %s",
+			have[foreign].Driver, x.name, x.removal())
+	default:
+		a.verb, a.reason = verbCreate, "is missing in the engine"
 	}
-	p.add(action{verb: verbCreate, name: name, key: n.Key(), intent: n, reason: "is missing in the engine"})
+	if x.spare && a.verb == verbBlock {
+		full, _ := groupNames(model.Group{Tenant: x.network.Tenant, Name: x.group, Network: x.network.Name})
+		a.verb, a.reason = verbYield, fmt.Sprintf("another network of this name is in the engine and is left alone; %s is called %s there", x, full)
+	}
+	p.add(a)
 }
 
 // fits tells whether a container in the engine's network gets what the World's says. Options that a user left
@@ -293,14 +349,19 @@ func (n engineNetwork) ranges(out *api.Network) error {
 	return nil
 }
 
-// forEngine is the request that makes n in an engine.
-func forEngine(n model.Network, driver string) newNetwork {
+// forEngine is the request that makes x in an engine.
+func forEngine(x wanted, driver string) newNetwork {
+	n := x.network
 	out := newNetwork{
-		Name: n.DockerName(), CheckDuplicate: true, Driver: driver, Internal: n.Internal, Attachable: true,
+		Name: x.name, CheckDuplicate: true, Driver: driver, Internal: n.Internal, Attachable: true,
 		EnableIPv6: !n.IPv6.IsZero(),
 		IPAM:       engineIPAM{Driver: driver, Options: map[string]string{ipamOptionTenant: n.Tenant, ipamOptionNetwork: n.Name}},
 		Options:    map[string]string{optionTenant: n.Tenant, optionEncap: n.Encap, optionTag: strconv.FormatUint(uint64(n.Tag), 10)},
 		Labels:     map[string]string{labelNetwork: n.Key()},
+	}
+	if x.group != "" {
+		out.IPAM.Options[ipamOptionGroup] = x.group
+		out.Labels[labelGroup] = x.group
 	}
 	if n.IPv4.IsZero() {
 		out.EnableIPv4 = new(bool)

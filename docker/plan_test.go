@@ -22,7 +22,12 @@ func worldOf(networks ...model.Network) model.World {
 
 // kept is the engine's network as the keeper makes it for n.
 func kept(id string, n model.Network) engineNetwork {
-	ask := forEngine(n, "netplugin")
+	return keptAs(id, wanted{place: place{network: n}, name: n.DockerName()})
+}
+
+// keptAs is the engine's network as the keeper makes it for x.
+func keptAs(id string, x wanted) engineNetwork {
+	ask := forEngine(x, "netplugin")
 	return engineNetwork{ID: id, Name: ask.Name, Driver: ask.Driver, EnableIPv6: ask.EnableIPv6, Internal: ask.Internal, Options: ask.Options, Labels: ask.Labels, IPAM: ask.IPAM}
 }
 
@@ -59,19 +64,19 @@ func TestPlanLeadsFromTheEngineToTheWorld(t *testing.T) {
 		want   string // verb id key, …
 	}{
 		{name: "nothing to do", world: worldOf(web, blue), have: []engineNetwork{kept("a", web), kept("b", blue), {ID: "x", Name: "bridge", Driver: "bridge"}},
-			record: map[string]known{"a": knownOf(web), "b": knownOf(blue)}},
+			record: map[string]known{"a": knownOf(place{network: web}), "b": knownOf(place{network: blue})}},
 		{name: "an empty engine gets all but infra", world: worldOf(web, blue, infra), want: "create  blue:web, create  default:web"},
-		{name: "both families and a range fit", world: worldOf(ranged), have: []engineNetwork{kept("a", ranged)}, record: map[string]known{"a": knownOf(ranged)}},
-		{name: "both families fit", world: worldOf(six), have: []engineNetwork{kept("a", six)}, record: map[string]known{"a": knownOf(six)}},
+		{name: "both families and a range fit", world: worldOf(ranged), have: []engineNetwork{kept("a", ranged)}, record: map[string]known{"a": knownOf(place{network: ranged})}},
+		{name: "both families fit", world: worldOf(six), have: []engineNetwork{kept("a", six)}, record: map[string]known{"a": knownOf(place{network: six})}},
 		{name: "a lost record is written again", world: worldOf(web), have: []engineNetwork{kept("a", web)}, want: "note a default:web"},
 		{name: "what the World has no more goes", world: worldOf(), have: []engineNetwork{kept("a", web)}, want: "remove a default:web"},
-		{name: "a user's network that netctl removed goes", world: worldOf(), have: []engineNetwork{typed("a", "web", "10.1.2.0/24", nil)}, record: map[string]known{"a": knownOf(web)}, want: "remove a default:web"},
+		{name: "a user's network that netctl removed goes", world: worldOf(), have: []engineNetwork{typed("a", "web", "10.1.2.0/24", nil)}, record: map[string]known{"a": knownOf(place{network: web})}, want: "remove a default:web"},
 		{name: "another tag is another network", world: worldOf(retagged), have: []engineNetwork{kept("a", web)}, want: "remove a default:web, create  default:web"},
-		{name: "another subnet too", world: worldOf(moved), have: []engineNetwork{kept("a", web)}, record: map[string]known{"a": knownOf(web)}, want: "remove a default:web, create  default:web"},
+		{name: "another subnet too", world: worldOf(moved), have: []engineNetwork{kept("a", web)}, record: map[string]known{"a": knownOf(place{network: web})}, want: "remove a default:web, create  default:web"},
 		{name: "internal is another network", world: worldOf(shut), have: []engineNetwork{kept("a", web)}, want: "remove a default:web, create  default:web"},
-		{name: "a user's network of an earlier tag goes", world: worldOf(tagged(usersWeb, 5)), have: []engineNetwork{typed("u", "web", "10.1.2.0/24", nil)}, record: map[string]known{"u": knownOf(usersWeb)},
+		{name: "a user's network of an earlier tag goes", world: worldOf(tagged(usersWeb, 5)), have: []engineNetwork{typed("u", "web", "10.1.2.0/24", nil)}, record: map[string]known{"u": knownOf(place{network: usersWeb})},
 			want: "remove u default:web, create  default:web"},
-		{name: "one of two goes", world: worldOf(web), have: []engineNetwork{kept("a", web), kept("b", web)}, record: map[string]known{"a": knownOf(web), "b": knownOf(web)}, want: "remove b default:web"},
+		{name: "one of two goes", world: worldOf(web), have: []engineNetwork{kept("a", web), kept("b", web)}, record: map[string]known{"a": knownOf(place{network: web}), "b": knownOf(place{network: web})}, want: "remove b default:web"},
 		{name: "another driver's network of the name is left", world: worldOf(web), have: []engineNetwork{{ID: "x", Name: "web", Driver: "bridge"}}, want: "block  default:web"},
 		{name: "a user's network is adopted", world: worldOf(), have: []engineNetwork{typed("u", "web", "10.1.2.0/24", nil)}, record: pending, want: "adopt u default:web"},
 		{name: "one that was there before us too", world: worldOf(), have: []engineNetwork{typed("u", "web", "10.1.2.0/24", nil)}, want: "adopt u default:web"},
@@ -84,13 +89,13 @@ func TestPlanLeadsFromTheEngineToTheWorld(t *testing.T) {
 		{name: "adopted and not written down before a crash", world: worldOf(usersWeb), have: []engineNetwork{dummy}, record: pending, want: "note u default:web"},
 		{name: "the name is taken by other settings", world: worldOf(web), have: []engineNetwork{typed("u", "web", "10.8.0.0/24", nil)}, record: pending, want: "remove u default:web, create  default:web"},
 		{name: "the name is taken in this engine", world: worldOf(web), have: []engineNetwork{kept("a", web), typed("u", "web/default", "10.1.2.0/24", nil)},
-			record: map[string]known{"a": knownOf(web), "u": {}}, want: "remove u default:web"},
+			record: map[string]known{"a": knownOf(place{network: web}), "u": {}}, want: "remove u default:web"},
 		{name: "the name is that of an infra network", world: worldOf(infra), have: []engineNetwork{typed("u", "contivh1", "10.4.0.0/16", nil)}, record: pending, want: "remove u default:contivh1"},
 		{name: "a name that another network of ours took", world: worldOf(blue, web), have: []engineNetwork{typed("u", "web", "10.1.2.0/24", map[string]string{"tenant": "blue"})},
-			record: map[string]known{"u": knownOf(blue)}, want: "block  default:web"},
-		{name: "the record forgets what the engine has not", world: worldOf(), record: map[string]known{"z": knownOf(web)}, want: "forget z default:web"},
-		{name: "removed while no master answered", world: worldOf(web), gone: map[string]known{"default:web": knownOf(web)}, want: "delete  default:web"},
-		{name: "removed, and made anew since", world: worldOf(retagged), gone: map[string]known{"default:web": knownOf(web)}, want: "delete  default:web, create  default:web"},
+			record: map[string]known{"u": knownOf(place{network: blue})}, want: "block  default:web"},
+		{name: "the record forgets what the engine has not", world: worldOf(), record: map[string]known{"z": knownOf(place{network: web})}, want: "forget z default:web"},
+		{name: "removed while no master answered", world: worldOf(web), gone: map[string]known{"default:web": knownOf(place{network: web})}, want: "delete  default:web"},
+		{name: "removed, and made anew since", world: worldOf(retagged), gone: map[string]known{"default:web": knownOf(place{network: web})}, want: "delete  default:web, create  default:web"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := planText(c.world, c.have, ledger{Networks: c.record, Removed: c.gone})
@@ -118,7 +123,7 @@ func TestRemovedAndMadeAnewIsNotDeletedInTheWorld(t *testing.T) {
 	t.Parallel()
 	old, now := network4("default", "web", "10.1.2.0/24", ""), network4("default", "web", "10.1.2.0/24", "")
 	old.Tag, now.Tag = 1, 2
-	for _, a := range plan(worldOf(now), nil, ledger{Removed: map[string]known{"default:web": knownOf(old)}}, "netplugin") {
+	for _, a := range plan(worldOf(now), nil, ledger{Removed: map[string]known{"default:web": knownOf(place{network: old})}}, "netplugin") {
 		if a.verb == verbDelete && a.name != "" {
 			t.Errorf("%+v would delete the new network", a)
 		}

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/contivnet/contiv/api"
-	"github.com/contivnet/contiv/model"
 )
 
 // recordFile is the record's name in the state directory.
@@ -26,6 +25,8 @@ const recordFile = "docker.json"
 type known struct {
 	// Key is the network's in the World, "" until the keeper has put a user's network there.
 	Key string `json:"key,omitempty"`
+	// Group is the group of that network into which containers come; "" for none.
+	Group string `json:"group,omitempty"`
 	// Tag and the subnets tell the network from a later one of the same key.
 	Tag  uint32       `json:"tag,omitempty"`
 	IPv4 netip.Prefix `json:"ipv4,omitzero"`
@@ -35,13 +36,15 @@ type known struct {
 	Since time.Time    `json:"since"`
 }
 
-func knownOf(n model.Network) known {
-	return known{Key: n.Key(), Tag: n.Tag, IPv4: n.IPv4.Subnet(), IPv6: n.IPv6.Subnet(), Since: time.Now()}
+func knownOf(p place) known {
+	n := p.network
+	return known{Key: n.Key(), Group: p.group, Tag: n.Tag, IPv4: n.IPv4.Subnet(), IPv6: n.IPv6.Subnet(), Since: time.Now()}
 }
 
-// is tells whether k stands for n and not for an earlier network of the same name.
-func (k known) is(n model.Network) bool {
-	return k.Key == n.Key() && k.Tag == n.Tag && k.IPv4 == n.IPv4.Subnet() && k.IPv6 == n.IPv6.Subnet()
+// is tells whether k stands for p and not for a place in an earlier network of the same name.
+func (k known) is(p place) bool {
+	n := p.network
+	return k.Key == n.Key() && k.Group == p.group && k.Tag == n.Tag && k.IPv4 == n.IPv4.Subnet() && k.IPv6 == n.IPv6.Subnet()
 }
 
 // pool is a pool of addresses that a user's `docker network create` asked for.
