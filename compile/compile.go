@@ -13,13 +13,21 @@ import (
 
 // For gives what the kernel of the named node should hold.
 func For(w model.World, node string) Tables {
-	c := compiler{world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge}
+	c := compiler{
+		world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge,
+		classes: make([]class, 1), classTexts: make([]string, 1), classIndex: map[string]int{},
+	}
 	c.out.Revision, c.out.Node = w.Revision, node
 	c.out.Recheck = w.Global().Established == model.EstablishedRecheck
 	c.networks()
 	c.peers()
+	c.policies()
 	c.endpoints()
+	c.prefixes()
+	c.numberClasses()
 	c.ports()
+	c.rolePorts()
+	c.verdicts()
 	slices.SortFunc(c.out.Notes, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Key, b.Object.Key), cmp.Compare(a.Text, b.Text))
 	})
@@ -32,6 +40,13 @@ type compiler struct {
 	bridged bool
 	local   []model.Endpoint // this node's, found on the way through all endpoints
 	out     Tables
+
+	domains    map[string]*domain // by tenant; empty where nobody has rules
+	classes    []class            // the first is nobody's
+	classTexts []string           // what each is, in the same order
+	classIndex map[string]int     // by that
+	roles      roles
+	fold       folder
 }
 
 func (c *compiler) note(o model.Object, format string, args ...any) {

@@ -34,7 +34,7 @@ func (c *compiler) endpoints() {
 			row.VTEP = at.VTEP
 		}
 		for _, a := range e.Addrs() {
-			row.Addr = a
+			row.Addr, row.Class = a, uint32(c.classOf(c.domains[e.Tenant], e, a))
 			c.out.Endpoints = append(c.out.Endpoints, row)
 		}
 	}

@@ -11,7 +11,11 @@ import (
 // String prints every table, a row a line.
 func (t Tables) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "node %s at revision %d\n", t.Node, t.Revision)
+	fmt.Fprintf(&b, "node %s at revision %d", t.Node, t.Revision)
+	if t.Recheck {
+		b.WriteString(", open connections are checked again")
+	}
+	b.WriteByte('\n')
 	for _, n := range t.Networks {
 		fmt.Fprintln(&b, n)
 	}
@@ -23,6 +27,15 @@ func (t Tables) String() string {
 	}
 	for _, p := range t.Ports {
 		fmt.Fprintln(&b, p)
+	}
+	for _, p := range t.Prefixes {
+		fmt.Fprintln(&b, p)
+	}
+	for _, v := range t.Verdicts {
+		fmt.Fprintln(&b, v)
+	}
+	for _, r := range t.Rules {
+		fmt.Fprintln(&b, r)
 	}
 	for _, n := range t.Notes {
 		fmt.Fprintf(&b, "note %s %s: %s\n", n.Object.Kind, n.Object.Key, n.Text)
@@ -41,7 +54,7 @@ func (e Endpoint) String() string {
 	if e.Port == "" {
 		at = "vtep " + e.VTEP.String()
 	}
-	return fmt.Sprintf("endpoint %d/%s: network %d, %s, %s", e.Tenant, e.Addr, e.Network, e.MAC, at)
+	return fmt.Sprintf("endpoint %d/%s: network %d, %s, %s%s", e.Tenant, e.Addr, e.Network, e.MAC, at, numbered("class", e.Class))
 }
 
 func (p Port) String() string {
@@ -61,7 +74,57 @@ func (p Port) String() string {
 		fmt.Fprintf(&b, ", route %s", r)
 	}
 	b.WriteString(mode(p.Bridged))
+	b.WriteString(numbered("in role", p.InRole))
+	b.WriteString(numbered("out role", p.OutRole))
 	return b.String()
+}
+
+func (p Prefix) String() string {
+	return fmt.Sprintf("prefix %d/%s: class %08x", p.Tenant, p.Prefix, p.Class)
+}
+
+func (v Verdict) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "verdict %08x", v.Role)
+	if v.Class != 0 {
+		fmt.Fprintf(&b, " class %08x", v.Class)
+	}
+	if v.Protocol != AnyProtocol {
+		fmt.Fprintf(&b, " protocol %d", v.Protocol)
+	}
+	if v.Port != 0 {
+		fmt.Fprintf(&b, " port %d", v.Port)
+	}
+	switch {
+	case v.Rule == 0:
+		b.WriteString(": no rule")
+	case v.Allow:
+		fmt.Fprintf(&b, ": allow by %08x, priority %d", v.Rule, v.Priority)
+	default:
+		fmt.Fprintf(&b, ": deny by %08x, priority %d", v.Rule, v.Priority)
+	}
+	switch {
+	case v.Audit != 0:
+		fmt.Fprintf(&b, ", audited deny by %08x, priority %d", v.Audit, v.AuditPriority)
+	case v.AuditPriority != 0:
+		fmt.Fprintf(&b, ", audited allow, priority %d", v.AuditPriority)
+	}
+	return b.String()
+}
+
+func (r Rule) String() string {
+	if r.Group == "" {
+		return fmt.Sprintf("rule %08x: %s", r.Number, r.Key)
+	}
+	return fmt.Sprintf("rule %08x: %s, in group %s", r.Number, r.Key, r.Group)
+}
+
+// numbered is a number that was made from what it stands for, or nothing for 0.
+func numbered(name string, n uint32) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %s %08x", name, n)
 }
 
 func mode(bridged bool) string {

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// manyRules is a tenant with 200 groups of 50 endpoints each, half of them on n1, and 50 rules for each group.
+func manyRules(t testing.TB) model.World {
+	const groups, members, rules = 200, 50, 50
+	subnet, err := model.ParsePool("10.0.0.0/16", "10.0.0.1", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	put := []model.Object{
+		model.Tenant{Name: "default", Number: 1}, node("n1", "192.168.2.10"), node("n2", "192.168.2.11"),
+		model.Network{Tenant: "default", Name: "net", Type: model.NetworkData, Encap: model.EncapVXLAN, Tag: 1, IPv4: subnet},
+	}
+	address := subnet.Gateway
+	for g := range groups {
+		name := fmt.Sprintf("g%d", g)
+		put = append(put,
+			model.Policy{Tenant: "default", Name: "p-" + name},
+			model.Group{Tenant: "default", Name: name, Network: "net", Number: uint32(g + 1), Policies: []string{"p-" + name}})
+		for i := range members {
+			address = address.Next()
+			e := endpoint(fmt.Sprintf("e-%d-%d", g, i), "default", "net", "n"+fmt.Sprint(1+i%2), fmt.Sprintf("vvport%d", g*members+i), address.String())
+			e.Group = name
+			put = append(put, e)
+		}
+		for i := range rules {
+			put = append(put, oneOfMany(g, i))
+		}
+	}
+	return model.World{}.With(model.Change{Revision: 1, Reset: true, Put: put})
+}
+
+// oneOfMany is a rule of a group of manyRules: a deny of all, ports, other groups, and addresses outside.
+func oneOfMany(group, i int) model.Rule {
+	r := model.Rule{
+		Tenant: "default", Policy: fmt.Sprintf("p-g%d", group), ID: fmt.Sprint(i), Direction: model.In, Action: model.Allow, Priority: 10, Protocol: "tcp",
+	}
+	switch {
+	case i == 0:
+		r.Action, r.Priority = model.Deny, 1
+	case i%3 == 0:
+		r.Port = uint16(1000 + i)
+	case i%3 == 1:
+		r.Port, r.FromGroup = uint16(1000+i), fmt.Sprintf("g%d", (group+i)%200)
+	default:
+		r.Port, r.From = 443, netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, byte(group), byte(i)}), 32)
+	}
+	if i%10 == 9 {
+		r.Direction, r.ToGroup, r.FromGroup, r.To, r.From = model.Out, r.FromGroup, "", r.From, netip.Prefix{}
+	}
+	return r
+}
+
+func BenchmarkTenThousandRulesOver200Groups(b *testing.B) {
+	w := manyRules(b)
+	var t Tables
+	for b.Loop() {
+		t = For(w, "n1")
+	}
+	b.ReportMetric(float64(len(t.Verdicts)), "verdicts")
+	b.ReportMetric(float64(len(t.Rules)), "rules")
+	b.ReportMetric(float64(len(t.Prefixes)), "prefixes")
+}

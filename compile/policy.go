@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+	"strings"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// domain is what a tenant's rules come to. Rules never reach into another tenant.
+type domain struct {
+	tenant    model.Tenant
+	policies  map[string]*policy // by name; those with rules
+	holders   map[string]int     // how many groups name a policy
+	holder    map[string]string  // the key of one of them
+	selectors map[selector]int   // index in named
+	named     []selector         // those that any rule of the tenant names, also where its policy is on no group
+	prefixes  nest               // the named prefixes; values are indexes in named
+	subnets   nest               // of the named networks; values are indexes in subnetOf
+	subnetOf  [][]int            // networks with the same subnet, as indexes in named
+	members   map[membership]int // class of endpoints alike, as an index in compiler.classes
+	matching  [][]int            // by index in named: the classes that satisfy it
+	dual      bool               // some network has IPv4 and IPv6
+}
+
+// policy is the rules of one.
+type policy struct {
+	rules  []*rule
+	own    []*rule // those that name their own address
+	sorted bool    // both are in the order of rules' ids
+}
+
+// rule is a model.Rule made ready to be folded.
+type rule struct {
+	key       string
+	tenant    string
+	policy    string
+	id        string
+	in        bool
+	allow     bool
+	audit     bool
+	priority  uint8
+	protocols []int16
+	port      uint16
+	own       netip.Prefix // of In: which addresses of the group's endpoints; invalid: all
+	peer      []int        // what a peer must satisfy, as indexes in domain.named; empty: nothing
+	precision int          // 2: it names its peer; 1: only its own address; 0: neither
+	digest    uint64       // of all that it says
+	number    uint32       // given when it is in a role of this node
+}
+
+// policies reads the rules and what they name. A rule that cannot match anything is noted and left out.
+func (c *compiler) policies() {
+	c.domains = map[string]*domain{}
+	if c.world.Rules.Len() > 0 {
+		for _, t := range c.world.Tenants.All() {
+			c.domains[t.Name] = &domain{
+				tenant: t, policies: map[string]*policy{}, holders: map[string]int{}, holder: map[string]string{},
+				selectors: map[selector]int{}, prefixes: newNest(), subnets: newNest(), members: map[membership]int{},
+			}
+		}
+		for _, n := range c.world.Networks.All() {
+			if d := c.domains[n.Tenant]; d != nil && !n.IPv4.IsZero() && !n.IPv6.IsZero() {
+				d.dual = true
+			}
+		}
+		for _, r := range c.world.Rules.All() {
+			c.rule(r)
+		}
+	}
+	for _, g := range c.world.Groups.All() {
+		for _, p := range g.Policies {
+			if _, ok := c.world.Policies.Get(model.PolicyKey(g.Tenant, p)); !ok {
+				c.note(g, "group %s names policy %s, which does not exist: no rules of it hold", g.Key(), p)
+				continue
+			}
+			if d := c.domains[g.Tenant]; d != nil {
+				d.holders[p]++
+				d.holder[p] = g.Key()
+			}
+		}
+	}
+}
+
+// rule takes r into its tenant's domain.
+func (c *compiler) rule(r model.Rule) {
+	d := c.domains[r.Tenant]
+	in, ok := c.world.Policies.Get(r.PolicyKey())
+	if !ok || d == nil {
+		c.note(r, "rule %s is in policy %s, which does not exist: it holds nowhere", r.Key(), r.PolicyKey())
+		return
+	}
+	protocols, ok := protocolsOf(r.Protocol)
+	if !ok || r.Direction != model.In && r.Direction != model.Out || r.Action != model.Allow && r.Action != model.Deny ||
+		r.Priority < model.MinPriority || r.Priority > model.MaxPriority {
+		c.note(r, "rule %s says what this version does not know: it holds nowhere", r.Key())
+		return
+	}
+	out := &rule{
+		key: r.Key(), tenant: r.Tenant, policy: r.Policy, id: r.ID, in: r.Direction == model.In, allow: r.Action == model.Allow, audit: in.Audit,
+		priority: uint8(r.Priority), protocols: protocols, port: r.Port,
+	}
+	group, network, prefix := r.FromGroup, r.FromNetwork, r.From
+	if !out.in {
+		group, network, prefix = r.ToGroup, r.ToNetwork, r.To
+	} else if r.To.IsValid() {
+		out.own, out.precision = r.To.Masked(), 1
+		if !prefix.IsValid() && d.dual {
+			// A role is of both families. What is sent to an IPv4 address comes from one.
+			prefix = netip.PrefixFrom(out.own.Addr(), 0)
+		}
+	}
+	if r.FromGroup+r.FromNetwork != "" || r.From.IsValid() || !out.in && (r.ToGroup+r.ToNetwork != "" || r.To.IsValid()) {
+		out.precision = 2
+	}
+	if group != "" {
+		if _, ok := c.world.Groups.Get(model.GroupKey(r.Tenant, group)); !ok {
+			c.note(r, "rule %s names group %s, which does not exist: it matches nobody", r.Key(), group)
+			return
+		}
+		out.peer = append(out.peer, d.name(selector{group: group}))
+	}
+	if network != "" {
+		n, ok := c.world.Networks.Get(model.NetworkKey(r.Tenant, network))
+		if !ok {
+			c.note(r, "rule %s names network %s, which does not exist: it matches nobody", r.Key(), network)
+			return
+		}
+		out.peer = append(out.peer, d.nameNetwork(n))
+	}
+	if prefix.IsValid() {
+		out.peer = append(out.peer, d.namePrefix(prefix.Masked()))
+	}
+	out.digest = digest(r, out)
+	p := d.policies[r.Policy]
+	if p == nil {
+		p = &policy{}
+		d.policies[r.Policy] = p
+	}
+	p.rules = append(p.rules, out)
+	if out.own.IsValid() {
+		p.own = append(p.own, out)
+	}
+}
+
+// name gives s its index among the selectors that rules name.
+func (d *domain) name(s selector) int {
+	i, ok := d.selectors[s]
+	if !ok {
+		i = len(d.named)
+		d.named = append(d.named, s)
+		d.selectors[s] = i
+	}
+	return i
+}
+
+func (d *domain) namePrefix(p netip.Prefix) int {
+	i := d.name(selector{prefix: p})
+	d.prefixes.add(p, i)
+	return i
+}
+
+func (d *domain) nameNetwork(n model.Network) int {
+	s := selector{network: n.Name}
+	if i, had := d.selectors[s]; had {
+		return i
+	}
+	i := d.name(s)
+	for _, pool := range []model.Pool{n.IPv4, n.IPv6} {
+		if pool.IsZero() {
+			continue
+		}
+		at, had := d.subnets.at[pool.Subnet()]
+		if !had {
+			at = len(d.subnetOf)
+			d.subnetOf = append(d.subnetOf, nil)
+			d.subnets.add(pool.Subnet(), at)
+		}
+		d.subnetOf[at] = append(d.subnetOf[at], i) // two networks may have ranges of one subnet
+	}
+	return i
+}
+
+// protocolsOf are the protocol numbers that a rule's protocol means.
+func protocolsOf(text string) ([]int16, bool) {
+	n, any, ok := model.ProtocolNumber(text)
+	switch {
+	case !ok:
+		return nil, false
+	case any:
+		return []int16{AnyProtocol}, true
+	case strings.EqualFold(text, "icmp"):
+		return []int16{model.ProtocolICMP, model.ProtocolICMPv6}, true
+	}
+	return []int16{int16(n)}, true
+}
+
+// digest stands for all that r says and for whether it is enforced.
+func digest(r model.Rule, out *rule) uint64 {
+	var b strings.Builder
+	for _, s := range []string{
+		out.key, r.Direction, r.Action, r.Protocol, r.FromGroup, r.FromNetwork, r.ToGroup, r.ToNetwork,
+		model.PeerText(r.From), model.PeerText(r.To),
+	} {
+		b.WriteString(s)
+		b.WriteByte(0)
+	}
+	flags := byte(0)
+	if out.audit {
+		flags = 1
+	}
+	b.Write([]byte{out.priority, byte(out.port >> 8), byte(out.port), flags, byte(len(out.peer))})
+	return hash64(b.String())
+}
+
+// before tells whether r decides where both match: the higher priority, then deny, then the rule that names its peer, then
+// the one that names its own address, then the lower key. All but the first two only make it certain which is told.
+func (r *rule) before(q *rule) bool {
+	switch {
+	case r.priority != q.priority:
+		return r.priority > q.priority
+	case r.allow != q.allow:
+		return !r.allow
+	case r.precision != q.precision:
+		return r.precision > q.precision
+	}
+	return r.key < q.key
+}
+
+// sorted are the policy's rules, in the order of their ids. Only policies that hold for endpoints of this node are worth sorting.
+func (d *domain) sorted(name string) policy {
+	p := d.policies[name]
+	if p == nil {
+		return policy{}
+	}
+	if !p.sorted {
+		byID := func(a, b *rule) int { return cmp.Compare(a.id, b.id) }
+		slices.SortFunc(p.rules, byID)
+		slices.SortFunc(p.own, byID)
+		p.sorted = true
+	}
+	return *p
+}
