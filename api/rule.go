@@ -2,7 +2,11 @@
 
 package api
 
-import "github.com/contivnet/contiv/model"
+import (
+	"strings"
+
+	"github.com/contivnet/contiv/model"
+)
 
 // Rule is v1's rule.
 type Rule struct {
@@ -39,7 +43,7 @@ func RuleOf(r model.Rule) Rule {
 func (r Rule) Model() (model.Rule, error) {
 	m := model.Rule{
 		Tenant: r.TenantName, Policy: r.PolicyName, ID: r.RuleID, Direction: r.Direction, Action: r.Action, Priority: r.Priority,
-		Protocol: r.Protocol, Port: r.Port, FromGroup: r.FromEndpointGroup, FromNetwork: r.FromNetwork,
+		Protocol: strings.ToLower(r.Protocol), Port: r.Port, FromGroup: r.FromEndpointGroup, FromNetwork: r.FromNetwork,
 		ToGroup: r.ToEndpointGroup, ToNetwork: r.ToNetwork,
 	}
 	if m.Priority == 0 {

@@ -90,7 +90,7 @@ func TestLiveNodesNameAndAddressAreItsOwn(t *testing.T) {
 	}
 	refused(t, put("n2", "192.168.2.10"), model.ErrExists, "vtepIP", "node n1", "--vtep-ip")
 	refused(t, put("n1", "192.168.2.99"), model.ErrExists, "nodeName", "192.168.2.10", "--host-label")
-	refused(t, put("n3", "127.0.0.1"), model.ErrInvalid, "vtep", "127.0.0.1")
+	refused(t, put("n3", "127.0.0.1"), model.ErrInvalid, "vtepIP", "127.0.0.1")
 	if err := put("n1", "192.168.2.10"); err != nil {
 		t.Errorf("the same again: %v", err)
 	}

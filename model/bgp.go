@@ -21,8 +21,8 @@ func (b BGP) Check() error {
 	if err := CheckName("hostname", b.Node, 253); err != nil {
 		return err
 	}
-	if !b.RouterIP.IsValid() || b.RouterIP.Addr().IsMulticast() || b.RouterIP.Addr().IsLoopback() || b.RouterIP.Addr().IsUnspecified() {
-		return Invalid("routerip", "routerip %s is not an address with its length; write it as 50.1.1.1/24", b.RouterIP)
+	if !b.RouterIP.IsValid() || !speaks(b.RouterIP.Addr()) || b.RouterIP.IsSingleIP() || b.RouterIP.Bits() == 0 {
+		return Invalid("routerip", "routerip %s is not this node's address with the length of its subnet; write it as 50.1.1.1/24", b.RouterIP)
 	}
 	if b.AS == 0 {
 		return Invalid("as", "as 0 is not an autonomous system; use 1 to 4294967295")
@@ -30,8 +30,19 @@ func (b BGP) Check() error {
 	if b.Neighbor.IsValid() != (b.NeighborAS != 0) {
 		return Invalid("neighbor", "neighbor and neighbor-as belong together; give both or neither")
 	}
-	if b.Neighbor.IsValid() && b.Neighbor == b.RouterIP.Addr() {
+	switch {
+	case !b.Neighbor.IsValid():
+	case !speaks(b.Neighbor):
+		return Invalid("neighbor", "neighbor %s is not the address of a router; write it as 50.1.1.2", b.Neighbor)
+	case b.Neighbor == b.RouterIP.Addr():
 		return Invalid("neighbor", "neighbor %s is routerip itself; give the router's address", b.Neighbor)
+	case b.Neighbor.Is4() != b.RouterIP.Addr().Is4():
+		return Invalid("neighbor", "neighbor %s and routerip %s are of different families; give both as IPv4 or both as IPv6", b.Neighbor, b.RouterIP)
 	}
 	return nil
+}
+
+// speaks tells whether a can be one end of a TCP connection between machines.
+func speaks(a netip.Addr) bool {
+	return !a.Is4In6() && !a.IsMulticast() && !a.IsLoopback() && !a.IsUnspecified()
 }

@@ -53,6 +53,11 @@ func (e Endpoint) Check() error {
 	if err := CheckName("networkName", e.Network, 64); err != nil {
 		return err
 	}
+	if e.Group != "" {
+		if err := CheckName("groupName", e.Group, 64); err != nil {
+			return err
+		}
+	}
 	if err := CheckName("homingHost", e.Node, 253); err != nil {
 		return err
 	}

@@ -111,7 +111,7 @@ func ParseRange(field, text string) (Range, error) {
 	r.First, err1 = netip.ParseAddr(first)
 	r.Last, err2 = netip.ParseAddr(last)
 	switch {
-	case err1 != nil || err2 != nil || r.First.BitLen() != r.Last.BitLen() || r.First.Zone() != "" || r.Last.Zone() != "":
+	case err1 != nil || err2 != nil || r.First.BitLen() != r.Last.BitLen() || r.First.Zone() != "" || r.Last.Zone() != "" || r.First.Is4In6() || r.Last.Is4In6():
 		return Range{}, Invalid(field, "%s %q is not a range of addresses; write it as 10.1.1.10-10.1.1.20", field, text)
 	case r.Last.Less(r.First):
 		return Range{}, Invalid(field, "%s %q ends before it begins; write it as %s-%s", field, text, last, first)

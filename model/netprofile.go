@@ -50,8 +50,11 @@ func (n Netprofile) Check() error {
 	return nil
 }
 
-// One optional space between number and unit, as v1 has it.
+// One optional space between number and unit, as v1 has it. Twelve digits in the smallest unit are the most there can be.
 var bandwidth = regexp.MustCompile(`^([1-9][0-9]{0,11}) ?([kmgKMG])(?:bps|b)?$`)
+
+// maxBandwidth is 1,000,000 gbps, in bits per second.
+const maxBandwidth = 1e15
 
 // BitsPerSecond reads the bandwidth; 0 is no limit. A unit is 1000 times the one before.
 func (n Netprofile) BitsPerSecond() (uint64, error) {
@@ -63,15 +66,15 @@ func (n Netprofile) BitsPerSecond() (uint64, error) {
 		return 0, Invalid("bandwidth", "bandwidth %q is not a rate; write it as 10 kbps, 10 mbps or 10 gbps", n.Bandwidth)
 	}
 	number, _ := strconv.ParseUint(m[1], 10, 64) // twelve digits always fit
+	unit := uint64(1e3)
 	switch m[2] {
-	case "g", "G":
-		number *= 1000
-		fallthrough
 	case "m", "M":
-		number *= 1000
+		unit = 1e6
+	case "g", "G":
+		unit = 1e9
 	}
-	if number *= 1000; number > 1e15 {
+	if number > maxBandwidth/unit {
 		return 0, Invalid("bandwidth", "bandwidth %q is more than any link has; the most is 1000000 gbps", n.Bandwidth)
 	}
-	return number, nil
+	return number * unit, nil
 }

@@ -24,7 +24,7 @@ func (n Node) Check() error {
 		return err
 	}
 	if !n.VTEP.IsValid() || n.VTEP.IsUnspecified() || n.VTEP.IsLoopback() || n.VTEP.IsMulticast() {
-		return Invalid("vtep", "VTEP address %s of node %s cannot carry tunnels; start netplugin with --vtep-ip and an address of the underlay", n.VTEP, n.Name)
+		return Invalid("vtepIP", "VTEP address %s of node %s cannot carry tunnels; start netplugin with --vtep-ip and an address of the underlay", n.VTEP, n.Name)
 	}
 	if n.VXLANPort == 0 {
 		return Invalid("vxlanPort", "vxlanPort 0 of node %s is not a UDP port; use 1 to 65535 (default 4789)", n.Name)
