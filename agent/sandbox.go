@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/netdev"
 )
 
@@ -37,6 +38,17 @@ func (a *Agent) Sandboxes() []Sandbox {
 		}
 	}
 	slices.SortFunc(out, func(a, b Sandbox) int { return cmp.Compare(a.Path, b.Path) })
+	return out
+}
+
+// InSandbox are the endpoints that were attached to the container in the sandbox of that path, which may not exist yet.
+func (a *Agent) InSandbox(path string) []model.Endpoint {
+	var out []model.Endpoint
+	for _, rec := range a.records.list() {
+		if path != "" && rec.Sandbox == path && rec.Endpoint.Port != "" {
+			out = append(out, rec.Endpoint)
+		}
+	}
 	return out
 }
 

@@ -50,9 +50,10 @@ type config struct {
 	types.NetConf
 	Tenant  string `json:"tenant"`
 	Network string `json:"network"`
+	Group   string `json:"group"` // "" for none
 }
 
-// Where containers go unless the configuration says otherwise.
+// Where containers go unless the configuration names a network or a group.
 const defaultNetwork = "default-net"
 
 func (c Call) config() (config, error) {
@@ -60,8 +61,33 @@ func (c Call) config() (config, error) {
 	if err := json.Unmarshal(c.Config, &out); err != nil {
 		return out, types.NewError(types.ErrDecodingFailure, "Contiv: the network configuration cannot be read", err.Error())
 	}
-	out.Tenant, out.Network = cmp.Or(out.Tenant, model.DefaultTenant), cmp.Or(out.Network, defaultNetwork)
+	out.Tenant = cmp.Or(out.Tenant, model.DefaultTenant)
+	if out.Group == "" {
+		out.Network = cmp.Or(out.Network, defaultNetwork)
+	}
 	return out, nil
+}
+
+// networkIn is the network of w that the configuration means, by its name or by that of its group.
+func (c config) networkIn(w model.World) (model.Network, error) {
+	name := c.Network
+	if c.Group != "" {
+		g, ok := w.Groups.Get(model.GroupKey(c.Tenant, c.Group))
+		if !ok {
+			return model.Network{}, model.NotFound("group", "group %s of tenant %s does not exist: create it with netctl group create -t %s %s %s",
+				c.Group, c.Tenant, c.Tenant, cmp.Or(name, "NETWORK"), c.Group)
+		}
+		name = cmp.Or(name, g.Network)
+		if g.Network != name {
+			return model.Network{}, model.Invalid("group", "group %s of tenant %s is in network %s, not in %s: correct the configuration, in which the network may be left out",
+				c.Group, c.Tenant, g.Network, name)
+		}
+	}
+	n, ok := w.Networks.Get(model.NetworkKey(c.Tenant, name))
+	if !ok {
+		return n, model.NotFound("network", "network %s of tenant %s does not exist: create it with netctl net create -t %s -s SUBNET %s", name, c.Tenant, c.Tenant, name)
+	}
+	return n, nil
 }
 
 // maxContainerID bounds a container's id: an endpoint's has 256 characters.

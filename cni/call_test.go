@@ -36,7 +36,7 @@ func FuzzCallIsReadOrRefusedWithACode(f *testing.F) {
 		`{"command":"DEL","containerID":"a-b","ifName":"c"}`,
 		`{"command":"GC","config":{"cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]}}`,
 		`{"command":"ADD","containerID":"c:1","ifName":"eth:0","config":null}`,
-		`{"config":{"tenant":7}}`, `{"config":[]}`, `[]`, `null`, `{`, ``,
+		`{"config":{"tenant":7}}`, `{"config":{"group":"db"}}`, `{"config":[]}`, `[]`, `null`, `{`, ``,
 	} {
 		f.Add([]byte(seed))
 	}
@@ -69,7 +69,7 @@ func FuzzCallIsReadOrRefusedWithACode(f *testing.F) {
 			if code(err) != types.ErrDecodingFailure {
 				t.Fatalf("the refusal has no code: %v", err)
 			}
-		case conf.Tenant == "" || conf.Network == "":
+		case conf.Tenant == "" || conf.Network == "" && conf.Group == "":
 			t.Fatalf("nobody knows where the container goes: %+v", conf)
 		}
 	})
@@ -95,6 +95,32 @@ func TestCallWithoutSenseIsAnsweredWithItsCode(t *testing.T) {
 		var a Answer
 		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.Error == nil || a.Error.Code != want || a.Error.Msg == "" {
 			t.Errorf("%s is answered with %s; want code %d", body, w.Body, want)
+		}
+	}
+}
+
+func TestConfigurationNamesItsNetworkByItselfOrByAGroup(t *testing.T) {
+	t.Parallel()
+	w := model.World{}.With(model.Change{Reset: true, Put: []model.Object{
+		model.Network{Tenant: "default", Name: "default-net"}, model.Network{Tenant: "default", Name: "net"}, model.Network{Tenant: "blue", Name: "net"},
+		model.Group{Tenant: "default", Name: "db", Network: "net"}, model.Group{Tenant: "blue", Name: "lost", Network: "gone"},
+	}})
+	for text, want := range map[string]string{
+		`{}`: "default:default-net", `{"network": "net"}`: "default:net", `{"tenant": "blue", "network": "net"}`: "blue:net",
+		`{"group": "db"}`: "default:net", `{"group": "db", "network": "net"}`: "default:net",
+		`{"group": "db", "network": "default-net"}`: "is in network net, not in default-net",
+		`{"group": "db", "tenant": "blue"}`:         "group db of tenant blue does not exist: create it with netctl group create -t blue NETWORK db",
+		`{"group": "web", "network": "net"}`:        "netctl group create -t default net web",
+		`{"group": "lost", "tenant": "blue"}`:       "network gone of tenant blue does not exist: create it with netctl net create -t blue -s SUBNET gone",
+		`{"network": "nowhere"}`:                    "network nowhere of tenant default does not exist",
+	} {
+		conf, err := Call{Config: json.RawMessage(text)}.config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := conf.networkIn(w)
+		if err != nil && (!strings.Contains(err.Error(), want) || errorOf(err).Code != types.ErrInvalidNetworkConfig) || err == nil && n.Key() != want {
+			t.Errorf("%s: network %s, error %v; want %s", text, n.Key(), err, want)
 		}
 	}
 }

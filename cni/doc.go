@@ -4,7 +4,8 @@
 // (contivk8s) only carries a runtime's call over a unix socket to the agent, where this package answers it.
 //
 // The network configuration names where containers go: {"type": "contivk8s", "tenant": "default", "network":
-// "default-net"}; both have these defaults.
+// "default-net"}; both have these defaults. With "group": "db" they are in that group of the network, which needs no name
+// then, as no two groups of a tenant have one.
 //
 // What bites: a runtime calls DEL more than once, after a failed ADD, and for containers that never were.
 // All of that succeeds. CNI names an attachment by container id and interface name, and so do we.

@@ -164,10 +164,12 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 	}
 	e, known := s.Agent.Prepared(id)
 	switch {
+	case known && e.Group != conf.Group:
+		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in group %q already, not in %q: DEL it first", c.IfName, e.Group, conf.Group), "")
 	case known && e.NetworkKey() != n.Key():
 		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in network %s already: DEL it first", c.IfName, e.NetworkKey()), "")
 	case !known:
-		e = model.Endpoint{ID: id, Tenant: n.Tenant, Network: n.Name, Runtime: "cni", Container: c.ContainerID, Labels: map[string]string{labelConfig: conf.Name}}
+		e = model.Endpoint{ID: id, Tenant: n.Tenant, Network: n.Name, Group: conf.Group, Runtime: "cni", Container: c.ContainerID, Labels: map[string]string{labelConfig: conf.Name}}
 		if err := s.allocate(ctx, n, &e); err != nil {
 			s.release(ctx, e)
 			return Answer{}, err
@@ -198,12 +200,13 @@ const labelConfig = "cni.config"
 // worldPatience is how long a network may take from a master to this node.
 const worldPatience = 2 * time.Second
 
-// network is the one that the configuration names. It may have been made a moment ago, or this node not have heard a master yet.
+// network is the one that the configuration means. It may have been made a moment ago, or this node not have heard a master yet.
 func (s *Server) network(ctx context.Context, conf config) (model.Network, error) {
 	late := time.After(worldPatience)
 	for {
 		changed := s.Agent.Changed()
-		if n, ok := s.Agent.World().Networks.Get(model.NetworkKey(conf.Tenant, conf.Network)); ok {
+		n, err := conf.networkIn(s.Agent.World())
+		if err == nil {
 			return n, nil
 		}
 		select {
@@ -214,10 +217,9 @@ func (s *Server) network(ctx context.Context, conf config) (model.Network, error
 		case <-late:
 		}
 		if !s.Agent.Fresh() {
-			return model.Network{}, types.NewError(types.ErrTryAgainLater, "Contiv: this node has not heard a netmaster yet, so it does not know network "+conf.Network, "")
+			return n, types.NewError(types.ErrTryAgainLater, "Contiv: this node has not heard a netmaster yet, so all that it knows is that "+err.Error(), "")
 		}
-		return model.Network{}, model.NotFound("network", "network %s of tenant %s does not exist: create it with netctl net create -t %s -s SUBNET %s",
-			conf.Network, conf.Tenant, conf.Tenant, conf.Network)
+		return n, err
 	}
 }
 
@@ -243,7 +245,7 @@ func (s *Server) allocate(ctx context.Context, n model.Network, e *model.Endpoin
 			continue
 		}
 		var got api.Address
-		ask := api.AddressRequest{Node: s.Agent.NodeName(), IPv6: family.v6}
+		ask := api.AddressRequest{Node: s.Agent.NodeName(), IPv6: family.v6, GroupName: e.Group}
 		if _, err := s.Agent.Masters().Post(ctx, api.AddressesPath(n.Key()), ask, &got); err != nil {
 			return fmt.Errorf("ask for an address of network %s: %w", n.Key(), err)
 		}
@@ -295,7 +297,7 @@ func (s *Server) collect(ctx context.Context, c Call) error {
 	var failed error
 	for _, e := range s.Agent.Attached() {
 		// Other configurations' containers are not this call's business.
-		if e.Runtime == "cni" && e.Labels[labelConfig] == conf.Name && e.Tenant == conf.Tenant && e.Network == conf.Network && !valid[e.ID] {
+		if e.Runtime == "cni" && e.Labels[labelConfig] == conf.Name && e.Tenant == conf.Tenant && (conf.Network == "" || e.Network == conf.Network) && !valid[e.ID] {
 			failed = errors.Join(failed, s.Agent.Detach(ctx, e.ID))
 		}
 	}

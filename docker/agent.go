@@ -27,6 +27,8 @@ type Agent interface {
 	Prepared(id string) (model.Endpoint, bool)
 	// Attach makes the endpoint's device, has a master know it, and returns when its packets are forwarded.
 	Attach(ctx context.Context, e model.Endpoint, sandbox string) (model.Endpoint, error)
+	// InSandbox are the endpoints that are attached to the container in the sandbox.
+	InSandbox(sandbox string) []model.Endpoint
 	// PeerOf is the device to move into the container, for an attached endpoint's port.
 	PeerOf(port string) string
 	// Detach undoes Attach and Prepare. Masters may hear of it later.

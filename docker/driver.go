@@ -575,6 +575,13 @@ func (d *Driver) join(ctx context.Context, req joinRequest) (joinResponse, error
 	if !ok {
 		return resp, model.NotFound("", "endpoint %s was never announced to netplugin on %s; start the container again", short(req.EndpointID), d.Agent.NodeName())
 	}
+	// Two devices of one subnet would answer for each other, with addresses that the data path takes for spoofed.
+	for _, other := range d.Agent.InSandbox(req.SandboxKey) {
+		if other.ID != e.ID && other.NetworkKey() == e.NetworkKey() {
+			return resp, model.InUse("", "the container is in %s already, with address %s: a container is in a network, or in one of its groups, once; disconnect it there first (docker network disconnect)",
+				place{n, other.Group}, other.Addrs()[0])
+		}
+	}
 	if e.Name == "" {
 		d.introduce(ctx, req.NetworkID, &e)
 	}

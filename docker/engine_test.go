@@ -219,7 +219,17 @@ func onRealEngine(t *testing.T) {
 		if ids, known := engine.Live(t.Context()); !known || !ids[endpoint("g1", "db.contiv-net").ID] || !ids[endpoint("g2", "db").ID] {
 			t.Errorf("live %v, known %v", ids, known)
 		}
-		mustDocker(t, "rm", "-f", "g1", "g2", "g3")
+		// In two groups of a network at once, which a connection makes, or a start.
+		if out, err := docker(t, "network", "connect", "contiv-net", "g1"); err == nil || !strings.Contains(out, "the container is in group db of network contiv-net already, with address 10.1.2.100") {
+			t.Errorf("a second time in the network: %v\n%s", err, out)
+		}
+		mustDocker(t, "create", "--name", "g4", "--network", "contiv-net", "alpine", "sleep", "1000")
+		mustDocker(t, "network", "connect", "db", "g4")
+		if out, err := docker(t, "start", "g4"); err == nil || !strings.Contains(out, "of network contiv-net already") && !strings.Contains(out, "is in network contiv-net already") {
+			t.Errorf("started twice in the network: %v\n%s", err, out)
+		}
+		endpoint("g1", "db.contiv-net")
+		mustDocker(t, "rm", "-f", "g1", "g2", "g3", "g4")
 	})
 
 	t.Run("networks of groups go with them", func(t *testing.T) {

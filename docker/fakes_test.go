@@ -294,6 +294,17 @@ func (a *fakeAgent) Attach(_ context.Context, e model.Endpoint, sandbox string) 
 	return e, nil
 }
 
+func (a *fakeAgent) InSandbox(sandbox string) (out []model.Endpoint) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, e := range a.prepared {
+		if a.sandbox[id] == sandbox {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
 func (a *fakeAgent) PeerOf(port string) string { return strings.TrimPrefix(port, "v") }
 
 func (a *fakeAgent) Detach(_ context.Context, id string) error {
