@@ -98,11 +98,11 @@ func TestTableIsAnImmutableMap(t *testing.T) {
 	}
 	var versions []version
 	table, want := Table[Tenant]{}, map[string]uint32{}
-	for i := range uint32(2000) {
+	for i := range uint32(4000) {
 		next := table
 		e := edit[Tenant]{t: &next}
-		for range 1 + rand.IntN(4) {
-			k := fmt.Sprint("k", rand.IntN(300))
+		for range 1 + rand.IntN(8) {
+			k := fmt.Sprint("k", rand.IntN(8000)) // of 4096 places
 			if rand.IntN(3) == 0 {
 				e.remove(k)
 				delete(want, k)

@@ -3,35 +3,64 @@
 package model
 
 import (
-	"hash/fnv"
+	"hash/maphash"
 	"iter"
-	"maps"
 	"slices"
+	"strings"
 )
 
-const shards = 256
+// fan is how many ways a level of a table has: 64, as a set of them is one word.
+const fan = 64
 
-// Table is an immutable map from key to object. A changed copy shares all but one of 256 parts with the
-// original, so a change costs a 256th of the table however many revisions are kept.
+// seed is of this process's hashes. Tables never leave it.
+var seed = maphash.MakeSeed()
+
+// Table is an immutable map from key to object: two levels of 64 ways, and a short list in each of the 4096 places. A
+// changed copy shares all but one way of each level with the original, so a change costs some 3 KB of copying, and
+// 24 bytes for each 4096 objects, however many revisions are kept.
 type Table[T any] struct {
-	parts *[shards]map[string]T
-	n     int
+	root *[fan]*branch[T]
+	n    int
 }
 
-func shard(key string) uint32 {
-	h := fnv.New32a()
-	h.Write([]byte(key))
-	return h.Sum32() % shards
+type branch[T any] [fan][]entry[T]
+
+// entry points to its value, so that copying a list copies no objects. Nobody writes there.
+type entry[T any] struct {
+	key   string
+	value *T
+}
+
+// place is the way that a key takes on each level.
+func place(key string) (i, j int) {
+	h := maphash.String(seed, key)
+	return int(h % fan), int(h / fan % fan)
+}
+
+func find[T any](list []entry[T], key string) int {
+	for i := range list {
+		if list[i].key == key {
+			return i
+		}
+	}
+	return -1
 }
 
 // Get gives the object under key.
-func (t Table[T]) Get(key string) (T, bool) {
-	if t.parts == nil {
-		var zero T
-		return zero, false
+func (t Table[T]) Get(key string) (v T, ok bool) {
+	if t.root == nil {
+		return v, false
 	}
-	v, ok := t.parts[shard(key)][key]
-	return v, ok
+	i, j := place(key)
+	if t.root[i] == nil {
+		return v, false
+	}
+	list := t.root[i][j]
+	at := find(list, key)
+	if at < 0 {
+		return v, false
+	}
+	return *list[at].value, true
 }
 
 // Len counts the objects.
@@ -40,13 +69,28 @@ func (t Table[T]) Len() int { return t.n }
 // All runs over the table in no particular order.
 func (t Table[T]) All() iter.Seq2[string, T] {
 	return func(yield func(string, T) bool) {
-		if t.parts == nil {
+		for e := range t.entries() {
+			if !yield(e.key, *e.value) {
+				return
+			}
+		}
+	}
+}
+
+func (t Table[T]) entries() iter.Seq[entry[T]] {
+	return func(yield func(entry[T]) bool) {
+		if t.root == nil {
 			return
 		}
-		for _, p := range t.parts {
-			for k, v := range p {
-				if !yield(k, v) {
-					return
+		for _, b := range t.root {
+			if b == nil {
+				continue
+			}
+			for _, list := range b {
+				for _, e := range list {
+					if !yield(e) {
+						return
+					}
 				}
 			}
 		}
@@ -56,14 +100,10 @@ func (t Table[T]) All() iter.Seq2[string, T] {
 // Sorted runs over the objects in the order of their keys.
 func (t Table[T]) Sorted() iter.Seq[T] {
 	return func(yield func(T) bool) {
-		keys := make([]string, 0, t.n)
-		for k := range t.All() {
-			keys = append(keys, k)
-		}
-		slices.Sort(keys)
-		for _, k := range keys {
-			v, _ := t.Get(k)
-			if !yield(v) {
+		all := slices.AppendSeq(make([]entry[T], 0, t.n), t.entries())
+		slices.SortFunc(all, func(a, b entry[T]) int { return strings.Compare(a.key, b.key) })
+		for _, e := range all {
+			if !yield(*e.value) {
 				return
 			}
 		}
@@ -76,29 +116,39 @@ type editor interface {
 	remove(key string)
 }
 
-// edit changes a table in place, copying a part the first time it is touched, so that others that share it see nothing.
+// edit changes a table in place, copying what others share the first time it is touched.
 type edit[T Object] struct {
 	t     *Table[T]
-	fresh [shards]bool
 	begun bool
+	// What is this edit's own, a bit for each way.
+	branches uint64
+	lists    [fan]uint64
 }
 
-func (e *edit[T]) part(key string) map[string]T {
+// list is the place of a key, as this edit's own, with room for one more.
+func (e *edit[T]) list(key string) *[]entry[T] {
 	if !e.begun {
-		var parts [shards]map[string]T
-		if e.t.parts != nil {
-			parts = *e.t.parts
+		var root [fan]*branch[T]
+		if e.t.root != nil {
+			root = *e.t.root
 		}
-		e.t.parts, e.begun = &parts, true
+		e.t.root, e.begun = &root, true
 	}
-	i := shard(key)
-	if !e.fresh[i] {
-		if e.t.parts[i] = maps.Clone(e.t.parts[i]); e.t.parts[i] == nil {
-			e.t.parts[i] = map[string]T{}
+	i, j := place(key)
+	if e.branches&(1<<i) == 0 {
+		var b branch[T]
+		if e.t.root[i] != nil {
+			b = *e.t.root[i]
 		}
-		e.fresh[i] = true
+		e.t.root[i] = &b
+		e.branches |= 1 << i
 	}
-	return e.t.parts[i]
+	list := &e.t.root[i][j]
+	if e.lists[i]&(1<<j) == 0 {
+		*list = append(make([]entry[T], 0, len(*list)+1), *list...)
+		e.lists[i] |= 1 << j
+	}
+	return list
 }
 
 func (e *edit[T]) put(o Object) {
@@ -107,17 +157,21 @@ func (e *edit[T]) put(o Object) {
 		return // a kind is one type; another cannot be made outside this package
 	}
 	key := v.Key()
-	p := e.part(key)
-	if _, had := p[key]; !had {
-		e.t.n++
+	list := e.list(key)
+	if at := find(*list, key); at >= 0 {
+		(*list)[at] = entry[T]{key, &v}
+		return
 	}
-	p[key] = v
+	*list = append(*list, entry[T]{key, &v})
+	e.t.n++
 }
 
 func (e *edit[T]) remove(key string) {
 	if _, had := e.t.Get(key); !had {
 		return
 	}
-	delete(e.part(key), key)
+	list := e.list(key)
+	at := find(*list, key)
+	*list = slices.Delete(*list, at, at+1)
 	e.t.n--
 }
