@@ -56,7 +56,7 @@ func TestLowestFreeAddressIsGiven(t *testing.T) {
 		{"10.0.0.0/8", "", nil, nil, "10.0.0.1"},
 	} {
 		n := model.Network{Tenant: "t", Name: "n", IPv4: pool(t, row.subnet, row.gateway, false), Reserved: row.reserved}
-		a, ok := Address(world(n, row.taken...), n, n.IPv4, netip.Addr{}, nil)
+		a, ok := Address(world(n, row.taken...), n, n.IPv4, netip.Addr{}, nil, nil)
 		if got := a.String(); ok != (row.want != "") || ok && got != row.want {
 			t.Errorf("%s gateway %q taken %v: %s, want %q", row.subnet, row.gateway, row.taken, got, row.want)
 		}
@@ -66,15 +66,15 @@ func TestLowestFreeAddressIsGiven(t *testing.T) {
 func TestIPv6AddressesAreGivenAlike(t *testing.T) {
 	t.Parallel()
 	n := model.Network{Tenant: "t", Name: "n", IPv6: pool(t, "2001:db8::/64", "2001:db8::1", true)}
-	if a, ok := Address(world(n, addrs("2001:db8::2")...), n, n.IPv6, netip.Addr{}, nil); !ok || a.String() != "2001:db8::3" {
+	if a, ok := Address(world(n, addrs("2001:db8::2")...), n, n.IPv6, netip.Addr{}, nil, nil); !ok || a.String() != "2001:db8::3" {
 		t.Errorf("got %s, %v", a, ok)
 	}
 	n.IPv6 = pool(t, "2001:db8::/127", "", true) // ::0 is the routers' anycast address, ::1 an ordinary one
-	if a, ok := Address(world(n), n, n.IPv6, netip.Addr{}, nil); !ok || a.String() != "2001:db8::1" {
+	if a, ok := Address(world(n), n, n.IPv6, netip.Addr{}, nil, nil); !ok || a.String() != "2001:db8::1" {
 		t.Errorf("got %s, %v", a, ok)
 	}
 	n.IPv6 = model.Pool{Prefix: netip.MustParsePrefix("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe/127")}
-	if a, ok := Address(world(n, addrs("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")...), n, n.IPv6, netip.Addr{}, nil); ok {
+	if a, ok := Address(world(n, addrs("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")...), n, n.IPv6, netip.Addr{}, nil, nil); ok {
 		t.Errorf("beyond the last address of all: %s", a)
 	}
 }
@@ -83,14 +83,14 @@ func TestClaimedAddressesAreSkipped(t *testing.T) {
 	t.Parallel()
 	n := model.Network{Tenant: "t", Name: "n", IPv4: pool(t, "10.1.1.0/24", "", false)}
 	var asked []string
-	a, _ := Address(world(n, addrs("10.1.1.1", "10.1.1.3")...), n, n.IPv4, netip.Addr{}, func(a netip.Addr) bool {
+	a, _ := Address(world(n, addrs("10.1.1.1", "10.1.1.3")...), n, n.IPv4, netip.Addr{}, nil, func(a netip.Addr) bool {
 		asked = append(asked, a.String())
 		return a.String() == "10.1.1.2"
 	})
 	if a.String() != "10.1.1.4" || len(asked) != 2 {
 		t.Errorf("got %s after asking about %v", a, asked)
 	}
-	if a, _ := Address(world(n), n, n.IPv4, netip.MustParseAddr("10.1.1.9"), nil); a.String() != "10.1.1.9" {
+	if a, _ := Address(world(n), n, n.IPv4, netip.MustParseAddr("10.1.1.9"), nil, nil); a.String() != "10.1.1.9" {
 		t.Errorf("from .9: %s", a)
 	}
 }
@@ -112,16 +112,47 @@ func TestAddressTextReadsAsInTheOriginal(t *testing.T) {
 		{"10.0.0.0/8", addrs("10.255.255.254"), "10.255.255.254", "10.0.0.1-10.255.255.253"},
 	} {
 		p := pool(t, row.subnet, "", false)
-		if got := Allocated(p, row.taken); got != row.allocated {
+		if got := Allocated(p, row.taken, nil); got != row.allocated {
 			t.Errorf("%s: allocated %q, want %q", row.subnet, got, row.allocated)
 		}
-		if got := Available(p, row.taken); got != row.avail {
+		if got := Available(p, row.taken, nil); got != row.avail {
 			t.Errorf("%s: available %q, want %q", row.subnet, got, row.avail)
 		}
 	}
 	six := model.Pool{Prefix: netip.MustParsePrefix("ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffc/126")}
-	if got := Available(six, addrs("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")); got != "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe" {
+	if got := Available(six, addrs("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"), nil); got != "ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffd-ffff:ffff:ffff:ffff:ffff:ffff:ffff:fffe" {
 		t.Errorf("the end of IPv6: %q", got)
+	}
+}
+
+func TestRangesOfGroupsAreSteppedOver(t *testing.T) {
+	t.Parallel()
+	span := func(text string) model.Range {
+		r, err := model.ParseRange("ipPool", text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	n := model.Network{Tenant: "t", Name: "n", IPv4: pool(t, "10.1.0.0/16", "", false)}
+	apart := []model.Range{span("10.1.0.2-10.1.200.0"), span("10.1.0.1")}
+	for want, taken := range map[string][]netip.Addr{"10.1.200.1": nil, "10.1.200.2": addrs("10.1.200.1", "10.1.100.1")} {
+		if a, ok := Address(world(n, taken...), n, n.IPv4, netip.Addr{}, apart, nil); !ok || a.String() != want {
+			t.Errorf("beside %v and %v: %s, want %s", apart, taken, a, want)
+		}
+	}
+	if a, ok := Address(world(n), n, n.IPv4, netip.Addr{}, append(apart, span("10.1.200.1-10.1.255.254")), nil); ok {
+		t.Errorf("all is apart, and %s is given", a)
+	}
+	taken := addrs("10.1.0.7", "10.1.200.3", "10.1.200.1")
+	if got := Allocated(n.IPv4, taken, apart); got != "10.1.0.1-10.1.200.1, 10.1.200.3" {
+		t.Errorf("allocated %q", got)
+	}
+	if got := Available(n.IPv4, taken, apart); got != "10.1.200.2, 10.1.200.4-10.1.255.254" {
+		t.Errorf("available %q", got)
+	}
+	if got := Available(n.IPv4, nil, []model.Range{span("10.1.0.1-10.1.255.254")}); got != "" {
+		t.Errorf("available beside a range that is all: %q", got)
 	}
 }
 
@@ -148,6 +179,10 @@ func TestLowestFreeTagIsGiven(t *testing.T) {
 	if got, _ := Number(w); got != 2 {
 		t.Errorf("tenant number %d, want 2", got)
 	}
+	w = w.With(model.Change{Put: []model.Object{model.Group{Tenant: "t", Name: "a", Number: 1}, model.Group{Tenant: "u", Name: "b", Number: 2}}})
+	if got, _ := GroupNumber(w); got != 3 {
+		t.Errorf("group number %d, want 3", got)
+	}
 }
 
 // Whatever is taken: what is given was free, nothing lower was, and the two texts add up to the pool.
@@ -171,7 +206,7 @@ func FuzzAddress(f *testing.F) {
 			taken[a] = true
 			list = append(list, a)
 		}
-		got, ok := Address(world(n, list...), n, p, netip.Addr{}, nil)
+		got, ok := Address(world(n, list...), n, p, netip.Addr{}, nil, nil)
 		var want netip.Addr
 		var free int
 		low, high, some := p.Bounds()
@@ -186,8 +221,8 @@ func FuzzAddress(f *testing.F) {
 		if got != want || ok != want.IsValid() {
 			t.Fatalf("%s with %v: %s, want %s", text, list, got, want)
 		}
-		if (Available(p, list) == "") != (free == 0) {
-			t.Fatalf("%s with %v: available %q, %d are free", text, list, Available(p, list), free)
+		if (Available(p, list, nil) == "") != (free == 0) {
+			t.Fatalf("%s with %v: available %q, %d are free", text, list, Available(p, list, nil), free)
 		}
 	})
 }

@@ -33,6 +33,15 @@ func Number(w model.World) (uint32, bool) {
 	return lowest(taken, 1, math.MaxUint32)
 }
 
+// GroupNumber is the lowest group number that is free in the whole cluster: 1 to 65535, as in v1.
+func GroupNumber(w model.World) (uint32, bool) {
+	taken := map[uint32]string{}
+	for key, g := range w.Groups.All() {
+		taken[g.Number] = key
+	}
+	return lowest(taken, 1, math.MaxUint16)
+}
+
 func lowest(taken map[uint32]string, low, high uint32) (uint32, bool) {
 	for n := uint64(low); n <= uint64(high); n++ {
 		if _, is := taken[uint32(n)]; !is {

@@ -28,7 +28,11 @@ func (m *Master) holdAddress(w http.ResponseWriter, r *http.Request, args []stri
 			return err
 		}
 		again = model.Address{}
-		a, pool, err := p.askedAddress(n, asked)
+		g, err := p.groupOn(n, asked.GroupName)
+		if err != nil {
+			return err
+		}
+		a, pool, err := p.askedAddress(n, g, asked)
 		if err != nil {
 			return err
 		}
@@ -58,13 +62,13 @@ func (m *Master) holdAddress(w http.ResponseWriter, r *http.Request, args []stri
 }
 
 // askedAddress is the address of a request, and the pool that it is from.
-func (p *plan) askedAddress(n model.Network, asked api.AddressRequest) (netip.Addr, model.Pool, error) {
+func (p *plan) askedAddress(n model.Network, g model.Group, asked api.AddressRequest) (netip.Addr, model.Pool, error) {
 	if a := asked.IPAddress; a.IsValid() {
 		pool := n.Pool(a)
 		if pool.IsZero() {
 			return a, pool, model.Invalid("ipAddress", "address %s is asked for, but network %s has no subnet of that family", a, n.Key())
 		}
-		return a, pool, p.usable(n, pool, a)
+		return a, pool, p.usable(n, g, a)
 	}
 	pool, family := n.IPv4, "IPv4"
 	if asked.IPv6 {
@@ -73,14 +77,18 @@ func (p *plan) askedAddress(n model.Network, asked api.AddressRequest) (netip.Ad
 	if pool.IsZero() {
 		return netip.Addr{}, pool, model.Invalid("ipv6", "network %s has no %s subnet", n.Key(), family)
 	}
-	a, err := p.address(n, pool)
+	a, err := p.address(n, g, asked.IPv6)
 	return a, pool, err
 }
 
-// usable tells whether an endpoint of n may ask for a. Outside its range, where a range was given, it may be another
+// usable tells whether an endpoint of n and of group g, zero for none, may ask for a. Outside its range, where a range was given, it may be another
 // network's that has another range of the subnet.
-func (p *plan) usable(n model.Network, pool model.Pool, a netip.Addr) error {
+func (p *plan) usable(n model.Network, g model.Group, a netip.Addr) error {
+	pool := n.Pool(a)
 	if err := pool.Usable(a); err != nil {
+		return err
+	}
+	if err := p.inPool(n, g, a); err != nil {
 		return err
 	}
 	if !pool.First.IsValid() || !a.Less(pool.First) && !pool.Last.Less(a) {

@@ -95,6 +95,9 @@ func endpointOper(w model.World, e model.Endpoint) api.EndpointOper {
 	}
 	if e.Group != "" {
 		out.EndpointGroupKey = e.Group + ":" + e.Tenant
+		if g, ok := w.Groups.Get(model.GroupKey(e.Tenant, e.Group)); ok {
+			out.EndpointGroupID = int(g.Number)
+		}
 	}
 	if e.Port != "" {
 		out.VirtualPort = "v" + e.Port
@@ -126,6 +129,8 @@ func (p *plan) updateEndpoint(old, e model.Endpoint) (model.Endpoint, error) {
 	switch {
 	case e.NetworkKey() != old.NetworkKey():
 		return e, fixed("networkName", old.NetworkKey(), e.NetworkKey())
+	case e.Group != old.Group: // with it goes the pool that the address is from
+		return e, fixed("groupName", fmt.Sprintf("%q", old.Group), fmt.Sprintf("%q", e.Group))
 	case e.Node != old.Node:
 		return e, fixed("homingHost", old.Node, e.Node)
 	case e.IPv4.IsValid() && e.IPv4 != old.IPv4:
@@ -166,13 +171,17 @@ func (p *plan) createEndpoint(e model.Endpoint) (model.Endpoint, error) {
 	if err != nil {
 		return e, err
 	}
+	g, err := p.groupOn(n, e.Group)
+	if err != nil {
+		return e, err
+	}
 	p.unchanged(n)
 	p.unchanged(at) // or its removal would leave the endpoint behind
 	p.absent(e)
-	if e.IPv4, err = p.endpointAddress(e, n, n.IPv4, e.IPv4, "ipv4Address"); err != nil {
+	if e.IPv4, err = p.endpointAddress(e, n, g, e.IPv4, false); err != nil {
 		return e, err
 	}
-	if e.IPv6, err = p.endpointAddress(e, n, n.IPv6, e.IPv6, "ipv6Address"); err != nil {
+	if e.IPv6, err = p.endpointAddress(e, n, g, e.IPv6, true); err != nil {
 		return e, err
 	}
 	if e.MAC, err = p.mac(e); err != nil {
@@ -182,8 +191,29 @@ func (p *plan) createEndpoint(e model.Endpoint) (model.Endpoint, error) {
 	return e, nil
 }
 
+// groupOn is the group that something on the network is to be in, the zero group for none. The write fails where it is another
+// by then, or gone.
+func (p *plan) groupOn(n model.Network, name string) (model.Group, error) {
+	if name == "" {
+		return model.Group{}, nil
+	}
+	g, err := group(p.world(), model.GroupKey(n.Tenant, name))
+	if err != nil {
+		return g, err
+	}
+	if g.Network != n.Name {
+		return g, model.Invalid("groupName", "group %s is on network %s, not on %s; name a group of that network with netctl group create", g.Key(), g.NetworkKey(), n.Key())
+	}
+	p.unchanged(g)
+	return g, nil
+}
+
 // endpointAddress makes the address of one family the endpoint's: the one that is asked for, or the lowest free.
-func (p *plan) endpointAddress(e model.Endpoint, n model.Network, pool model.Pool, asked netip.Addr, field string) (netip.Addr, error) {
+func (p *plan) endpointAddress(e model.Endpoint, n model.Network, g model.Group, asked netip.Addr, v6 bool) (netip.Addr, error) {
+	pool, field := n.IPv4, "ipv4Address"
+	if v6 {
+		pool, field = n.IPv6, "ipv6Address"
+	}
 	if pool.IsZero() {
 		if asked.IsValid() {
 			return asked, model.Invalid(field, "address %s is asked for, but network %s has no subnet of that family", asked, n.Key())
@@ -193,10 +223,10 @@ func (p *plan) endpointAddress(e model.Endpoint, n model.Network, pool model.Poo
 	a := asked
 	if !a.IsValid() {
 		var err error
-		if a, err = p.address(n, pool); err != nil {
+		if a, err = p.address(n, g, v6); err != nil {
 			return a, err
 		}
-	} else if err := p.usable(n, pool, a); err != nil {
+	} else if err := p.usable(n, g, a); err != nil {
 		return a, err
 	}
 	mine := model.Address{Network: n.Key(), Addr: a, Owner: e.ID}

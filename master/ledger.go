@@ -22,6 +22,8 @@ type ledger struct {
 	macs map[macKey]string
 	// floors tells below which address of a pool none is free.
 	floors map[poolKey]floor
+	// pools are the addresses that groups keep to themselves: network → group → range.
+	pools map[string]map[string]model.Range
 	// claims are addresses on their way into the store. Without them all that ask at once would be given
 	// the same address, and all but one would have to ask again.
 	claims map[string]bool
@@ -32,9 +34,10 @@ type macKey struct {
 	mac     model.MAC
 }
 
+// poolKey is a family of a network's addresses or, with a group, that group's part of the IPv4 ones.
 type poolKey struct {
-	network string
-	v6      bool
+	network, group string
+	v6             bool
 }
 
 // floor is good for the pool that it was found in; the network may have been made anew since, with another.
@@ -46,7 +49,7 @@ type floor struct {
 func newLedger(backlog int) *ledger {
 	return &ledger{
 		moved: make(chan struct{}), feed: feed{max: backlog}, macs: map[macKey]string{},
-		floors: map[poolKey]floor{}, claims: map[string]bool{},
+		floors: map[poolKey]floor{}, pools: map[string]map[string]model.Range{}, claims: map[string]bool{},
 	}
 }
 
@@ -75,6 +78,7 @@ func (l *ledger) derive(c model.Change) {
 	if c.Reset {
 		clear(l.macs)
 		clear(l.floors)
+		clear(l.pools)
 	}
 	forget := func(id string) {
 		if old, ok := l.world.Endpoints.Get(id); ok && l.macs[macOf(old)] == id {
@@ -87,24 +91,62 @@ func (l *ledger) derive(c model.Change) {
 			forget(r.Key)
 		case model.KindAddress:
 			if old, ok := l.world.Addresses.Get(r.Key); ok {
-				k := poolKey{old.Network, old.Addr.Is6()}
-				if f, ok := l.floors[k]; ok && old.Addr.Less(f.addr) {
-					l.floors[k] = floor{f.pool, old.Addr}
+				l.lower(poolKey{network: old.Network, v6: old.Addr.Is6()}, old.Addr)
+				for group, r := range l.pools[old.Network] {
+					if r.Contains(old.Addr) {
+						l.lower(poolKey{network: old.Network, group: group}, old.Addr)
+					}
 				}
 			}
 		case model.KindNetwork:
-			delete(l.floors, poolKey{r.Key, false})
-			delete(l.floors, poolKey{r.Key, true})
+			delete(l.floors, poolKey{network: r.Key})
+			delete(l.floors, poolKey{network: r.Key, v6: true})
+		case model.KindGroup:
+			if old, ok := l.world.Groups.Get(r.Key); ok && !old.Pool.IsZero() {
+				delete(l.pools[old.NetworkKey()], r.Key)
+				delete(l.floors, poolKey{network: old.NetworkKey(), group: r.Key})
+				l.lower(poolKey{network: old.NetworkKey()}, old.Pool.First)
+			}
 		}
 	}
 	for _, o := range c.Put {
-		if e, ok := o.(model.Endpoint); ok {
+		switch o := o.(type) {
+		case model.Endpoint:
 			if !c.Reset {
-				forget(e.ID)
+				forget(o.ID)
 			}
-			l.macs[macOf(e)] = e.ID
+			l.macs[macOf(o)] = o.ID
+		case model.Group:
+			if o.Pool.IsZero() {
+				continue
+			}
+			of := l.pools[o.NetworkKey()]
+			if of == nil {
+				of = map[string]model.Range{}
+				l.pools[o.NetworkKey()] = of
+			}
+			of[o.Key()] = o.Pool
 		}
 	}
+}
+
+// lower says that an address of a pool has come free.
+func (l *ledger) lower(k poolKey, a netip.Addr) {
+	if f, ok := l.floors[k]; ok && a.Less(f.addr) {
+		l.floors[k] = floor{f.pool, a}
+	}
+}
+
+// poolAt is the group of a network to whose pool an address belongs, "" for none.
+func (l *ledger) poolAt(network string, a netip.Addr) (group string, pool model.Range) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for group, r := range l.pools[network] {
+		if r.Contains(a) {
+			return group, r
+		}
+	}
+	return "", model.Range{}
 }
 
 func macOf(e model.Endpoint) macKey { return macKey{e.NetworkKey(), e.MAC} }
@@ -152,25 +194,32 @@ func (l *ledger) macOwner(network string, mac model.MAC) string {
 	return l.macs[macKey{network, mac}]
 }
 
-// claim finds the lowest free address of a pool and keeps it from others until drop. ok is false when
-// there is none; busy then tells whether one may yet come free, because a claim may not become a write.
-func (l *ledger) claim(n model.Network, p model.Pool) (a netip.Addr, busy, ok bool) {
+// claim finds the lowest free address of a pool, which is the group's whose key is given or the network's where that is "", and
+// keeps it from others until drop. mine tells which addresses the asker has taken already. ok is false when there is
+// none; busy then tells whether one may yet come free, because a claim may not become a write.
+func (l *ledger) claim(n model.Network, group string, p model.Pool, mine func(netip.Addr) bool) (a netip.Addr, busy, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	k := poolKey{n.Key(), p.Prefix.Addr().Is6()}
+	k := poolKey{n.Key(), group, p.Prefix.Addr().Is6()}
+	var apart []model.Range
+	if group == "" {
+		for _, r := range l.pools[k.network] {
+			apart = append(apart, r)
+		}
+	}
 	var from, lowest netip.Addr // lowest that the World has free
 	if f := l.floors[k]; f.pool == p {
 		from = f.addr
 	}
-	a, ok = alloc.Address(l.world, n, p, from, func(a netip.Addr) bool {
+	a, ok = alloc.Address(l.world, n, p, from, apart, func(a netip.Addr) bool {
 		if !lowest.IsValid() {
 			lowest = a
 		}
-		if !l.claims[model.AddressKey(k.network, a)] {
-			return false
+		if l.claims[model.AddressKey(k.network, a)] {
+			busy = true
+			return true
 		}
-		busy = true
-		return true
+		return mine(a)
 	})
 	if lowest.IsValid() {
 		l.floors[k] = floor{p, lowest}

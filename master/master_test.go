@@ -96,6 +96,10 @@ func (s server) node(name, vtep string) {
 	if _, err := s.client.Post(s.Context(), api.AlivePath(name), nil, nil); err != nil {
 		s.Fatal(err)
 	}
+	s.until("node "+name+" is seen to be up", func() bool {
+		var n api.Node
+		return s.client.Get(s.Context(), api.ObjectPath(api.Nodes, name), &n) == nil && n.State == api.NodeUp
+	})
 }
 
 // attach makes an endpoint on default:net.

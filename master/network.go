@@ -29,20 +29,20 @@ func networks() noun {
 		list: func(w model.World) any {
 			out := []api.Network{}
 			for n := range w.Networks.Sorted() {
-				out = append(out, api.NetworkOf(n))
+				out = append(out, networkOf(w, n))
 			}
 			return out
 		},
 		get: func(w model.World, key string) (any, error) {
 			n, err := network(w, key)
-			return api.NetworkOf(n), err
+			return networkOf(w, n), err
 		},
 		inspect: func(w model.World, key string) (any, error) {
 			n, err := network(w, key)
 			if err != nil {
 				return nil, err
 			}
-			return api.NetworkInspect{Config: api.NetworkOf(n), Oper: networkOper(w, n)}, nil
+			return api.NetworkInspect{Config: networkOf(w, n), Oper: networkOper(w, n, censusOf(w, n.Tenant, n.Name))}, nil
 		},
 		put: puts(func(n *api.Network) []part {
 			return []part{{"tenantName", &n.TenantName}, {"networkName", &n.NetworkName}}
@@ -60,7 +60,40 @@ func network(w model.World, key string) (model.Network, error) {
 	return n, nil
 }
 
-func networkOper(w model.World, n model.Network) api.NetworkOper {
+func networkOf(w model.World, n model.Network) api.Network {
+	out := api.NetworkOf(n)
+	for _, g := range groupsOn(w, n) {
+		link(out.LinkSets, "EndpointGroups", typeGroup, g.Key())
+	}
+	for _, s := range servicesOn(w, n) {
+		link(out.LinkSets, "Servicelbs", typeService, s.Key())
+	}
+	return out
+}
+
+func groupsOn(w model.World, n model.Network) []model.Group {
+	return groupsOf(w, n.Tenant, func(g model.Group) bool { return g.Network == n.Name })
+}
+
+func servicesOn(w model.World, n model.Network) (out []model.Service) {
+	for _, s := range w.Services.All() {
+		if s.NetworkKey() == n.Key() {
+			out = append(out, s)
+		}
+	}
+	slices.SortFunc(out, func(a, b model.Service) int { return cmp.Compare(a.Key(), b.Key()) })
+	return out
+}
+
+// shownPool is what the texts about addresses are about: as in v1, IPv4 where there is any.
+func shownPool(n model.Network) model.Pool {
+	if n.IPv4.IsZero() {
+		return n.IPv6
+	}
+	return n.IPv4
+}
+
+func networkOper(w model.World, n model.Network, c census) api.NetworkOper {
 	out := api.NetworkOper{PktTag: n.Tag, NetworkTag: n.Label}
 	if n.Encap == model.EncapVXLAN {
 		out.ExternalPktTag = n.Tag
@@ -68,38 +101,18 @@ func networkOper(w model.World, n model.Network) api.NetworkOper {
 	if out.NetworkTag == "" {
 		out.NetworkTag = n.Name + "." + n.Tenant
 	}
-	pool := n.IPv4 // as in v1, the texts are about IPv4 where there is any
-	if pool.IsZero() {
-		pool = n.IPv6
-	}
-	var taken []netip.Addr
-	for _, a := range w.Addresses.All() {
-		if a.Network != n.Key() || a.Addr.Is4() != pool.Prefix.Addr().Is4() {
-			continue
-		}
-		taken = append(taken, a.Addr)
-		if a.Owner != ownerGateway && a.Owner != ownerReserved {
+	pool := shownPool(n)
+	taken, ranges := c.taken(n, pool), poolsOn(w, n)
+	for _, a := range c.addresses[n.Key()] {
+		if a.Addr.BitLen() == pool.Prefix.Addr().BitLen() && a.Owner != ownerGateway && a.Owner != ownerReserved {
 			out.AllocatedAddressesCount++
 		}
 	}
-	out.AllocatedIPAddresses, out.AvailableIPAddresses = alloc.Allocated(pool, taken), alloc.Available(pool, taken)
-	for _, e := range endpointsOn(w, n) {
+	out.AllocatedIPAddresses, out.AvailableIPAddresses = alloc.Allocated(pool, taken, ranges), alloc.Available(pool, taken, ranges)
+	for _, e := range c.endpoints[n.Key()] {
 		out.Endpoints = append(out.Endpoints, endpointOper(w, e))
 	}
 	out.NumEndpoints = len(out.Endpoints)
-	return out
-}
-
-// endpointsOn are a network's endpoints in the order of their addresses.
-func endpointsOn(w model.World, n model.Network) (out []model.Endpoint) {
-	for _, e := range w.Endpoints.All() {
-		if e.Tenant == n.Tenant && e.Network == n.Name {
-			out = append(out, e)
-		}
-	}
-	slices.SortFunc(out, func(a, b model.Endpoint) int {
-		return cmp.Or(a.IPv4.Compare(b.IPv4), a.IPv6.Compare(b.IPv6), cmp.Compare(a.ID, b.ID))
-	})
 	return out
 }
 
@@ -116,7 +129,10 @@ func askNetwork(asked api.Network) (write, error) {
 		if old, exists := p.world().Networks.Get(n.Key()); exists {
 			decide = func(n model.Network) error { return sameNetwork(old, n) }
 		}
-		return api.NetworkOf(n), decide(n)
+		if err := decide(n); err != nil {
+			return nil, err
+		}
+		return networkOf(p.world(), n), nil
 	}}, nil
 }
 
@@ -147,12 +163,16 @@ func (p *plan) createNetwork(n model.Network) error {
 			return err
 		}
 	}
+	if clash, is := p.world().Groups.Get(model.GroupKey(n.Tenant, n.Name)); is {
+		return model.Exists("networkName", "EndpointGroup %s conflicts with the network name: containers ask for both by name; choose another", clash.Name)
+	}
 	if n.Tag, err = p.tag(n); err != nil {
 		return err
 	}
 	p.unchanged(t)
 	p.guardGlobal()
 	p.noneNewer(model.KindNetwork, "")
+	p.noneNewer(model.KindGroup, n.Tenant+":")
 	p.put(n)
 	for _, pool := range []model.Pool{n.IPv4, n.IPv6} {
 		if pool.Gateway.IsValid() {
@@ -240,14 +260,29 @@ func text(a netip.Addr) string {
 // removeNetwork takes its addresses with it: also those held for containers that are about to be attached, which
 // then fail because the network is gone.
 func removeNetwork(p *plan, key string) error {
-	n, err := network(p.world(), key)
+	w := p.world()
+	n, err := network(w, key)
 	if err != nil {
 		return err
 	}
-	if on := endpointsOn(p.world(), n); len(on) > 0 {
-		return model.InUse("networkName", "cannot delete network %s: %d endpoints are on it (%s); remove their containers first", key, len(on), someOf(on))
+	if g := groupsOn(w, n); len(g) > 0 {
+		return model.InUse("networkName", "cannot delete %s has %d endpoint groups (%s): delete them first with netctl group rm -t %s", n.Name, len(g), some(g, groupName), n.Tenant)
+	}
+	if s := servicesOn(w, n); len(s) > 0 {
+		return model.InUse("networkName", "cannot delete %s has %d services (%s): delete them first with netctl service rm -t %s",
+			n.Name, len(s), some(s, func(s model.Service) string { return s.Name }), n.Tenant)
+	}
+	naming := rulesWhere(w, n.Tenant, func(r model.Rule) bool { return r.FromNetwork == n.Name || r.ToNetwork == n.Name })
+	if len(naming) > 0 {
+		return ruleInTheWay("networkName", "network "+n.Name, naming)
+	}
+	if on := endpointsOn(w, n.Tenant, n.Name); len(on) > 0 {
+		return model.InUse("networkName", "cannot delete network %s: Network has active endpoints: %d endpoints are on it (%s); remove their containers first", key, len(on), someOf(on))
 	}
 	p.unchanged(n)
+	p.noneNewer(model.KindGroup, n.Tenant+":")
+	p.noneNewer(model.KindService, n.Tenant+":")
+	p.noneNewer(model.KindRule, n.Tenant+":")
 	p.noneNewer(model.KindAddress, key+"/") // each endpoint comes with an address
 	p.remove(n)
 	p.removeAll(model.KindAddress, key+"/")
@@ -256,9 +291,14 @@ func removeNetwork(p *plan, key string) error {
 
 // someOf names up to three endpoints and where they are.
 func someOf(list []model.Endpoint) string {
+	return some(list, func(e model.Endpoint) string { return fmt.Sprintf("%s on node %s", nameOf(e), e.Node) })
+}
+
+// some names up to three of a list.
+func some[T any](list []T, name func(T) string) string {
 	var parts []string
-	for _, e := range list[:min(len(list), 3)] {
-		parts = append(parts, fmt.Sprintf("%s on node %s", nameOf(e), e.Node))
+	for _, v := range list[:min(len(list), 3)] {
+		parts = append(parts, name(v))
 	}
 	if len(list) > 3 {
 		parts = append(parts, "…")

@@ -45,7 +45,9 @@ type decision func(p *plan) (answer any, err error)
 
 // intent is the nouns that operators write, each after those that it refers to: the order of apply and export.
 func intent() []noun {
-	return []noun{globals(), tenants(), networks()}
+	return []noun{
+		globals(), tenants(), networks(), policies(), groups(), rules(),
+	}
 }
 
 // nouns are all of them.

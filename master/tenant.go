@@ -3,6 +3,8 @@
 package master
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/contivnet/contiv/alloc"
@@ -47,48 +49,90 @@ func tenant(w model.World, name string) (model.Tenant, error) {
 
 func tenantOf(w model.World, t model.Tenant) api.Tenant {
 	out := api.TenantOf(t)
-	links := map[string]api.Link{}
-	for _, n := range networksOf(w, t.Name) {
-		links[n.Key()] = api.Link{Type: "network", Key: n.Key()}
+	e := estateOf(w, t.Name)
+	for _, o := range e.networks {
+		link(out.LinkSets, "Networks", typeNetwork, o.Key())
 	}
-	if len(links) > 0 {
-		out.LinkSets["Networks"] = links
+	for _, o := range e.groups {
+		link(out.LinkSets, "EndpointGroups", typeGroup, o.Key())
 	}
+	for _, o := range e.policies {
+		link(out.LinkSets, "Policies", typePolicy, o.Key())
+	}
+	for _, o := range e.netprofiles {
+		link(out.LinkSets, "NetProfiles", typeNetprofile, o.Key())
+	}
+	for _, o := range e.services {
+		link(out.LinkSets, "Servicelbs", typeService, o.Key())
+	}
+	for _, o := range e.appProfiles {
+		link(out.LinkSets, "AppProfiles", typeAppProfile, o.Key())
+	}
+	return out
+}
+
+// estate is what a tenant has, each kind in the order of its keys.
+type estate struct {
+	networks    []model.Network
+	groups      []model.Group
+	policies    []model.Policy
+	netprofiles []model.Netprofile
+	services    []model.Service
+	appProfiles []model.AppProfile
+	contracts   []model.Contracts
+}
+
+func estateOf(w model.World, tenant string) estate {
+	return estate{
+		networks:    ownedBy(w.Networks, tenant),
+		groups:      ownedBy(w.Groups, tenant),
+		policies:    ownedBy(w.Policies, tenant),
+		netprofiles: ownedBy(w.Netprofiles, tenant),
+		services:    ownedBy(w.Services, tenant),
+		appProfiles: ownedBy(w.AppProfiles, tenant),
+		contracts:   ownedBy(w.Contracts, tenant),
+	}
+}
+
+// ownedBy are the tenant's objects of a table whose keys begin with tenant:.
+func ownedBy[T model.Object](table model.Table[T], tenant string) (out []T) {
+	for key, o := range table.All() {
+		if strings.HasPrefix(key, tenant+":") {
+			out = append(out, o)
+		}
+	}
+	slices.SortFunc(out, func(a, b T) int { return cmp.Compare(a.Key(), b.Key()) })
 	return out
 }
 
 func tenantOper(w model.World, t model.Tenant) api.TenantOper {
-	var out api.TenantOper
-	for _, n := range networksOf(w, t.Name) {
-		oper := networkOper(w, n)
+	e, c := estateOf(w, t.Name), censusOf(w, t.Name, "")
+	out := api.TenantOper{
+		TotalNetworks: len(e.networks), TotalEPGs: len(e.groups), TotalPolicies: len(e.policies),
+		TotalNetprofiles: len(e.netprofiles), TotalServiceLBs: len(e.services), TotalAppProfiles: len(e.appProfiles),
+	}
+	// Endpoints are told once, not again under what they are in.
+	for _, n := range e.networks {
+		oper := networkOper(w, n, c)
 		out.Endpoints = append(out.Endpoints, oper.Endpoints...)
-		oper.Endpoints = nil // told once
+		oper.Endpoints = nil
 		out.Networks = append(out.Networks, oper)
 	}
-	out.TotalNetworks, out.TotalEndpoints = len(out.Networks), len(out.Endpoints)
+	for _, g := range e.groups {
+		oper := groupOper(w, g, c)
+		oper.Endpoints = nil
+		out.EndpointGroups = append(out.EndpointGroups, oper)
+	}
+	for _, p := range e.policies {
+		oper := policyOper(w, p, c)
+		oper.Endpoints = nil
+		out.Policies = append(out.Policies, oper)
+	}
+	out.TotalEndpoints = len(out.Endpoints)
 	return out
 }
 
-func networksOf(w model.World, tenant string) (out []model.Network) {
-	for n := range w.Networks.Sorted() {
-		if n.Tenant == tenant {
-			out = append(out, n)
-		}
-	}
-	return out
-}
-
-// namesOf lists up to three.
-func namesOf(list []model.Network) string {
-	var names []string
-	for _, n := range list[:min(len(list), 3)] {
-		names = append(names, n.Name)
-	}
-	if len(list) > 3 {
-		names = append(names, "…")
-	}
-	return strings.Join(names, ", ")
-}
+func networksOf(w model.World, tenant string) []model.Network { return ownedBy(w.Networks, tenant) }
 
 func askTenant(asked api.Tenant) (write, error) {
 	t, err := asked.Model()
@@ -128,11 +172,26 @@ func removeTenant(p *plan, key string) error {
 	if err != nil {
 		return err
 	}
-	if n := networksOf(p.world(), key); len(n) > 0 {
-		return model.InUse("tenantName", "cannot delete %s, has %d networks (%s): delete them first with netctl net rm -t %s", key, len(n), namesOf(n), key)
+	e := estateOf(p.world(), key)
+	for _, has := range []struct {
+		count                   int
+		format, what, rm, names string
+		kind                    model.Kind
+	}{
+		{len(e.appProfiles), "cannot delete %s, has %d %s", "app profiles", "app-profile rm", some(e.appProfiles, func(o model.AppProfile) string { return o.Name }), model.KindAppProfile},
+		{len(e.groups), "cannot delete %s has %d %s", "endpoint groups", "group rm", some(e.groups, groupName), model.KindGroup},
+		{len(e.policies), "cannot delete %s has %d %s", "policies", "policy rm", some(e.policies, func(o model.Policy) string { return o.Name }), model.KindPolicy},
+		{len(e.netprofiles), "Cannot delete %s has %d %s", "netprofiles", "netprofile rm", some(e.netprofiles, func(o model.Netprofile) string { return o.Name }), model.KindNetprofile},
+		{len(e.services), "cannot delete %s has %d %s", "services", "service rm", some(e.services, func(o model.Service) string { return o.Name }), model.KindService},
+		{len(e.networks), "cannot delete %s has %d %s", "networks", "net rm", some(e.networks, func(o model.Network) string { return o.Name }), model.KindNetwork},
+		{len(e.contracts), "cannot delete %s has %d %s", "external contracts", "external-contracts rm", some(e.contracts, func(o model.Contracts) string { return o.Name }), model.KindContracts},
+	} {
+		if has.count > 0 {
+			return model.InUse("tenantName", has.format+" (%s): delete them first with netctl %s -t %s", key, has.count, has.what, has.names, has.rm, key)
+		}
+		p.noneNewer(has.kind, key+":")
 	}
 	p.unchanged(t)
-	p.noneNewer(model.KindNetwork, key+":")
 	p.remove(t)
 	return nil
 }

@@ -32,6 +32,7 @@ type plan struct {
 	txn    store.Txn
 	ledger *ledger
 	claims []string
+	pools  []model.Group // with pools, that the plan makes: the ledger does not know them yet
 }
 
 func newPlan(w model.World, l *ledger) *plan {
@@ -108,9 +109,13 @@ func (p *plan) noneNewer(kind model.Kind, prefix string) {
 	p.guard(store.NoneNewer(kind, prefix, p.base.Revision))
 }
 
-// address is the lowest free address of a network's pool. It stays claimed until the plan has been done.
-func (p *plan) address(n model.Network, pool model.Pool) (netip.Addr, error) {
-	a, busy, ok := p.ledger.claim(n, pool)
+// address is the lowest free address of a network's pool or, where the group has one, of the group's; the zero group is
+// none. It stays claimed until the plan has been done.
+func (p *plan) address(n model.Network, g model.Group, v6 bool) (netip.Addr, error) {
+	pool, group := poolFor(n, g, v6)
+	a, busy, ok := p.ledger.claim(n, group, pool, func(a netip.Addr) bool {
+		return p.own[model.Ref{Kind: model.KindAddress, Key: model.AddressKey(n.Key(), a)}] || group == "" && p.inOwnPool(n, a)
+	})
 	switch {
 	case ok:
 		key := model.AddressKey(n.Key(), a)
@@ -121,6 +126,8 @@ func (p *plan) address(n model.Network, pool model.Pool) (netip.Addr, error) {
 		return a, nil
 	case busy:
 		return a, errBusy
+	case group != "":
+		return a, model.InUse("ipAddress", "auto allocation failed - address exhaustion in pool %s of group %s: remove containers, or make a group with a larger ipPool", g.Pool, g.Key())
 	}
 	return a, model.InUse("ipAddress", "no address is free in %s of network %s: remove containers, or use a larger network", pool, n.Key())
 }

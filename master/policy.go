@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package master
+
+import (
+	"slices"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
+)
+
+func policies() noun {
+	return noun{
+		plural: api.Policies,
+		list: func(w model.World) any {
+			out := []api.Policy{}
+			for p := range w.Policies.Sorted() {
+				out = append(out, policyOf(w, p))
+			}
+			return out
+		},
+		get: func(w model.World, key string) (any, error) {
+			p, err := policy(w, key)
+			return policyOf(w, p), err
+		},
+		inspect: func(w model.World, key string) (any, error) {
+			p, err := policy(w, key)
+			if err != nil {
+				return nil, err
+			}
+			return api.PolicyInspect{Config: policyOf(w, p), Oper: policyOper(w, p, censusOf(w, p.Tenant, ""))}, nil
+		},
+		put: puts(func(p *api.Policy) []part {
+			return []part{{"tenantName", &p.TenantName}, {"policyName", &p.PolicyName}}
+		}, askPolicy),
+		remove: removePolicy,
+	}
+}
+
+// policy finds a policy by its key.
+func policy(w model.World, key string) (model.Policy, error) {
+	p, ok := w.Policies.Get(key)
+	if !ok {
+		return p, model.NotFound("policyName", "policy %s not found; netctl policy ls -a lists those there are", key)
+	}
+	return p, nil
+}
+
+func policyOf(w model.World, p model.Policy) api.Policy {
+	out := api.PolicyOf(p)
+	for _, g := range groupsUnder(w, p) {
+		link(out.LinkSets, "EndpointGroups", typeGroup, g.Key())
+	}
+	for _, r := range w.Rules.All() {
+		if r.PolicyKey() == p.Key() {
+			link(out.LinkSets, "Rules", typeRule, r.Key())
+		}
+	}
+	out.Links["Tenant"] = api.Link{Type: typeTenant, Key: p.Tenant}
+	return out
+}
+
+// policyOper has the endpoints in which the policy takes effect.
+func policyOper(w model.World, p model.Policy, c census) (out api.PolicyOper) {
+	for _, g := range groupsUnder(w, p) {
+		for _, e := range c.endpoints[g.NetworkKey()] {
+			if e.Group == g.Name {
+				out.Endpoints = append(out.Endpoints, endpointOper(w, e))
+			}
+		}
+	}
+	out.NumEndpoints = len(out.Endpoints)
+	return out
+}
+
+// groupsUnder are the groups that name the policy.
+func groupsUnder(w model.World, p model.Policy) []model.Group {
+	return groupsOf(w, p.Tenant, func(g model.Group) bool { return slices.Contains(g.Policies, p.Name) })
+}
+
+func askPolicy(asked api.Policy) (write, error) {
+	it, err := asked.Model()
+	return write{decide: func(p *plan) (any, error) {
+		old, exists := p.world().Policies.Get(it.Key())
+		if !exists {
+			t, err := tenant(p.world(), it.Tenant)
+			if err != nil {
+				return nil, err
+			}
+			p.unchanged(t)
+			p.absent(it)
+			p.put(it)
+		} else if old != it {
+			p.unchanged(old)
+			p.put(it)
+		}
+		return policyOf(p.world(), it), nil
+	}}, err
+}
+
+// removePolicy takes its rules with it.
+func removePolicy(p *plan, key string) error {
+	w := p.world()
+	it, err := policy(w, key)
+	if err != nil {
+		return err
+	}
+	if g := groupsUnder(w, it); len(g) > 0 {
+		return model.InUse("policyName", "Policy is being used: policy %s by %d groups (%s); take it out of them first with netctl group create", it.Name, len(g), some(g, groupName))
+	}
+	p.unchanged(it) // whoever adds a rule or names it is refused when it is gone
+	p.noneNewer(model.KindGroup, it.Tenant+":")
+	p.remove(it)
+	p.removeAll(model.KindRule, key+":")
+	return nil
+}
+
+func groupName(g model.Group) string { return g.Name }
