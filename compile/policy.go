@@ -109,9 +109,13 @@ func (c *compiler) rule(r model.Rule) {
 		group, network, prefix = r.ToGroup, r.ToNetwork, r.To
 	} else if r.To.IsValid() {
 		out.own, out.precision = r.To.Masked(), 1
-		if !prefix.IsValid() && d.dual {
+		switch {
+		case !prefix.IsValid() && d.dual:
 			// A role is of both families. What is sent to an IPv4 address comes from one.
 			prefix = netip.PrefixFrom(out.own.Addr(), 0)
+		case prefix.IsValid() && family(prefix.Addr()) != family(out.own.Addr()):
+			c.note(r, "rule %s is about packets from %s to %s, which are of two families: it matches nobody", r.Key(), prefix, out.own)
+			return
 		}
 	}
 	if r.FromGroup+r.FromNetwork != "" || r.From.IsValid() || !out.in && (r.ToGroup+r.ToNetwork != "" || r.To.IsValid()) {
