@@ -5,6 +5,7 @@ package master
 import (
 	"net/http"
 	"net/netip"
+	"strings"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
@@ -116,6 +117,9 @@ func takenAddress(w model.World, a model.Address) error {
 		return model.Exists(field, "address %s is the gateway of network %s; choose another", a.Addr, a.Network)
 	case a.Owner == ownerReserved:
 		return model.Exists(field, "address %s of network %s is set aside; choose another", a.Addr, a.Network)
+	}
+	if key, ok := strings.CutPrefix(a.Owner, ownerService); ok {
+		return model.Exists(field, "address %s of network %s is in use by service %s; choose another, or delete that service", a.Addr, a.Network, key)
 	}
 	if e, ok := w.Endpoints.Get(a.Owner); ok {
 		return model.Exists(field, "address %s of network %s is in use by %s on node %s; choose another, or remove that container", a.Addr, a.Network, nameOf(e), e.Node)

@@ -39,6 +39,9 @@ func globals() noun {
 			}}, err
 		},
 		put: puts(func(g *api.Global) []part { return []part{{"name", &g.Name}} }, askGlobal),
+		remove: func(*plan, string) error {
+			return model.Invalid("name", "%s cannot be deleted: it holds for the whole cluster; change single settings with netctl global set", model.GlobalName)
+		},
 	}
 }
 
@@ -47,7 +50,7 @@ func askGlobal(asked api.Global) (write, error) {
 	if asked.Name != "" && asked.Name != model.GlobalName {
 		return write{}, model.Invalid("name", "global is called %s, not %q", model.GlobalName, asked.Name)
 	}
-	return write{decide: func(p *plan) (any, error) {
+	return write{key: model.GlobalName, decide: func(p *plan) (any, error) {
 		old := p.world().Global()
 		now := changedGlobal(old, asked)
 		if err := now.Check(); err != nil {

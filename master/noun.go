@@ -46,7 +46,7 @@ type decision func(p *plan) (answer any, err error)
 // intent is the nouns that operators write, each after those that it refers to: the order of apply and export.
 func intent() []noun {
 	return []noun{
-		globals(), tenants(), networks(), policies(), groups(), rules(),
+		globals(), aciGateways(), tenants(), networks(), netprofiles(), contracts(), policies(), groups(), rules(), services(), appProfiles(), bgps(),
 	}
 }
 
@@ -73,7 +73,9 @@ func puts[T any](parts func(*T) []part, ask func(T) (write, error)) func(string,
 			}
 		}
 		w, err := ask(asked)
-		w.key = joined(fields)
+		if w.key == "" { // set for what there is one of
+			w.key = joined(fields)
+		}
 		return w, err
 	}
 }

@@ -35,7 +35,7 @@ const (
 // a table in World, and nothing else to be stored, followed and sent.
 var columns = []column{
 	columnOf(func(w *World) *Table[Global] { return &w.globals }),
-	columnOf(func(w *World) *Table[ACIGateway] { return &w.aciGateways }),
+	columnOf(func(w *World) *Table[ACIGateway] { return &w.ACIGateways }),
 	columnOf(func(w *World) *Table[Tenant] { return &w.Tenants }),
 	columnOf(func(w *World) *Table[Network] { return &w.Networks }),
 	columnOf(func(w *World) *Table[Netprofile] { return &w.Netprofiles }),

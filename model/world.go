@@ -51,7 +51,7 @@ type World struct {
 
 	// Of these there is one or none.
 	globals     Table[Global]
-	aciGateways Table[ACIGateway]
+	ACIGateways Table[ACIGateway]
 }
 
 // Global is what holds for the whole cluster; the defaults where nobody has said otherwise.
@@ -66,7 +66,7 @@ func (w World) Global() Global {
 func (w World) HasGlobal() bool { return w.globals.Len() > 0 }
 
 // ACIGateway is how an ACI fabric would be reached; ok is false where nobody has said it.
-func (w World) ACIGateway() (g ACIGateway, ok bool) { return w.aciGateways.Get(ACIGatewayName) }
+func (w World) ACIGateway() (g ACIGateway, ok bool) { return w.ACIGateways.Get(ACIGatewayName) }
 
 // With is the World after c. w itself does not change.
 func (w World) With(c Change) World {
