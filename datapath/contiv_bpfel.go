@@ -45,8 +45,7 @@ type contivFlow4Key struct {
 	Scope       uint32
 	Source      uint32
 	Destination uint32
-	Ports       uint32
-	Proto       uint32
+	Kind        uint32
 }
 
 type contivFlow6Key struct {
@@ -54,9 +53,7 @@ type contivFlow6Key struct {
 	Source      [2]uint64
 	Destination [2]uint64
 	Scope       uint32
-	Ports       uint32
-	Proto       uint32
-	Pad         uint32
+	Kind        uint32
 }
 
 type contivNetwork struct {

@@ -40,8 +40,8 @@ type Options struct {
 	VXLANPort uint16       // UDP, the same on all nodes; default 4789
 	Attach    AttachMode   // default AttachAuto
 	MTU       int          // of the underlay, in bytes; default the uplink's
-	Flows4    uint32       // entries of the IPv4 flow cache; default 262144 (about 40 MiB of kernel memory)
-	Flows6    uint32       // entries of the IPv6 flow cache; default 65536 (about 12 MiB)
+	Flows4    uint32       // entries of the IPv4 flow cache; one for each pair of addresses and protocol; default 65536 (about 10 MiB of kernel memory)
+	Flows6    uint32       // entries of the IPv6 flow cache; default 16384 (about 3 MiB)
 	Log       *slog.Logger // default none
 
 	decapFrom uint32 // kernel version from which BPF_F_ADJ_ROOM_DECAP_L3_IPV6 is used; for tests

@@ -191,3 +191,41 @@ func TestNodeBehindARouterIsReached(t *testing.T) {
 	c.apply()
 	a.reaches(b.endpoint.IPv4)
 }
+
+// Routers between nodes balance load, and network cards choose receive queues, by the outer source port.
+func TestConnectionsDifferInTheOuterSourcePort(t *testing.T) {
+	t.Parallel()
+	c, n1, n2 := twoNodes(t, AttachAuto, net4(t, "red", "web", 1, "10.1.1.0/24", "10.1.1.254"))
+	a, b := n1.start("red:web", "10.1.1.1"), n2.start("red:web", "10.1.1.2")
+	c.apply()
+	a.reaches(b.endpoint.IPv4)
+	here, there := a.raw(t, "eth0"), n2.raw(t, "ul0")
+	outer := map[uint16]uint16{} // by the inner source port
+	for i := range 64 {
+		inner := uint16(20000 + i)
+		for range 2 {
+			here.send(ethernet(a.endpoint.MAC, b.endpoint.MAC, unix.ETH_P_IP, ipv4(a.endpoint.IPv4, b.endpoint.IPv4, unix.IPPROTO_UDP, udpHeader(inner, 9, 0))))
+			f := there.receive(patience, func(f []byte) bool {
+				return len(f) == 92 && binary.BigEndian.Uint16(f[36:]) == 4789 && binary.BigEndian.Uint16(f[84:]) == inner
+			})
+			if f == nil {
+				t.Fatal("the packet did not arrive")
+			}
+			port := binary.BigEndian.Uint16(f[34:])
+			if port < 49152 {
+				t.Errorf("outer source port %d is not a dynamic one", port)
+			}
+			if before, again := outer[inner]; again && before != port {
+				t.Errorf("packets of one connection have outer source ports %d and %d", before, port)
+			}
+			outer[inner] = port
+		}
+	}
+	different := map[uint16]bool{}
+	for _, p := range outer {
+		different[p] = true
+	}
+	if len(different) < 60 {
+		t.Errorf("64 connections have %d outer source ports", len(different))
+	}
+}

@@ -7,7 +7,7 @@
 // Addresses and MACs are byte arrays in wire order. All other numbers are in the machine's order, unless __be.
 #pragma once
 
-const volatile __u32 map_meaning = 1;
+const volatile __u32 map_meaning = 2;
 
 // Why a packet was dropped. This is the only list: Go reads the names from here (DROP_SPOOFED_MAC is shown as
 // spoofed_mac). Steps return 0 (go on), one of these, or ANSWERED.
@@ -147,24 +147,23 @@ struct {
 // never use this port's decision.
 #define SCOPE_TUNNEL 0x80000000U
 
-// Words only: the hash reads the key in words, and the processor waits when one was written in parts.
+// Words only: the hash reads the key in words, and the processor waits when one was written in parts. Ports are
+// not in it: where a packet goes does not depend on them, and so the entries stay few and in the processor's cache.
 struct flow4_key {
 	__u32 scope;
 	__be32 source, destination;
-	__be32 ports; // source and destination port as in the packet; of ICMP: its type in the first byte
-	__u32 proto;  // its number, and FRAGMENT
+	__u32 kind;
 };
 
 struct flow6_key {
 	__u64 source[2], destination[2]; // wire order
 	__u32 scope;
-	__be32 ports;
-	__u32 proto; // the one after the extension headers
-	__u32 pad;
+	__u32 kind;
 };
 
-// All fragments of a datagram, the first too, follow one decision, made without ports.
+// A packet's kind: its protocol (of IPv6 the one after the extension headers), FRAGMENT, and of ICMP its type.
 #define FRAGMENT 0x100
+#define ICMP_TYPE_SHIFT 16
 
 #define OUTER_LEN 50 // IPv4, UDP, VXLAN and the inner Ethernet header
 
@@ -178,7 +177,8 @@ struct flow {
 	__u16 mtu;       // largest IP packet in bytes that the path takes; 0: any
 	__u16 pad;
 	// Written in front of the packet. On this node: an Ethernet header. To another: all OUTER_LEN bytes; the
-	// IPv4 checksum field then holds the sum of the header without its length, not yet inverted.
+	// IPv4 checksum field then holds the sum of the header without its length, not yet inverted, and the
+	// ports of the packet are still to be mixed into the UDP source port.
 	__u8 header[OUTER_LEN];
 	__u8 pad2[6];
 };
@@ -187,14 +187,14 @@ struct flow {
 // start; sizes are set by the loader.
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 262144);
+	__uint(max_entries, 65536);
 	__type(key, struct flow4_key);
 	__type(value, struct flow);
 } flows4 SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 65536);
+	__uint(max_entries, 16384);
 	__type(key, struct flow6_key);
 	__type(value, struct flow);
 } flows6 SEC(".maps");

@@ -120,7 +120,7 @@ static __noinline int learn_ipv6(struct __sk_buff *skb, const struct flow6_key *
 
 // ---- from_container: the ingress of the node's side of a veth pair ---------------------------------------------
 
-static __always_inline int forward(struct __sk_buff *skb, const struct flow *f)
+static __always_inline int forward(struct __sk_buff *skb, const struct flow *f, __be32 ports)
 {
 	if (!f->next_hop)
 		return deliver(skb, f);
@@ -130,14 +130,15 @@ static __always_inline int forward(struct __sk_buff *skb, const struct flow *f)
 		if (outcome)
 			return finish(skb, outcome);
 	}
-	return send_tunnel(skb, f);
+	return send_tunnel(skb, f, ports);
 }
 
 static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 sender)
 {
 	struct flow4_key key = {.scope = skb->ifindex};
 	struct flow *f;
-	int outcome = read_ipv4(skb, ETH_HLEN, &key);
+	__be32 first;
+	int outcome = read_ipv4(skb, ETH_HLEN, &key, &first);
 
 	if (outcome)
 		return drop(outcome);
@@ -150,14 +151,15 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
 	}
-	return forward(skb, f);
+	return forward(skb, f, has_ports(key.kind) ? first : 0);
 }
 
 static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 sender)
 {
 	struct flow6_key key = {.scope = skb->ifindex};
 	struct flow *f;
-	int outcome = read_ipv6(skb, ETH_HLEN, &key);
+	__be32 first;
+	int outcome = read_ipv6(skb, ETH_HLEN, &key, &first);
 
 	if (outcome)
 		return drop(outcome);
@@ -170,7 +172,7 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
 	}
-	return forward(skb, f);
+	return forward(skb, f, has_ports(key.kind) ? first : 0);
 }
 
 SEC("tc")
@@ -199,7 +201,8 @@ static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 {
 	struct flow4_key key = {.scope = scope};
 	struct flow *f;
-	int outcome = read_ipv4(skb, ETH_HLEN + OUTER_LEN, &key);
+	__be32 first;
+	int outcome = read_ipv4(skb, ETH_HLEN + OUTER_LEN, &key, &first);
 
 	if (outcome)
 		return drop(outcome);
@@ -219,7 +222,8 @@ static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 {
 	struct flow6_key key = {.scope = scope};
 	struct flow *f;
-	int outcome = read_ipv6(skb, ETH_HLEN + OUTER_LEN, &key);
+	__be32 first;
+	int outcome = read_ipv6(skb, ETH_HLEN + OUTER_LEN, &key, &first);
 
 	if (outcome)
 		return drop(outcome);

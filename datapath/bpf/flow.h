@@ -70,9 +70,9 @@ static __always_inline struct question question4(const struct flow4_key *key, __
 		.sender = sender,
 		.scope = key->scope,
 		.ethertype = bpf_htons(ETH_P_IP),
-		.proto = key->proto,
-		.fragment = !!(key->proto & FRAGMENT),
-		.icmp_type = *(const __u8 *)&key->ports,
+		.proto = key->kind,
+		.fragment = !!(key->kind & FRAGMENT),
+		.icmp_type = key->kind >> ICMP_TYPE_SHIFT,
 	};
 
 	map_ipv4(q.source, key->source);
@@ -86,9 +86,9 @@ static __always_inline struct question question6(const struct flow6_key *key, __
 		.sender = sender,
 		.scope = key->scope,
 		.ethertype = bpf_htons(ETH_P_IPV6),
-		.proto = key->proto,
-		.fragment = !!(key->proto & FRAGMENT),
-		.icmp_type = *(const __u8 *)&key->ports,
+		.proto = key->kind,
+		.fragment = !!(key->kind & FRAGMENT),
+		.icmp_type = key->kind >> ICMP_TYPE_SHIFT,
 	};
 
 	copy_address(q.source, key->source);

@@ -117,39 +117,38 @@ static __always_inline bool is_icmp(__u8 proto)
 	return proto == IPPROTO_ICMP || proto == IPPROTO_ICMPV6;
 }
 
-// What a flow's key has for ports, from the first four bytes after the IP headers.
-static __always_inline __be32 ports_of(__u8 proto, const void *first)
+// A packet's kind, from its protocol and the first four bytes after the IP headers.
+static __always_inline __u32 kind_of(__u8 proto, __be32 first)
 {
-	if (has_ports(proto))
-		return *(const __be32 *)first;
-	return is_icmp(proto) ? *(const __u8 *)first : 0;
+	return is_icmp(proto) ? proto | (__u32)*(__u8 *)&first << ICMP_TYPE_SHIFT : proto;
 }
 
 // IP options, fragments, packets without four bytes after the header, and those that are not linear.
-static __noinline int read_unusual_ipv4(struct __sk_buff *skb, __u32 offset, struct flow4_key *key)
+static __noinline int read_unusual_ipv4(struct __sk_buff *skb, __u32 offset, struct flow4_key *key, __be32 *first)
 {
 	struct iphdr ip;
-	__be32 first = 0;
 
+	*first = 0;
 	if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 		return DROP_MALFORMED;
 	key->source = ip.saddr;
 	key->destination = ip.daddr;
-	key->proto = ip.protocol;
+	key->kind = ip.protocol;
 	if (ip.frag_off & FRAGMENT_MASK) {
-		key->proto |= FRAGMENT;
+		key->kind |= FRAGMENT;
 		return 0;
 	}
 	if (!has_ports(ip.protocol) && !is_icmp(ip.protocol))
 		return 0;
-	if (bpf_skb_load_bytes(skb, offset + ip.ihl * 4, &first, sizeof(first)))
+	if (bpf_skb_load_bytes(skb, offset + ip.ihl * 4, first, sizeof(*first)))
 		return DROP_MALFORMED;
-	key->ports = ports_of(ip.protocol, &first);
+	key->kind = kind_of(ip.protocol, *first);
 	return 0;
 }
 
-// Fills the key, all but its scope, from the IPv4 packet at offset. The key must be zero before.
-static __always_inline int read_ipv4(struct __sk_buff *skb, __u32 offset, struct flow4_key *key)
+// Fills the key, all but its scope, from the IPv4 packet at offset, and first: the four bytes after the IP headers,
+// which are the ports where the protocol has some. Of fragments first is zero.
+static __always_inline int read_ipv4(struct __sk_buff *skb, __u32 offset, struct flow4_key *key, __be32 *first)
 {
 	struct {
 		struct iphdr ip;
@@ -157,20 +156,21 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, __u32 offset, struct
 	} *p = at(skb, offset, sizeof(*p));
 
 	if (!p || *(__u8 *)p != PLAIN_IPV4 || p->ip.frag_off & FRAGMENT_MASK)
-		return read_unusual_ipv4(skb, offset, key);
+		return read_unusual_ipv4(skb, offset, key, first);
 	key->source = p->ip.saddr;
 	key->destination = p->ip.daddr;
-	key->proto = p->ip.protocol;
-	key->ports = ports_of(p->ip.protocol, &p->first);
+	*first = p->first;
+	key->kind = kind_of(p->ip.protocol, p->first);
 	return 0;
 }
 
 // Extension headers (RFC 8200 4), fragments, short packets, and those that are not linear.
-static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, struct flow6_key *key)
+static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, struct flow6_key *key, __be32 *first)
 {
 	struct ipv6hdr ip;
 	__u8 next, start[4] __attribute__((aligned(4))) = {};
 
+	*first = 0;
 	if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ip.version != 6)
 		return DROP_MALFORMED;
 	copy_address(key->source, &ip.saddr);
@@ -180,17 +180,18 @@ static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, str
 	for (int i = 0; i < 8; i++) {
 		bool extension = next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
 
-		key->proto = next;
+		key->kind = next;
 		if (next != IPPROTO_FRAGMENT && !extension && !has_ports(next) && !is_icmp(next))
 			return 0;
 		if (bpf_skb_load_bytes(skb, offset, start, sizeof(start)))
 			return DROP_MALFORMED;
 		if (next == IPPROTO_FRAGMENT) {
-			key->proto = start[0] | FRAGMENT; // the same in all fragments of a datagram
+			key->kind = start[0] | FRAGMENT; // the same in all fragments of a datagram
 			return 0;
 		}
 		if (!extension) {
-			key->ports = ports_of(next, start);
+			*first = *(const __be32 *)start;
+			key->kind = kind_of(next, *first);
 			return 0;
 		}
 		next = start[0];
@@ -199,8 +200,8 @@ static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, str
 	return DROP_MALFORMED;
 }
 
-// Fills the key, all but its scope, from the IPv6 packet at offset. The key must be zero before.
-static __always_inline int read_ipv6(struct __sk_buff *skb, __u32 offset, struct flow6_key *key)
+// As read_ipv4.
+static __always_inline int read_ipv6(struct __sk_buff *skb, __u32 offset, struct flow6_key *key, __be32 *first)
 {
 	struct {
 		struct ipv6hdr ip;
@@ -208,10 +209,10 @@ static __always_inline int read_ipv6(struct __sk_buff *skb, __u32 offset, struct
 	} *p = at(skb, offset, sizeof(*p));
 
 	if (!p || p->ip.version != 6 || (!has_ports(p->ip.nexthdr) && p->ip.nexthdr != IPPROTO_ICMPV6))
-		return read_unusual_ipv6(skb, offset, key);
+		return read_unusual_ipv6(skb, offset, key, first);
 	copy_address(key->source, &p->ip.saddr);
 	copy_address(key->destination, &p->ip.daddr);
-	key->proto = p->ip.nexthdr;
-	key->ports = ports_of(p->ip.nexthdr, &p->first);
+	*first = p->first;
+	key->kind = kind_of(p->ip.nexthdr, p->first);
 	return 0;
 }

@@ -20,6 +20,16 @@ struct tunnel_header {
 
 _Static_assert(sizeof(struct tunnel_header) == OUTER_LEN, "");
 
+// The UDP source port tells flows apart, for routers that balance load and for receive queues.
+#define FIRST_SOURCE_PORT 49152
+#define SOURCE_PORTS 0x3fff
+
+// What a flow's ports add to the UDP source port: some of SOURCE_PORTS' bits.
+static __always_inline __be16 spread(__be32 ports)
+{
+	return bpf_htons(ports * 0x9e3779b1U >> 18); // 2^32 by the golden ratio: neighbours go far apart
+}
+
 // Completes a decision for an endpoint on another node.
 static __always_inline int decide_tunnel(struct __sk_buff *skb, struct flow *f, const struct endpoint *to,
 					 const __u8 *from_mac, bool same_network, __be16 ethertype)
@@ -39,8 +49,7 @@ static __always_inline int decide_tunnel(struct __sk_buff *skb, struct flow *f, 
 	h->ip.saddr = own_vtep;
 	h->ip.daddr = be32(to->vtep);
 	h->ip.check = fold(sum_of(&h->ip, sizeof(h->ip), 0));
-	// The source port tells flows apart for routers that balance load and for receive queues.
-	h->udp.source = bpf_htons(49152 | (bpf_get_hash_recalc(skb) & 0x3fff));
+	h->udp.source = bpf_htons(FIRST_SOURCE_PORT | (bpf_get_hash_recalc(skb) & SOURCE_PORTS));
 	h->udp.dest = vxlan_port;
 	h->vxlan.flags = VXLAN_HAS_VNI;
 	h->vxlan.vni = bpf_htonl(to->network << 8);
@@ -58,7 +67,7 @@ struct header_words {
 	__u16 last;
 };
 
-static __always_inline int send_tunnel(struct __sk_buff *skb, const struct flow *f)
+static __always_inline int send_tunnel(struct __sk_buff *skb, const struct flow *f, __be32 ports)
 {
 	struct bpf_redir_neigh hop;
 	const struct header_words *ready = (const void *)f->header;
@@ -88,6 +97,7 @@ static __always_inline int send_tunnel(struct __sk_buff *skb, const struct flow 
 	len = bpf_htons(skb->len - ETH_HLEN);
 	h->ip.tot_len = len;
 	h->ip.check = ~fold(h->ip.check + len);
+	h->udp.source ^= spread(ports);
 	h->udp.len = bpf_htons(skb->len - ETH_HLEN - sizeof(h->ip));
 	skb->mark = 0;
 	__builtin_memset(&hop, 0, sizeof(hop)); // an initialiser leaves the rest of its union unset, as IPv4 is short
