@@ -28,6 +28,8 @@ type Datapath struct {
 	mode    AttachMode // tcx or clsact
 	uplink  uint32     // its ifindex
 
+	settler *settler // nil: ports are attached as they stay
+
 	names nameLocks // taken for a port while it is attached or detached
 
 	portsMu sync.Mutex
@@ -62,6 +64,9 @@ func Open(o Options) (*Datapath, error) {
 	if err := d.open(); err != nil {
 		d.Close()
 		return nil, err
+	}
+	if d.mode == AttachTCX && d.opts.Attach == AttachAuto {
+		d.startSettling()
 	}
 	return d, nil
 }
@@ -182,9 +187,7 @@ func (d *Datapath) switchLink(a attachment) error {
 		return err
 	}
 	if a.hook == hookPort {
-		d.portsMu.Lock()
-		d.ports[name] = now
-		d.portsMu.Unlock()
+		d.setAttachment(name, now)
 	}
 	return nil
 }
@@ -210,6 +213,9 @@ func (d *Datapath) removeOldMaps() error {
 // Close lets go of the kernel objects. What is pinned goes on carrying packets.
 func (d *Datapath) Close() error {
 	var err error
+	if d.settler != nil {
+		d.settler.close()
+	}
 	if d.objects != nil {
 		err = d.objects.Close()
 	}
@@ -228,9 +234,7 @@ func (d *Datapath) Attach(port string) error {
 	if !ok {
 		return fmt.Errorf("attach port %s: there is no such device", port)
 	}
-	d.portsMu.Lock()
-	have, attached := d.ports[port]
-	d.portsMu.Unlock()
+	have, attached := d.attachment(port)
 	if attached && have.ifindex == index {
 		return nil
 	}
@@ -240,21 +244,23 @@ func (d *Datapath) Attach(port string) error {
 		}
 	}
 	a := attachment{d.mode, hookPort, index}
+	if d.settler != nil {
+		a.mode = AttachClsact
+	}
 	if err := d.attach.attach(a, d.objects.FromContainer); err != nil {
 		return err
 	}
-	d.portsMu.Lock()
-	d.ports[port] = a
-	d.portsMu.Unlock()
+	d.setAttachment(port, a)
+	if d.settler != nil {
+		d.settler.add(port)
+	}
 	return nil
 }
 
 // Detach forgets the port. That its device is gone, or that it never was attached, is fine.
 func (d *Datapath) Detach(port string) error {
 	defer d.names.lock(port)()
-	d.portsMu.Lock()
-	a, ok := d.ports[port]
-	d.portsMu.Unlock()
+	a, ok := d.attachment(port)
 	if !ok {
 		return nil
 	}

@@ -137,6 +137,45 @@ func TestAttachModeMayChangeAtARestart(t *testing.T) {
 	}
 }
 
+// Who starts a container does not wait for tcx.
+func TestNewPortsMoveToTCXWithoutLoss(t *testing.T) {
+	t.Parallel()
+	needTCX(t)
+	c, n := oneNode(t, AttachAuto, net4(t, "red", "web", 1, "10.1.1.0/24", ""))
+	c.apply() // the first one moves all ports there are
+	a, b, gone := n.start("red:web", "10.1.1.1"), n.start("red:web", "10.1.1.2"), n.start("red:web", "10.1.1.3")
+	c.apply()
+	l, err := n.nl.LinkByName(gone.endpoint.Port)
+	must(t, err)
+	must(t, n.nl.LinkDel(l))
+	a.reaches(b.endpoint.IPv4)
+	stop := probes(t, a, b.echo(b.endpoint.IPv4))
+	inMode := func(mode AttachMode) (count int) {
+		for _, x := range []*container{a, b} {
+			if have, ok := n.dp.attachment(x.endpoint.Port); ok && have.mode == mode && n.dp.attach.alive(have) {
+				count++
+			}
+		}
+		return count
+	}
+	if inMode(AttachClsact) != 2 {
+		t.Error("the new ports did not begin with clsact")
+	}
+	for end := deadline(); inMode(AttachTCX) != 2; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the ports are not with tcx")
+		}
+	}
+	if sent, lost := stop(); lost != 0 || sent == 0 {
+		t.Errorf("%d of %d packets lost", lost, sent)
+	}
+	for _, x := range []*container{a, b} {
+		if f, err := n.dp.attach.filter(attachment{AttachClsact, hookPort, ifindex(t, n, x.endpoint.Port)}); err != nil || f != nil {
+			t.Errorf("the filter is still there: %v %v", f, err)
+		}
+	}
+}
+
 func ifindex(t *testing.T, n *node, device string) uint32 {
 	t.Helper()
 	i, ok, err := n.dp.dev.index(device)
