@@ -28,6 +28,8 @@ func (m *Master) allRoutes() []route {
 		{http.MethodGet, split(api.VersionPath), m.version},
 		{http.MethodGet, split(api.InfoPath), m.info},
 		{http.MethodGet, split(api.WatchPath), m.watch},
+		{http.MethodPost, split(api.ApplyPath), m.apply},
+		{http.MethodGet, split(api.ExportPath), m.export},
 		{http.MethodPost, split(api.Root + api.Nodes + "/{node}/alive"), m.nodeAlive},
 		{http.MethodPost, split(api.Root + api.Addresses + "/{network}"), m.holdAddress},
 		{http.MethodDelete, split(api.Root + api.Addresses + "/{network}/{address}"), m.releaseAddress},

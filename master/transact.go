@@ -32,6 +32,7 @@ type plan struct {
 	txn    store.Txn
 	ledger *ledger
 	claims []string
+	puts   int           // how many times something was put, what was taken back since included
 	pools  []model.Group // with pools, that the plan makes: the ledger does not know them yet
 }
 
@@ -61,6 +62,7 @@ func (p *plan) put(o model.Object) { p.lend(o, 0) }
 // lend puts what the store is to forget after so many seconds; 0: never.
 func (p *plan) lend(o model.Object, seconds int64) {
 	p.claimKey(model.RefOf(o))
+	p.puts++
 	p.txn.Put = append(p.txn.Put, store.Put{Object: o, Seconds: seconds})
 	p.fresh.Put = append(p.fresh.Put, o)
 }
@@ -173,6 +175,11 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 		}
 		revision, ok, err := m.Store.Commit(ctx, p.txn)
 		switch {
+		case errors.Is(err, store.ErrTooMany):
+			m.ledger.drop(p.claims)
+			return 0, model.Invalid("", "this is more than the store takes in one transaction (%d operations on %d conditions), so nothing was changed: "+
+				"start the etcd members with --max-txn-ops 10000 and --max-request-bytes 8388608, or ask for less at once",
+				len(p.txn.Put)+len(p.txn.Delete)+len(p.txn.DeleteAll), len(p.txn.Guards))
 		case err != nil: // it may have taken effect; the next World tells
 			m.ledger.drop(p.claims)
 			trouble = err

@@ -81,10 +81,13 @@ func (s *Etcd) Commit(ctx context.Context, t Txn) (int64, bool, error) {
 		ops = append(ops, clientv3.OpDelete(keyOf(r), clientv3.WithPrefix()))
 	}
 	resp, err := s.client.Txn(ctx).If(cmps...).Then(ops...).Commit()
-	if err != nil {
-		return 0, false, fmt.Errorf("write to etcd: %w", err)
+	switch rpctypes.Error(err) {
+	case nil:
+		return resp.Header.Revision, resp.Succeeded, nil
+	case rpctypes.ErrTooManyOps, rpctypes.ErrRequestTooLarge:
+		return 0, false, fmt.Errorf("write to etcd: %w: %w", ErrTooMany, err)
 	}
-	return resp.Header.Revision, resp.Succeeded, nil
+	return 0, false, fmt.Errorf("write to etcd: %w", err)
 }
 
 func comparisons(g Guard) []clientv3.Cmp {

@@ -11,6 +11,7 @@ package store
 
 import (
 	"context"
+	"errors"
 
 	"github.com/contivnet/contiv/model"
 )
@@ -45,6 +46,9 @@ type Txn struct {
 
 // MaxOps is how many operations an etcd takes in a transaction where nobody raised its --max-txn-ops. A guard is one or two comparisons.
 const MaxOps = 128
+
+// ErrTooMany is Commit's where the store takes no transaction that large, now or later.
+var ErrTooMany = errors.New("the transaction is larger than the store takes")
 
 // Empty tells whether t changes nothing.
 func (t Txn) Empty() bool { return len(t.Put) == 0 && len(t.Delete) == 0 && len(t.DeleteAll) == 0 }
