@@ -575,10 +575,11 @@ func (d *Driver) join(ctx context.Context, req joinRequest) (joinResponse, error
 	if !ok {
 		return resp, model.NotFound("", "endpoint %s was never announced to netplugin on %s; start the container again", short(req.EndpointID), d.Agent.NodeName())
 	}
-	// Two devices of one subnet would answer for each other, with addresses that the data path takes for spoofed.
+	// Two devices of one subnet would answer for each other, with addresses that the data path takes for spoofed. Engines
+	// refuse it too, later and with less to say. 20.10 keeps what was refused as a wish of the container.
 	for _, other := range d.Agent.InSandbox(req.SandboxKey) {
 		if other.ID != e.ID && other.NetworkKey() == e.NetworkKey() {
-			return resp, model.InUse("", "the container is in %s already, with address %s: a container is in a network, or in one of its groups, once; disconnect it there first (docker network disconnect)",
+			return resp, model.InUse("", "the container is in %s already, with address %s: a container can be in a network, or in one of its groups, once. Disconnect it from one of the two with docker network disconnect; engines of version 20.10 want it stopped for that",
 				place{n, other.Group}, other.Addrs()[0])
 		}
 	}
