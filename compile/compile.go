@@ -16,6 +16,7 @@ func For(w model.World, node string) Tables {
 	c := compiler{
 		world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge,
 		classes: make([]class, 1), classTexts: make([]string, 1), classIndex: map[string]int{},
+		roles: newRoles(),
 	}
 	c.out.Revision, c.out.Node = w.Revision, node
 	c.out.Recheck = w.Global().Established == model.EstablishedRecheck
@@ -26,7 +27,7 @@ func For(w model.World, node string) Tables {
 	c.prefixes()
 	c.numberClasses()
 	c.ports()
-	c.rolePorts()
+	c.numberRoles()
 	c.verdicts()
 	slices.SortFunc(c.out.Notes, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Key, b.Object.Key), cmp.Compare(a.Text, b.Text))

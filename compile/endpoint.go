@@ -21,6 +21,11 @@ func (c *compiler) endpoints() {
 		if !ok || n.Encap != model.EncapVXLAN {
 			continue // noted with the network
 		}
+		if e.Group != "" {
+			if _, ok := c.world.Groups.Get(model.GroupKey(e.Tenant, e.Group)); !ok {
+				c.note(e, "endpoint %s is in group %s, which does not exist: no policy holds for it", e.ID, model.GroupKey(e.Tenant, e.Group))
+			}
+		}
 		row := Endpoint{Tenant: t.Number, Network: n.Tag, MAC: e.MAC}
 		if e.Node == c.node {
 			row.Port = e.Port

@@ -4,8 +4,6 @@ package compile
 
 import (
 	"cmp"
-	"hash/fnv"
-	"io"
 	"slices"
 )
 
@@ -38,14 +36,20 @@ func numbers(texts []string) []uint32 {
 	return out
 }
 
+// hash32 and hash64 are FNV-1a, of which hash/fnv would copy each text.
 func hash32(text string) uint32 {
-	h := fnv.New32a()
-	io.WriteString(h, text)
-	return h.Sum32()
+	h := uint32(2166136261)
+	for i := range len(text) {
+		h = (h ^ uint32(text[i])) * 16777619
+	}
+	return h
 }
 
-func hash64(text string) uint64 {
-	h := fnv.New64a()
-	io.WriteString(h, text)
-	return h.Sum64()
+const offset64 = 14695981039346656037
+
+func hash64(h uint64, text string) uint64 {
+	for i := range len(text) {
+		h = (h ^ uint64(text[i])) * 1099511628211
+	}
+	return h
 }

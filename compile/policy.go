@@ -14,21 +14,23 @@ import (
 // domain is what a tenant's rules come to. Rules never reach into another tenant.
 type domain struct {
 	tenant    model.Tenant
-	policies  map[string]*policy // by name; those with rules
-	holders   map[string]int     // how many groups name a policy
-	holder    map[string]string  // the key of one of them
-	selectors map[selector]int   // index in named
-	named     []selector         // those that any rule of the tenant names, also where its policy is on no group
-	prefixes  nest               // the named prefixes; values are indexes in named
-	subnets   nest               // of the named networks; values are indexes in subnetOf
-	subnetOf  [][]int            // networks with the same subnet, as indexes in named
-	members   map[membership]int // class of endpoints alike, as an index in compiler.classes
-	matching  [][]int            // by index in named: the classes that satisfy it
-	dual      bool               // some network has IPv4 and IPv6
+	policies  map[string]*policy     // by name
+	groups    map[string]model.Group // by name
+	holders   map[string]int         // how many groups name a policy
+	holder    map[string]string      // the key of one of them
+	selectors map[selector]int       // index in named
+	named     []selector             // those that any rule of the tenant names, also where its policy is on no group
+	prefixes  nest                   // the named prefixes; values are indexes in named
+	subnets   nest                   // of the named networks; values are indexes in subnetOf
+	subnetOf  [][]int                // networks with the same subnet, as indexes in named
+	members   map[membership]int     // class of endpoints alike, as an index in compiler.classes
+	matching  [][]int                // by index in named: the classes that satisfy it
+	dual      bool                   // some network has IPv4 and IPv6
 }
 
-// policy is the rules of one.
+// policy is one with its rules.
 type policy struct {
+	model.Policy
 	rules  []*rule
 	own    []*rule // those that name their own address
 	sorted bool    // both are in the order of rules' ids
@@ -59,7 +61,7 @@ func (c *compiler) policies() {
 	if c.world.Rules.Len() > 0 {
 		for _, t := range c.world.Tenants.All() {
 			c.domains[t.Name] = &domain{
-				tenant: t, policies: map[string]*policy{}, holders: map[string]int{}, holder: map[string]string{},
+				tenant: t, policies: map[string]*policy{}, groups: map[string]model.Group{}, holders: map[string]int{}, holder: map[string]string{},
 				selectors: map[selector]int{}, prefixes: newNest(), subnets: newNest(), members: map[membership]int{},
 			}
 		}
@@ -68,11 +70,22 @@ func (c *compiler) policies() {
 				d.dual = true
 			}
 		}
+		for _, p := range c.world.Policies.All() {
+			if d := c.domains[p.Tenant]; d != nil {
+				d.policies[p.Name] = &policy{Policy: p}
+			}
+		}
+		rules := make([]rule, c.world.Rules.Len()) // in one piece, as there may be many
 		for _, r := range c.world.Rules.All() {
-			c.rule(r)
+			if c.rule(r, &rules[0]) {
+				rules = rules[1:]
+			}
 		}
 	}
 	for _, g := range c.world.Groups.All() {
+		if d := c.domains[g.Tenant]; d != nil {
+			d.groups[g.Name] = g
+		}
 		for _, p := range g.Policies {
 			if _, ok := c.world.Policies.Get(model.PolicyKey(g.Tenant, p)); !ok {
 				c.note(g, "group %s names policy %s, which does not exist: no rules of it hold", g.Key(), p)
@@ -86,92 +99,110 @@ func (c *compiler) policies() {
 	}
 }
 
-// rule takes r into its tenant's domain.
-func (c *compiler) rule(r model.Rule) {
+// rule takes r into its tenant's domain, as out. It tells whether r can match anything.
+func (c *compiler) rule(r model.Rule, out *rule) bool {
 	d := c.domains[r.Tenant]
-	in, ok := c.world.Policies.Get(r.PolicyKey())
-	if !ok || d == nil {
+	if d == nil || d.policies[r.Policy] == nil {
 		c.note(r, "rule %s is in policy %s, which does not exist: it holds nowhere", r.Key(), r.PolicyKey())
-		return
+		return false
 	}
+	in := d.policies[r.Policy]
 	protocols, ok := protocolsOf(r.Protocol)
 	if !ok || r.Direction != model.In && r.Direction != model.Out || r.Action != model.Allow && r.Action != model.Deny ||
 		r.Priority < model.MinPriority || r.Priority > model.MaxPriority {
 		c.note(r, "rule %s says what this version does not know: it holds nowhere", r.Key())
-		return
+		return false
 	}
-	out := &rule{
+	*out = rule{
 		key: r.Key(), tenant: r.Tenant, policy: r.Policy, id: r.ID, in: r.Direction == model.In, allow: r.Action == model.Allow, audit: in.Audit,
 		priority: uint8(r.Priority), protocols: protocols, port: r.Port,
 	}
 	group, network, prefix := r.FromGroup, r.FromNetwork, r.From
 	if !out.in {
 		group, network, prefix = r.ToGroup, r.ToNetwork, r.To
-	} else if r.To.IsValid() {
-		out.own, out.precision = r.To.Masked(), 1
-		switch {
-		case !prefix.IsValid() && d.dual:
-			// A role is of both families. What is sent to an IPv4 address comes from one.
-			prefix = netip.PrefixFrom(out.own.Addr(), 0)
-		case prefix.IsValid() && family(prefix.Addr()) != family(out.own.Addr()):
-			c.note(r, "rule %s is about packets from %s to %s, which are of two families: it matches nobody", r.Key(), prefix, out.own)
-			return
-		}
 	}
-	if r.FromGroup+r.FromNetwork != "" || r.From.IsValid() || !out.in && (r.ToGroup+r.ToNetwork != "" || r.To.IsValid()) {
+	if out.in && r.To.IsValid() {
+		out.own, out.precision = r.To.Masked(), 1
+	}
+	if group != "" || network != "" || prefix.IsValid() {
 		out.precision = 2
 	}
+	switch {
+	case !out.own.IsValid():
+	case prefix.IsValid() && family(prefix.Addr()) != family(out.own.Addr()):
+		c.note(r, "rule %s is about packets from %s to %s, which are of two families: it matches nobody", r.Key(), prefix, out.own)
+		return false
+	case !prefix.IsValid() && d.dual:
+		// A role is of both families. What is sent to an IPv4 address comes from one.
+		prefix = netip.PrefixFrom(out.own.Addr(), 0)
+	}
+	out.peer = make([]int, 0, 2)
 	if group != "" {
-		if _, ok := c.world.Groups.Get(model.GroupKey(r.Tenant, group)); !ok {
+		i, ok := c.nameGroup(d, group)
+		if !ok {
 			c.note(r, "rule %s names group %s, which does not exist: it matches nobody", r.Key(), group)
-			return
+			return false
 		}
-		out.peer = append(out.peer, d.name(selector{group: group}))
+		out.peer = append(out.peer, i)
 	}
 	if network != "" {
-		n, ok := c.world.Networks.Get(model.NetworkKey(r.Tenant, network))
+		i, ok := c.nameNetwork(d, network)
 		if !ok {
 			c.note(r, "rule %s names network %s, which does not exist: it matches nobody", r.Key(), network)
-			return
+			return false
 		}
-		out.peer = append(out.peer, d.nameNetwork(n))
+		out.peer = append(out.peer, i)
 	}
 	if prefix.IsValid() {
 		out.peer = append(out.peer, d.namePrefix(prefix.Masked()))
 	}
 	out.digest = digest(r, out)
-	p := d.policies[r.Policy]
-	if p == nil {
-		p = &policy{}
-		d.policies[r.Policy] = p
-	}
-	p.rules = append(p.rules, out)
+	in.rules = append(in.rules, out)
 	if out.own.IsValid() {
-		p.own = append(p.own, out)
+		in.own = append(in.own, out)
 	}
+	return true
 }
 
 // name gives s its index among the selectors that rules name.
 func (d *domain) name(s selector) int {
-	i, ok := d.selectors[s]
-	if !ok {
-		i = len(d.named)
-		d.named = append(d.named, s)
-		d.selectors[s] = i
-	}
+	i := len(d.named)
+	d.named = append(d.named, s)
+	d.selectors[s] = i
 	return i
 }
 
 func (d *domain) namePrefix(p netip.Prefix) int {
-	i := d.name(selector{prefix: p})
+	s := selector{prefix: p}
+	if i, had := d.selectors[s]; had {
+		return i
+	}
+	i := d.name(s)
 	d.prefixes.add(p, i)
 	return i
 }
 
-func (d *domain) nameNetwork(n model.Network) int {
-	s := selector{network: n.Name}
+// nameGroup is false for a group that does not exist.
+func (c *compiler) nameGroup(d *domain, group string) (int, bool) {
+	s := selector{group: group}
 	if i, had := d.selectors[s]; had {
-		return i
+		return i, true
+	}
+	if _, ok := c.world.Groups.Get(model.GroupKey(d.tenant.Name, group)); !ok {
+		return 0, false
+	}
+	return d.name(s), true
+}
+
+// nameNetwork is false for a network that does not exist.
+func (c *compiler) nameNetwork(d *domain, network string) (int, bool) {
+	s := selector{network: network}
+	if i, had := d.selectors[s]; had {
+		return i, true
+	}
+	n, ok := c.world.Networks.Get(model.NetworkKey(d.tenant.Name, network))
+	if !ok {
+		return 0, false
 	}
 	i := d.name(s)
 	for _, pool := range []model.Pool{n.IPv4, n.IPv6} {
@@ -186,7 +217,7 @@ func (d *domain) nameNetwork(n model.Network) int {
 		}
 		d.subnetOf[at] = append(d.subnetOf[at], i) // two networks may have ranges of one subnet
 	}
-	return i
+	return i, true
 }
 
 // protocolsOf are the protocol numbers that a rule's protocol means.
@@ -205,20 +236,17 @@ func protocolsOf(text string) ([]int16, bool) {
 
 // digest stands for all that r says and for whether it is enforced.
 func digest(r model.Rule, out *rule) uint64 {
-	var b strings.Builder
-	for _, s := range []string{
-		out.key, r.Direction, r.Action, r.Protocol, r.FromGroup, r.FromNetwork, r.ToGroup, r.ToNetwork,
-		model.PeerText(r.From), model.PeerText(r.To),
-	} {
-		b.WriteString(s)
-		b.WriteByte(0)
+	h := uint64(offset64)
+	for _, s := range [...]string{out.key, r.Direction, r.Action, r.Protocol, r.FromGroup, r.FromNetwork, r.ToGroup, r.ToNetwork} {
+		h = hash64(hash64(h, s), "\x00")
 	}
-	flags := byte(0)
+	var buf [128]byte
+	b := append(buf[:0], out.priority, byte(out.port>>8), byte(out.port), byte(len(out.peer)))
 	if out.audit {
-		flags = 1
+		b[3] |= 0x80
 	}
-	b.Write([]byte{out.priority, byte(out.port >> 8), byte(out.port), flags, byte(len(out.peer))})
-	return hash64(b.String())
+	b = r.To.AppendTo(append(r.From.AppendTo(b), 0))
+	return hash64(h, string(b))
 }
 
 // before tells whether r decides where both match: the higher priority, then deny, then the rule that names its peer, then
@@ -239,7 +267,7 @@ func (r *rule) before(q *rule) bool {
 func (d *domain) sorted(name string) policy {
 	p := d.policies[name]
 	if p == nil {
-		return policy{}
+		return policy{} // noted with the group
 	}
 	if !p.sorted {
 		byID := func(a, b *rule) int { return cmp.Compare(a.id, b.id) }

@@ -11,20 +11,31 @@ import (
 )
 
 func (c *compiler) ports() {
+	// Endpoints of a network share their routes: there may be many networks.
+	type place struct {
+		tenant, network string
+		v4, v6          bool
+	}
+	routes := map[place][]netip.Prefix{}
+	c.out.Ports = make([]Port, 0, len(c.local))
 	for _, e := range c.local {
 		n, _ := c.world.Networks.Get(e.NetworkKey())
 		t, _ := c.world.Tenants.Get(e.Tenant)
+		at := place{e.Tenant, e.Network, e.IPv4.IsValid(), e.IPv6.IsValid()}
+		if _, ok := routes[at]; !ok {
+			routes[at] = c.routes(n, at.v4, at.v6)
+		}
 		c.out.Ports = append(c.out.Ports, Port{
 			Name: e.Port, Endpoint: e.ID, Tenant: t.Number, Network: n.Tag, IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC,
 			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.bridged || n.Internal,
-			Routes: c.routes(e, n),
+			Routes: routes[at], InRole: uint32(c.roleOf(e, true)), OutRole: uint32(c.roleOf(e, false)),
 		})
 	}
 	slices.SortFunc(c.out.Ports, func(a, b Port) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // routes are the subnets of the tenant's other networks, where no default route leads to this interface.
-func (c *compiler) routes(e model.Endpoint, own model.Network) []netip.Prefix {
+func (c *compiler) routes(own model.Network, v4, v6 bool) []netip.Prefix {
 	var out []netip.Prefix
 	add := func(mine, other model.Pool, has bool) {
 		if has && !mine.Gateway.IsValid() && !other.IsZero() && other.Subnet() != mine.Subnet() {
@@ -35,8 +46,8 @@ func (c *compiler) routes(e model.Endpoint, own model.Network) []netip.Prefix {
 		if n.Name == own.Name || n.Type != model.NetworkData || !c.reaches(own, n) {
 			continue
 		}
-		add(own.IPv4, n.IPv4, e.IPv4.IsValid())
-		add(own.IPv6, n.IPv6, e.IPv6.IsValid())
+		add(own.IPv4, n.IPv4, v4)
+		add(own.IPv6, n.IPv6, v6)
 	}
 	slices.SortFunc(out, comparePrefix)
 	return slices.Compact(out) // two ranges of one subnet are one route

@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"github.com/contivnet/contiv/model"
 )
@@ -23,62 +22,51 @@ type roles struct {
 	list  []role
 	texts []string
 	index map[string]int
-	// held remembers the role of a set of policies, as most endpoints differ in nothing else.
+	// held remembers the role of a group's endpoints. own tells which of the rules that name their own address hold.
 	held map[holding]int
 }
 
-// holding is what makes up a role. own tells which of the rules that name their own address hold.
 type holding struct {
-	domain   *domain
-	policies string
-	in       bool
-	own      string
+	tenant, group string
+	in            bool
+	own           string
+}
+
+func newRoles() roles {
+	return roles{list: make([]role, 1), texts: make([]string, 1), index: map[string]int{}, held: map[holding]int{}}
 }
 
 // none is the index in roles.list of the role without rules, whose number is 0.
 const none = 0
 
-// rolePorts gives the ports their roles, and the roles their numbers.
-func (c *compiler) rolePorts() {
-	c.roles = roles{list: make([]role, 1), texts: make([]string, 1), index: map[string]int{}, held: map[holding]int{}}
-	in, out := make(map[string]int, len(c.local)), make(map[string]int, len(c.local))
-	for _, e := range c.local {
-		in[e.ID], out[e.ID] = c.roleOf(e, true), c.roleOf(e, false)
-	}
+// numberRoles puts the roles' numbers into the ports, where their indexes were until all roles were known.
+func (c *compiler) numberRoles() {
 	for i, n := range numbers(c.roles.texts[1:]) {
 		c.roles.list[i+1].number = n
 	}
 	for i := range c.out.Ports {
 		p := &c.out.Ports[i]
-		p.InRole, p.OutRole = c.roles.list[in[p.Endpoint]].number, c.roles.list[out[p.Endpoint]].number
+		p.InRole, p.OutRole = c.roles.list[p.InRole].number, c.roles.list[p.OutRole].number
 	}
 }
 
 // roleOf is an endpoint's role in one direction, as an index in c.roles.list.
 func (c *compiler) roleOf(e model.Endpoint, in bool) int {
-	if e.Group == "" {
-		return none
-	}
-	g, ok := c.world.Groups.Get(model.GroupKey(e.Tenant, e.Group))
-	if !ok {
-		if in { // once an endpoint
-			c.note(e, "endpoint %s is in group %s, which does not exist: no policy holds for it", e.ID, model.GroupKey(e.Tenant, e.Group))
-		}
-		return none
-	}
 	d := c.domains[e.Tenant]
-	if d == nil {
+	if e.Group == "" || d == nil {
 		return none
 	}
-	policies := slices.Clone(g.Policies)
-	slices.Sort(policies)
-	h := holding{domain: d, policies: strings.Join(policies, "\n"), in: in}
+	g, ok := d.groups[e.Group]
+	if !ok {
+		return none // noted with the endpoint
+	}
+	h := holding{tenant: e.Tenant, group: e.Group, in: in}
 	if in {
-		h.own = d.owned(policies, e.Addrs())
+		h.own = d.owned(g.Policies, e.Addrs())
 	}
 	i, ok := c.roles.held[h]
 	if !ok {
-		i = c.roles.of(d, policies, e, in)
+		i = c.roles.of(d, g.Policies, e, in)
 		c.roles.held[h] = i
 	}
 	return i
@@ -107,6 +95,8 @@ func (rs *roles) of(d *domain, policies []string, e model.Endpoint, in bool) int
 		direction = model.In
 	}
 	text := []byte(d.tenant.Name + "\n" + direction + "\n")
+	policies = slices.Clone(policies)
+	slices.Sort(policies) // so that groups share the role whatever the order in which they name them
 	for _, p := range policies {
 		for _, r := range d.sorted(p).rules {
 			if r.in != in || r.own.IsValid() && !slices.ContainsFunc(e.Addrs(), r.own.Contains) {
