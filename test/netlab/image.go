@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"context"
 	"debug/elf"
+	_ "embed"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -28,6 +29,14 @@ var imageFiles = map[string]string{
 	"etc/nsswitch.conf": "passwd: files\ngroup: files\nhosts: files dns\n",
 	"etc/os-release":    "NAME=\"busybox from the machine\"\nID=netlab\n",
 }
+
+// imageScripts are those of its applets that are scripts.
+var imageScripts = map[string]string{"nc": netcat}
+
+// netcat knows the flags of nc that the tutorials use.
+//
+//go:embed nc.sh
+var netcat string
 
 // imageDirs are the image's directories, parents first.
 var imageDirs = []string{"bin", "dev", "etc", "home", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var", "var/run", "www"}
@@ -95,7 +104,10 @@ func archive(busybox []byte, applets []string) ([]byte, error) {
 	}
 	add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755}, busybox)
 	for _, name := range applets {
-		if name != "busybox" {
+		switch script, ok := imageScripts[name]; {
+		case ok:
+			add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/" + name, Mode: 0o755}, []byte(script))
+		case name != "busybox":
 			add(tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + name, Linkname: "busybox", Mode: 0o777}, nil)
 		}
 	}
