@@ -6,6 +6,7 @@
 // In a block marked console, a line `host$ command` is run on that host, and the lines after it are its
 // output. After `docker exec -it X /bin/sh`, lines `/ # command` are run in that container, up to `/ # exit`. In expected
 // output `...` stands for any text, alone on a line for any number of lines, and white space counts as one space.
+// A command in a container whose output is `<awaiting connection>` is left running, and so is its shell.
 //
 // What bites: nothing presses ^C, so a ping without a count is sent two.
 package tutorial
@@ -25,6 +26,12 @@ type Step struct {
 	Expect    []string
 }
 
+// awaiting is what stands for the output of a command that is left running.
+const awaiting = "<awaiting connection>"
+
+// stays tells whether the command is left running.
+func (s Step) stays() bool { return s.Container != "" && len(s.Expect) == 1 && s.Expect[0] == awaiting }
+
 var (
 	hostPrompt  = regexp.MustCompile(`^([a-z][a-z0-9-]*)\$ (.+)$`)
 	shellPrompt = regexp.MustCompile(`^/ # (.+)$`)
@@ -39,6 +46,9 @@ func Parse(document string) ([]Step, error) {
 		switch {
 		case strings.HasPrefix(line, "```"):
 			inBlock = line == "```console"
+			if !inBlock && container != "" && steps[len(steps)-1].stays() {
+				container = ""
+			}
 			if !inBlock && container != "" {
 				return nil, fmt.Errorf("line %d: the shell of container %s is not left with `/ # exit`", i+1, container)
 			}

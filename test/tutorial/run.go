@@ -35,6 +35,9 @@ func Run(ctx context.Context, steps []Step, hosts map[string]Host, settle time.D
 		if command == "" {
 			continue
 		}
+		if s.stays() {
+			fmt.Fprintln(w, awaiting)
+		}
 		output, err := s.try(ctx, h, command, settle)
 		fmt.Fprint(w, output)
 		if err != nil {
@@ -50,7 +53,7 @@ func (s Step) try(ctx context.Context, h Host, command string, settle time.Durat
 		if err != nil {
 			return output, err
 		}
-		if Matches(s.Expect, output) {
+		if Matches(s.Expect, output) || s.stays() && output == "" {
 			return output, nil
 		}
 		if !s.looks() || time.Now().After(deadline) {
@@ -91,5 +94,9 @@ func (s Step) commandLine() string {
 	if m := endlessPing.FindStringSubmatch(inside); m != nil {
 		inside = "ping -c 2 " + m[1]
 	}
-	return fmt.Sprintf("docker exec %s /bin/sh -c '%s'", s.Container, strings.ReplaceAll(inside, "'", `'\''`))
+	exec := "docker exec"
+	if s.stays() {
+		exec += " -d"
+	}
+	return fmt.Sprintf("%s %s /bin/sh -c '%s'", exec, s.Container, strings.ReplaceAll(inside, "'", `'\''`))
 }

@@ -69,6 +69,24 @@ func TestStepsAreTypedWhereTheDocumentShowsThem(t *testing.T) {
 	}
 }
 
+func TestCommandThatAwaitsAConnectionIsLeftRunning(t *testing.T) {
+	t.Parallel()
+	steps, err := Parse("```console\nn1$ docker exec -it db /bin/sh\n/ # nc -l 8888\n<awaiting connection>\n```\n\n```console\nn1$ echo hi\nhi\n```\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n1 := &script{answers: map[string]string{"echo hi": "hi\n"}}
+	if err := Run(context.Background(), steps, map[string]Host{"n1": n1}, 0, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(n1.typed, ", "); got != "docker exec -d db /bin/sh -c 'nc -l 8888', echo hi" {
+		t.Errorf("typed %s", got)
+	}
+	if _, err := Parse("```console\nn1$ docker exec -it db /bin/sh\n/ # nc -l 8888\n```\n"); err == nil {
+		t.Error("a shell that is never left is taken")
+	}
+}
+
 func TestEveryTutorialCanBeRead(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../docs/tutorials/*.md")
