@@ -173,7 +173,9 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 			sure = true
 			continue
 		}
-		revision, ok, err := m.Store.Commit(ctx, p.txn)
+		trying, tried := m.attempt(ctx)
+		revision, ok, err := m.Store.Commit(trying, p.txn)
+		tried()
 		switch {
 		case errors.Is(err, store.ErrTooMany):
 			m.ledger.drop(p.claims)
@@ -219,7 +221,13 @@ func (m *Master) consider(ctx context.Context, decide func(*plan) error) (revisi
 // catchUp is the World as new as the store was when it was called.
 func (m *Master) catchUp(ctx context.Context) (model.World, error) {
 	for {
-		revision, err := m.Store.Revision(ctx)
+		trying, tried := m.attempt(ctx)
+		revision, err := m.Store.Revision(trying)
+		late := trying.Err() != nil
+		tried()
+		if err != nil && late && ctx.Err() == nil {
+			continue
+		}
 		if err != nil {
 			return model.World{}, err
 		}
@@ -231,6 +239,12 @@ func (m *Master) catchUp(ctx context.Context) (model.World, error) {
 			return model.World{}, fmt.Errorf("this master's view has not come to revision %d: %w", revision, ctx.Err())
 		}
 	}
+}
+
+// attempt bounds one call of the store to a part of the time there is: what etcd's members pass on to a leader that has just died is
+// lost, and what goes to a member that hangs may succeed at the next.
+func (m *Master) attempt(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, m.Patience/3)
 }
 
 // overtaken waits a moment for the World to come to a revision that the store has.

@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 
 	"go.etcd.io/etcd/server/v3/embed"
@@ -18,29 +19,33 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Embedding is an etcd of one member that runs in this process, for a lone master.
+// Embedding is an etcd that runs in this process: of one member, for a lone master, or one of several.
 type Embedding struct {
 	// Dir is where its data is. It is made when absent, and one process can have it at a time.
 	Dir string
 	// ClientURL is where others reach this etcd, as http://10.0.0.1:2379; "": nobody but root
 	// on this machine, through the unix socket Dir/client.sock.
 	ClientURL string
-	Log       *slog.Logger
+	// Peers are the other members; nil: none.
+	Peers *Peers
+	Log   *slog.Logger
 }
 
 // Embedded is a Store in an etcd of its own.
 type Embedded struct {
 	*Etcd
-	server  *embed.Etcd
-	lock    *os.File
-	closing *atomic.Bool
+	server   *embed.Etcd
+	lock     *os.File
+	closing  *atomic.Bool
+	stop     context.CancelFunc // of admitting
+	admitted chan error
 }
 
 // maxSocketPath is what fits into a unix socket's address, in bytes (unix(7)).
 const maxSocketPath = 107
 
-// Embed starts an etcd, with what its directory holds from earlier runs, and waits until it serves. The member's
-// writes are on disk before they count.
+// Embed starts an etcd, with what its directory holds from earlier runs, and waits until it serves; one of several members
+// serves when a majority of them is there. The member's writes are on disk before they count.
 func Embed(ctx context.Context, e Embedding) (_ *Embedded, err error) {
 	dir, err := filepath.Abs(e.Dir)
 	if err != nil {
@@ -60,32 +65,78 @@ func Embed(ctx context.Context, e Embedding) (_ *Embedded, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.Peers != nil && !hasData(dir) {
+		begin, err := e.Peers.await(ctx, e.Log)
+		if err != nil {
+			return nil, err
+		}
+		config.ClusterState, config.InitialCluster = begin.state, begin.initial
+	}
 	server, err := embed.StartEtcd(config)
 	if err != nil {
-		return nil, fmt.Errorf("start etcd on %s: %w", dir, err)
+		return nil, notStarted(dir, err)
+	}
+	if e.Peers != nil {
+		e.Log.Info("this master has joined its peers' store, which serves when a majority of them is up", "peers", strings.Join(e.Peers.All, ","))
 	}
 	select {
 	case <-server.Server.ReadyNotify():
+	case <-server.Server.StopNotify():
+		server.Close()
+		return nil, ended(dir)
 	case err := <-server.Err():
 		server.Close()
-		return nil, fmt.Errorf("start etcd on %s: %w", dir, err)
+		return nil, notStarted(dir, err)
 	case <-ctx.Done():
 		server.Close()
 		return nil, fmt.Errorf("etcd on %s is not ready in time: %w", dir, ctx.Err())
 	}
 	// Requests of this process go to the member without a connection in between.
-	return &Embedded{&Etcd{v3client.New(server.Server), e.Log}, server, lock, closing}, nil
+	s := &Embedded{&Etcd{v3client.New(server.Server), e.Log}, server, lock, closing, func() {}, make(chan error, 1)}
+	if e.Peers == nil {
+		s.admitted <- nil
+		return s, nil
+	}
+	admitting, stop := context.WithCancel(context.Background())
+	s.stop = stop
+	go func() { s.admitted <- s.admit(admitting, e.Peers) }()
+	return s, nil
+}
+
+// hasData tells whether there is an etcd's data from an earlier run.
+func hasData(dir string) bool {
+	logs, err := filepath.Glob(filepath.Join(dir, "etcd/member/wal/*.wal"))
+	return err == nil && len(logs) > 0
+}
+
+// Ended is closed when the etcd has stopped by itself; Why then says why.
+func (e *Embedded) Ended() <-chan struct{} { return e.server.Server.StopNotify() }
+
+// Why is what an operator is told when the etcd has ended.
+func (e *Embedded) Why() error { return ended(e.server.Config().Dir) }
+
+func notStarted(dir string, err error) error {
+	if strings.Contains(err.Error(), "server is stopping") { // as etcd says when it learns at once that it is no member any more
+		return ended(dir)
+	}
+	return fmt.Errorf("start etcd on %s: %w", dir, err)
+}
+
+func ended(dir string) error {
+	return fmt.Errorf("the embedded etcd in %s has stopped: its disk fails, or another master has taken this one's place; in that case move the directory away and start again", dir)
 }
 
 // Close stops the etcd.
 func (e *Embedded) Close() error {
 	e.closing.Store(true)
+	e.stop()
+	admitted := <-e.admitted
 	err := e.Etcd.Close()
 	if errors.Is(err, context.Canceled) {
 		err = nil // how the client says that it was closed
 	}
 	e.server.Close()
-	return errors.Join(err, e.lock.Close())
+	return errors.Join(admitted, err, e.lock.Close())
 }
 
 func lockDir(dir string) (*os.File, error) {
@@ -114,10 +165,6 @@ func embedConfig(dir string, e Embedding, log *zap.Logger) (*embed.Config, error
 	// Followers that were cut off for longer list everything again.
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, "10m"
 
-	peer, err := socketURL(filepath.Join(dir, "peer.sock"))
-	if err != nil {
-		return nil, err
-	}
 	client, err := socketURL(filepath.Join(dir, "client.sock"))
 	if e.ClientURL != "" {
 		client, err = url.Parse(e.ClientURL)
@@ -125,10 +172,22 @@ func embedConfig(dir string, e Embedding, log *zap.Logger) (*embed.Config, error
 	if err != nil {
 		return nil, fmt.Errorf("read the URL for etcd's clients: %w", err)
 	}
+	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{*client}, []url.URL{*client}
+	if p := e.Peers; p != nil {
+		c.Name, c.InitialCluster = p.Self, p.initial()
+		c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{p.url(p.Listen)}, []url.URL{p.url(p.Self)}
+		c.PeerTLSInfo = p.tls()
+		// Over a network, and with a disk that may take its time, a member must not be taken for dead too soon.
+		c.TickMs, c.ElectionMs = 100, 1000
+		return c, nil
+	}
+	peer, err := socketURL(filepath.Join(dir, "peer.sock"))
+	if err != nil {
+		return nil, err
+	}
 	// etcd takes a peer listener's path from the URL's host. With none there it would listen on a socket without a
 	// path, which every process of the machine can reach.
 	c.ListenPeerUrls, c.AdvertisePeerUrls = []url.URL{{Scheme: peer.Scheme, Host: peer.Path}}, []url.URL{*peer}
-	c.ListenClientUrls, c.AdvertiseClientUrls = []url.URL{*client}, []url.URL{*client}
 	c.InitialCluster = c.InitialClusterFromName(c.Name)
 	return c, nil
 }

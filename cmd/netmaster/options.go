@@ -21,6 +21,7 @@ type options struct {
 	dataDir     string // of the embedded etcd
 	etcd        []string
 	etcdListen  string // URL of the embedded etcd for others; "" for none
+	peers       []string
 	caFile      string // of etcd's TLS
 	certFile    string
 	keyFile     string
@@ -36,8 +37,9 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	f.StringVar(&o.dataDir, "data-dir", "/var/lib/contiv", "where the embedded etcd has its data")
 	f.StringSliceVar(&o.etcd, "etcd-endpoints", nil, "URLs of an etcd cluster to use, separated by commas (default: an embedded one)")
 	f.StringVar(&o.etcdListen, "etcd-listen", "", "URL at which the embedded etcd serves other masters, without authentication (default: none but root on this machine)")
-	f.StringVar(&o.caFile, "etcd-ca", "", "file with the authorities that sign etcd's certificates")
-	f.StringVar(&o.certFile, "etcd-cert", "", "file with this master's certificate for etcd")
+	f.StringSliceVar(&o.peers, "peers", nil, "addresses of all masters, this one's too, separated by commas: their embedded etcds are one store (port 2380, or as address:port; the same list for all)")
+	f.StringVar(&o.caFile, "etcd-ca", "", "file with the authorities that sign etcd's certificates, or those of --peers")
+	f.StringVar(&o.certFile, "etcd-cert", "", "file with this master's certificate for etcd, or for its peers")
 	f.StringVar(&o.keyFile, "etcd-key", "", "file with the key of that certificate")
 	f.DurationVar(&o.nodeGC, "node-gc", 24*time.Hour, "how long a node may be silent before its endpoints are given up")
 	f.StringVar(&o.forwardMode, "forward-mode", model.ForwardRouting, "routing or bridge, where the cluster has no settings yet (later: netctl global set)")
@@ -104,6 +106,12 @@ func (o options) check() error {
 	}
 	if len(o.etcd) > 0 && o.etcdListen != "" {
 		return fmt.Errorf("--etcd-endpoints names an etcd and --etcd-listen is for one of this master's own; give one of them")
+	}
+	if len(o.peers) > 0 && (len(o.etcd) > 0 || o.etcdListen != "") {
+		return fmt.Errorf("--peers makes the masters' embedded etcds one store, so --etcd-endpoints and --etcd-listen have no place beside it; leave them out")
+	}
+	if len(o.peers) > 0 && (o.caFile == "") != (o.certFile == "") {
+		return fmt.Errorf("with --peers, --etcd-ca, --etcd-cert and --etcd-key belong together; give all or none")
 	}
 	return nil
 }

@@ -11,8 +11,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -32,30 +34,20 @@ func run(ctx context.Context, o options, v api.Version) (err error) {
 		return err
 	}
 	defer l.Close()
-	s, closeStore, err := openStore(ctx, o)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, closeStore()) }()
-	advertise := o.advertise
-	if advertise == "" {
-		advertise = reachable(l.Addr())
-	}
-	o.log.Info("netmaster serves", "version", v.Version, "address", l.Addr().String(), "reached at", advertise, "node-gc", o.nodeGC)
-
-	m := master.New(master.Options{Store: s, Log: o.log, Version: v, Address: advertise, NodeGC: o.nodeGC, ForwardMode: o.forwardMode})
-	server := &http.Server{
-		Handler: m, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
-		ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelDebug),
-	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	// Answers come from the start: a client that waited here would not try another master.
+	var front front
+	server := &http.Server{
+		Handler: &front, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		ErrorLog: slog.NewLogLogger(o.log.Handler(), slog.LevelDebug),
+	}
 	served := make(chan error, 1)
 	go func() {
 		served <- server.Serve(l)
 		cancel()
 	}()
-	err = m.Run(ctx) // ends the watches when it ends
+	err = front.serve(ctx, o, v, l.Addr())
 	stopping, stopped := context.WithTimeout(context.Background(), time.Second)
 	defer stopped()
 	if server.Shutdown(stopping) != nil {
@@ -64,33 +56,128 @@ func run(ctx context.Context, o options, v api.Version) (err error) {
 	if e := <-served; !errors.Is(e, http.ErrServerClosed) {
 		err = errors.Join(err, fmt.Errorf("serve the API: %w", e))
 	}
+	return errors.Join(err, front.close())
+}
+
+// front answers that this master is starting until there is one.
+type front struct {
+	master     atomic.Pointer[master.Master]
+	closeStore func() error
+}
+
+// serve opens the store and runs a master on it until ctx ends. A store that was not there before ctx ended is no error.
+func (f *front) serve(ctx context.Context, o options, v api.Version, at net.Addr) error {
+	s, err := openStore(ctx, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	f.closeStore = s.close
+	advertise := o.advertise
+	if advertise == "" {
+		advertise = reachable(at)
+	}
+	m := master.New(master.Options{Store: s, Log: o.log, Version: v, Address: advertise, NodeGC: o.nodeGC, ForwardMode: o.forwardMode})
+	f.master.Store(m)
+	o.log.Info("netmaster serves", "version", v.Version, "address", at.String(), "reached at", advertise, "node-gc", o.nodeGC)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go func() {
+		select {
+		case <-ctx.Done():
+		case <-s.ended:
+			cancel(s.why())
+		}
+	}()
+	err = m.Run(ctx) // ends the watches when it ends
+	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
 	o.log.Info("netmaster ends")
 	return err
 }
 
+// close ends the store, after the last request.
+func (f *front) close() error {
+	if f.closeStore == nil {
+		return nil
+	}
+	return f.closeStore()
+}
+
+func (f *front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if m := f.master.Load(); m != nil {
+		m.ServeHTTP(w, r)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Retry-After", "1")
+	w.WriteHeader(http.StatusServiceUnavailable)
+	_, _ = w.Write([]byte(`{"error":"netmaster is starting and its store is not there yet; try again in a moment, and see its log"}` + "\n")) // who has gone asks again
+}
+
+// opened is a store with its end.
+type opened struct {
+	store.Store
+	close func() error
+	ended <-chan struct{} // the store has ended by itself; nil: it does not
+	why   func() error
+}
+
 // openStore connects to the etcd that was named, or starts one.
-func openStore(ctx context.Context, o options) (store.Store, func() error, error) {
+func openStore(ctx context.Context, o options) (opened, error) {
+	if len(o.peers) > 0 {
+		return openPeers(ctx, o)
+	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if len(o.etcd) == 0 {
-		began := time.Now()
-		s, err := store.Embed(ctx, store.Embedding{Dir: o.dataDir, ClientURL: o.etcdListen, Log: o.log})
-		if err != nil {
-			return nil, nil, err
-		}
-		o.log.Info("the state is in an embedded etcd", "data-dir", o.dataDir, "started in", time.Since(began).Round(time.Millisecond))
-		return s, s.Close, nil
+		return embed(ctx, o, nil)
 	}
 	secure, err := etcdTLS(o)
 	if err != nil {
-		return nil, nil, err
+		return opened{}, err
 	}
 	o.log.Info("the state is in etcd", "endpoints", strings.Join(o.etcd, ","), "tls", secure != nil)
 	s, err := store.Open(ctx, store.Dial{Endpoints: o.etcd, TLS: secure, Log: o.log})
 	if err != nil {
-		return nil, nil, err
+		return opened{}, err
 	}
-	return s, s.Close, nil
+	return opened{Store: s, close: s.Close}, nil
+}
+
+// openPeers waits for a majority of the masters as long as it takes.
+func openPeers(ctx context.Context, o options) (opened, error) {
+	local, err := localAddresses()
+	if err != nil {
+		return opened{}, err
+	}
+	peers, err := peersOf(o, local, func(host string) ([]netip.Addr, error) {
+		addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		for i := range addrs {
+			addrs[i] = addrs[i].Unmap()
+		}
+		return addrs, err
+	})
+	if err != nil {
+		return opened{}, err
+	}
+	if n := len(peers.All); n%2 == 0 {
+		o.log.Warn("an even number of masters bears the loss of no more than one fewer; use 3 or 5", "peers", n)
+	}
+	return embed(ctx, o, peers)
+}
+
+func embed(ctx context.Context, o options, peers *store.Peers) (opened, error) {
+	began := time.Now()
+	s, err := store.Embed(ctx, store.Embedding{Dir: o.dataDir, ClientURL: o.etcdListen, Peers: peers, Log: o.log})
+	if err != nil {
+		return opened{}, err
+	}
+	o.log.Info("the state is in an embedded etcd", "data-dir", o.dataDir, "started in", time.Since(began).Round(time.Millisecond))
+	return opened{s, s.Close, s.Ended(), s.Why}, nil
 }
 
 func etcdTLS(o options) (*tls.Config, error) {
