@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/contivnet/contiv/alloc"
@@ -16,17 +17,30 @@ import (
 type ledger struct {
 	mu    sync.Mutex
 	world model.World
-	moved chan struct{} // closed and replaced whenever the World moves or a claim is dropped
+	moved chan struct{} // closed and replaced whenever the World moves
+	freed chan struct{} // the same, also whenever claims are dropped
 	feed  feed
+	// waiters are for one revision each: were they woken by every other too, many writers would be woken by each of themselves.
+	waiters []waiter
 	// macs tells which endpoint has a MAC of a network.
 	macs map[macKey]string
-	// floors tells below which address of a pool none is free.
+	// floors tells below which address of a pool none is both free and unclaimed.
 	floors map[poolKey]floor
 	// pools are the addresses that groups keep to themselves: network → group → range.
 	pools map[string]map[string]model.Range
 	// claims are addresses on their way into the store. Without them all that ask at once would be given
 	// the same address, and all but one would have to ask again.
-	claims map[string]bool
+	claims map[claim]bool
+}
+
+type waiter struct {
+	revision int64
+	there    chan struct{}
+}
+
+type claim struct {
+	network string
+	addr    netip.Addr
 }
 
 type macKey struct {
@@ -48,8 +62,8 @@ type floor struct {
 
 func newLedger(backlog int) *ledger {
 	return &ledger{
-		moved: make(chan struct{}), feed: feed{max: backlog}, macs: map[macKey]string{},
-		floors: map[poolKey]floor{}, pools: map[string]map[string]model.Range{}, claims: map[string]bool{},
+		moved: make(chan struct{}), freed: make(chan struct{}), feed: feed{max: backlog}, macs: map[macKey]string{},
+		floors: map[poolKey]floor{}, pools: map[string]map[string]model.Range{}, claims: map[claim]bool{},
 	}
 }
 
@@ -69,7 +83,16 @@ func (l *ledger) apply(c model.Change) error {
 	case !c.Empty():
 		l.feed.add(line)
 	}
+	close(l.moved)
+	l.moved = make(chan struct{})
 	l.signal()
+	l.waiters = slices.DeleteFunc(l.waiters, func(w waiter) bool {
+		if w.revision > l.world.Revision {
+			return false
+		}
+		close(w.there)
+		return true
+	})
 	return nil
 }
 
@@ -91,12 +114,7 @@ func (l *ledger) derive(c model.Change) {
 			forget(r.Key)
 		case model.KindAddress:
 			if old, ok := l.world.Addresses.Get(r.Key); ok {
-				l.lower(poolKey{network: old.Network, v6: old.Addr.Is6()}, old.Addr)
-				for group, r := range l.pools[old.Network] {
-					if r.Contains(old.Addr) {
-						l.lower(poolKey{network: old.Network, group: group}, old.Addr)
-					}
-				}
+				l.free(claim{old.Network, old.Addr})
 			}
 		case model.KindNetwork:
 			delete(l.floors, poolKey{network: r.Key})
@@ -130,6 +148,16 @@ func (l *ledger) derive(c model.Change) {
 	}
 }
 
+// free says that an address has come free.
+func (l *ledger) free(c claim) {
+	l.lower(poolKey{network: c.network, v6: c.addr.Is6()}, c.addr)
+	for group, r := range l.pools[c.network] {
+		if r.Contains(c.addr) {
+			l.lower(poolKey{network: c.network, group: group}, c.addr)
+		}
+	}
+}
+
 // lower says that an address of a pool has come free.
 func (l *ledger) lower(k poolKey, a netip.Addr) {
 	if f, ok := l.floors[k]; ok && a.Less(f.addr) {
@@ -152,8 +180,8 @@ func (l *ledger) poolAt(network string, a netip.Addr) (group string, pool model.
 func macOf(e model.Endpoint) macKey { return macKey{e.NetworkKey(), e.MAC} }
 
 func (l *ledger) signal() {
-	close(l.moved)
-	l.moved = make(chan struct{})
+	close(l.freed)
+	l.freed = make(chan struct{})
 }
 
 // current is the newest World.
@@ -167,24 +195,30 @@ func (l *ledger) current() model.World {
 func (l *ledger) wait(ctx context.Context, revision int64) (model.World, error) {
 	for {
 		l.mu.Lock()
-		w, moved := l.world, l.moved
-		l.mu.Unlock()
+		w := l.world
 		if w.Revision >= revision {
+			l.mu.Unlock()
 			return w, nil
 		}
+		there := make(chan struct{})
+		l.waiters = append(l.waiters, waiter{revision, there})
+		l.mu.Unlock()
 		select {
-		case <-moved:
+		case <-there: // and may have gone again, where the store was set back
 		case <-ctx.Done():
-			return w, ctx.Err()
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.waiters = slices.DeleteFunc(l.waiters, func(w waiter) bool { return w.there == there })
+			return l.world, ctx.Err()
 		}
 	}
 }
 
-// motion is closed at the next change of the ledger.
+// motion is closed at the next change of the World or of the claims.
 func (l *ledger) motion() <-chan struct{} {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.moved
+	return l.freed
 }
 
 // macOwner is the endpoint that has the MAC in the network, "" for none.
@@ -207,31 +241,39 @@ func (l *ledger) claim(n model.Network, group string, p model.Pool, mine func(ne
 			apart = append(apart, r)
 		}
 	}
-	var from, lowest netip.Addr // lowest that the World has free
+	var from, passed netip.Addr // passed: the first that is free and not taken here, as it is the asker's
 	if f := l.floors[k]; f.pool == p {
 		from = f.addr
 	}
 	a, ok = alloc.Address(l.world, n, p, from, apart, func(a netip.Addr) bool {
-		if !lowest.IsValid() {
-			lowest = a
-		}
-		if l.claims[model.AddressKey(k.network, a)] {
-			busy = true
+		if l.claims[claim{k.network, a}] {
 			return true
 		}
-		return mine(a)
+		if mine(a) {
+			if !passed.IsValid() {
+				passed = a
+			}
+			return true
+		}
+		return false
 	})
-	if lowest.IsValid() {
-		l.floors[k] = floor{p, lowest}
-	}
-	if ok {
-		l.claims[model.AddressKey(k.network, a)] = true
+	switch {
+	case ok:
+		l.claims[claim{k.network, a}] = true
+		l.floors[k] = floor{p, a.Next()}
+		if passed.IsValid() {
+			l.floors[k] = floor{p, passed}
+		}
+	default:
+		for c := range l.claims {
+			busy = busy || c.network == k.network && p.Prefix.Contains(c.addr)
+		}
 	}
 	return a, busy, ok
 }
 
 // drop ends claims, of which the World now has what became of them.
-func (l *ledger) drop(claims []string) {
+func (l *ledger) drop(claims []claim) {
 	if len(claims) == 0 {
 		return
 	}
@@ -239,6 +281,9 @@ func (l *ledger) drop(claims []string) {
 	defer l.mu.Unlock()
 	for _, c := range claims {
 		delete(l.claims, c)
+		if _, taken := l.world.Addresses.Get(model.AddressKey(c.network, c.addr)); !taken {
+			l.free(c)
+		}
 	}
 	l.signal()
 }

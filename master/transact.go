@@ -31,7 +31,7 @@ type plan struct {
 	guards map[store.Guard]bool
 	txn    store.Txn
 	ledger *ledger
-	claims []string
+	claims []claim
 	puts   int           // how many times something was put, what was taken back since included
 	pools  []model.Group // with pools, that the plan makes: the ledger does not know them yet
 }
@@ -121,7 +121,7 @@ func (p *plan) address(n model.Network, g model.Group, v6 bool) (netip.Addr, err
 	switch {
 	case ok:
 		key := model.AddressKey(n.Key(), a)
-		p.claims = append(p.claims, key)
+		p.claims = append(p.claims, claim{n.Key(), a})
 		if _, taken := p.world().Addresses.Get(key); taken {
 			return a, errBusy // the ledger is newer than this World: what was given up since is to be seen first
 		}
