@@ -64,6 +64,7 @@ func askGlobal(asked api.Global) (write, error) {
 		}
 		p.guardGlobal()
 		p.noneNewer(model.KindNetwork, "")
+		p.noneNewer(model.KindBGP, "")
 		p.put(now)
 		return api.GlobalOf(now), nil
 	}}, nil
@@ -106,6 +107,9 @@ func mayChangeGlobal(w model.World, old, now model.Global) error {
 		if now.PrivateSubnet != old.PrivateSubnet {
 			return model.InUse("pvtSubnet", "Unable to update private subnet due to existing %s; delete the networks first", existing)
 		}
+	}
+	if n := w.BGPs.Len(); n > 0 && old.ForwardMode == model.ForwardRouting && now.ForwardMode != old.ForwardMode {
+		return model.InUse("fwdMode", "please delete existing Bgp configs: %d nodes have one (netctl bgp ls), and BGP needs fwdMode routing", n)
 	}
 	for _, f := range []struct {
 		field, name, text string

@@ -280,6 +280,19 @@ func TestGlobalChangesOnlyWhatIsGiven(t *testing.T) {
 		_, err := s.client.Put(t.Context(), path, change, nil)
 		refused(t, err, model.ErrInvalid, field)
 	}
+	for _, row := range []struct {
+		change      api.Global
+		field, word string
+	}{
+		{api.Global{Vlans: "1-5000"}, "vlans", "values exceed 4094 max allowed"}, {api.Global{Vlans: "0-4094"}, "vlans", "values less than 1"},
+		{api.Global{Vlans: "1"}, "vlans", "1-4094"}, {api.Global{Vlans: "1?2"}, "vlans", "1?2"}, {api.Global{Vlans: "abcd"}, "vlans", "abcd"},
+		{api.Global{Vlans: "20-10"}, "vlans", "min is greater than max"}, {api.Global{Vxlans: "1-100000"}, "vxlans", "values exceed 65535 max allowed"},
+		{api.Global{Vxlans: "1-20000"}, "vxlans", "does not allow vxlan range to exceed 16000 range"},
+		{api.Global{PvtSubnet: netip.MustParsePrefix("172.20.0.0/24")}, "pvtSubnet", "/16"}, {api.Global{NetworkInfraType: "x"}, "networkInfraType", "invalid fabric mode"},
+	} {
+		_, err := s.client.Put(t.Context(), path, row.change, nil)
+		refused(t, err, model.ErrInvalid, row.field, row.word)
+	}
 	s.put(path, api.Global{Vxlans: "400-400"})
 	_, err := s.client.Put(t.Context(), api.ObjectPath(api.Globals, "other"), api.Global{}, nil)
 	refused(t, err, model.ErrInvalid, "name", "other")
@@ -287,6 +300,14 @@ func TestGlobalChangesOnlyWhatIsGiven(t *testing.T) {
 	if err := s.client.Get(t.Context(), api.InspectPath(api.Globals, "global"), &in); err != nil || in.Oper["vxlansInUse"] != "400" {
 		t.Errorf("inspection: %v, %v", in, err)
 	}
+}
+
+func TestForwardingModeStaysWhileNodesSpeakBGP(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	s.put(api.ObjectPath(api.BGPs, "n1"), api.BGP{RouterIP: "50.1.1.1/24", AS: "65001"})
+	_, err := s.client.Put(t.Context(), api.ObjectPath(api.Globals, "global"), api.Global{FwdMode: "bridge"}, nil)
+	refused(t, err, model.ErrInUse, "fwdMode", "please delete existing Bgp configs")
 }
 
 // Networks made at once get different tags, each the lowest that was free.

@@ -3,8 +3,10 @@
 package master
 
 import (
+	"cmp"
 	"net/netip"
 	"reflect"
+	"slices"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
@@ -38,11 +40,12 @@ func serviceOf(s model.Service) api.ServiceLB {
 
 func serviceOper(w model.World, s model.Service) api.ServiceLBOper {
 	out := api.ServiceLBOper{ServiceVip: text(s.IPv4), ServiceVipV6: text(s.IPv6)}
-	for e := range w.Endpoints.Sorted() {
+	for _, e := range w.Endpoints.All() {
 		if e.Tenant == s.Tenant && s.Selects(e.Labels) {
 			out.Providers = append(out.Providers, endpointOper(w, e))
 		}
 	}
+	slices.SortFunc(out.Providers, func(a, b api.EndpointOper) int { return cmp.Compare(a.EndpointID, b.EndpointID) })
 	out.NumProviders = len(out.Providers)
 	return out
 }

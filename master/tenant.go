@@ -128,6 +128,9 @@ func tenantOper(w model.World, t model.Tenant) api.TenantOper {
 		oper.Endpoints = nil
 		out.Policies = append(out.Policies, oper)
 	}
+	for _, s := range e.services {
+		out.ServiceLBs = append(out.ServiceLBs, serviceOper(w, s))
+	}
 	out.TotalEndpoints = len(out.Endpoints)
 	return out
 }

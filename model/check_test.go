@@ -326,6 +326,7 @@ func TestGlobalIsChecked(t *testing.T) {
 		{"established", func(g *Global) { g.Established = "cut" }, "established", "cut"},
 		{"vlans", func(g *Global) { g.VLANs = "1-5000" }, "vlans", "1-5000"},
 		{"vxlans", func(g *Global) { g.VXLANs = "1-100000" }, "vxlans", "1-100000"},
+		{"a wide range of vxlans", func(g *Global) { g.VXLANs = "1-20000" }, "vxlans", "16000"},
 		{"vxlans backwards", func(g *Global) { g.VXLANs = "20-10" }, "vxlans", "20-10"},
 		{"private /24", func(g *Global) { g.PrivateSubnet = netip.MustParsePrefix("172.20.0.0/24") }, "pvtSubnet", "172.20.0.0/24"},
 		{"private IPv6", func(g *Global) { g.PrivateSubnet = netip.MustParsePrefix("2001:db8::/16") }, "pvtSubnet", "2001:db8::/16"},
@@ -333,7 +334,7 @@ func TestGlobalIsChecked(t *testing.T) {
 	})
 	accepts(t, DefaultGlobal(), map[string]func(*Global){
 		"bridge": func(g *Global) { g.ForwardMode = ForwardBridge }, "aci": func(g *Global) { g.FabricMode = "aci" }, "recheck": func(g *Global) { g.Established = EstablishedRecheck },
-		"flood": func(g *Global) { g.ARPMode = "flood" }, "narrow": func(g *Global) { g.VLANs, g.VXLANs = "7-7", "16001-65535" },
+		"flood": func(g *Global) { g.ARPMode = "flood" }, "narrow": func(g *Global) { g.VLANs, g.VXLANs = "7-7", "49535-65535" },
 	})
 }
 

@@ -3,6 +3,7 @@
 package model
 
 import (
+	"fmt"
 	"net/netip"
 	"regexp"
 	"strconv"
@@ -57,16 +58,26 @@ func TagRange(field, text string, max uint32) (low, high uint32, err error) {
 	a, b, _ := strings.Cut(text, "-")
 	l, _ := strconv.ParseUint(a, 10, 32) // eight digits always fit
 	h, _ := strconv.ParseUint(b, 10, 32)
-	if l < 1 || h < l || h > uint64(max) {
-		return 0, 0, Invalid(field, "%s %q is not a range within 1-%d with its lower end first", field, text, max)
+	why := ""
+	switch { // in v1's words
+	case h < l:
+		why = "min is greater than max"
+	case l < 1:
+		why = "values less than 1"
+	case h > uint64(max):
+		why = fmt.Sprintf("values exceed %d max allowed", max)
+	default:
+		return uint32(l), uint32(h), nil
 	}
-	return uint32(l), uint32(h), nil
+	return 0, 0, Invalid(field, "%s: invalid range %s, %s; use a part of 1-%d with its lower end first", field, text, why, max)
 }
 
-// Highest tags: the last VLAN id and, as the v1 API has it, the last VXLAN network identifier.
+// Highest tags: the last VLAN id and, as the v1 API has it, the last VXLAN network identifier; and how far apart the ends of the
+// VXLAN range may be.
 const (
-	MaxVLAN  = 4094
-	MaxVXLAN = 65535
+	MaxVLAN       = 4094
+	MaxVXLAN      = 65535
+	MaxVXLANRange = 16000
 )
 
 // Check refuses settings that could never be right, whatever else exists.
@@ -80,7 +91,7 @@ func (g Global) Check() error {
 	switch g.FabricMode {
 	case "default", "aci", "aci-opflex":
 	default:
-		return Invalid("networkInfraType", "networkInfraType %q is unknown; use default, aci or aci-opflex", g.FabricMode)
+		return Invalid("networkInfraType", "networkInfraType %q: invalid fabric mode; use default, aci or aci-opflex", g.FabricMode)
 	}
 	switch g.Established {
 	case "", EstablishedKeep, EstablishedRecheck:
@@ -90,8 +101,12 @@ func (g Global) Check() error {
 	if _, _, err := TagRange("vlans", g.VLANs, MaxVLAN); err != nil {
 		return err
 	}
-	if _, _, err := TagRange("vxlans", g.VXLANs, MaxVXLAN); err != nil {
+	low, high, err := TagRange("vxlans", g.VXLANs, MaxVXLAN)
+	if err != nil {
 		return err
+	}
+	if high-low > MaxVXLANRange {
+		return Invalid("vxlans", "vxlans %s has ends %d apart: does not allow vxlan range to exceed %d range; use a smaller one", g.VXLANs, high-low, MaxVXLANRange)
 	}
 	if p := g.PrivateSubnet; !p.IsValid() || !p.Addr().Is4() || p.Bits() != 16 {
 		return Invalid("pvtSubnet", "pvtSubnet %s is not an IPv4 /16; write it as 172.19.0.0/16", p)
