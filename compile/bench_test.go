@@ -71,3 +71,43 @@ func BenchmarkTenThousandRulesOver200Groups(b *testing.B) {
 	b.ReportMetric(float64(len(t.Rules)), "rules")
 	b.ReportMetric(float64(len(t.Prefixes)), "prefixes")
 }
+
+// A rule of one container's group, for each of ten thousand addresses.
+func BenchmarkTenThousandRulesOfOneGroup(b *testing.B) {
+	put := []model.Object{
+		model.Tenant{Name: "default", Number: 1}, node("n1", "192.168.2.10"), model.Policy{Tenant: "default", Name: "p"},
+		model.Network{Tenant: "default", Name: "net", Type: model.NetworkData, Encap: model.EncapVXLAN, Tag: 1, IPv4: model.Pool{Prefix: netip.MustParsePrefix("10.0.0.0/16")}},
+		model.Group{Tenant: "default", Name: "g", Network: "net", Number: 1, Policies: []string{"p"}},
+		inGroup("g", endpoint("e", "default", "net", "n1", "vvport1", "10.0.0.1")),
+	}
+	for i := range 10000 {
+		put = append(put, model.Rule{
+			Tenant: "default", Policy: "p", ID: fmt.Sprint(i), Direction: model.In, Action: model.Deny, Priority: 1 + i%100, Protocol: "tcp", Port: uint16(1 + i%1000),
+			From: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 16, byte(i >> 8), byte(i)}), 32),
+		})
+	}
+	w := model.World{}.With(model.Change{Revision: 1, Reset: true, Put: put})
+	for b.Loop() {
+		if t := For(w, "n1"); len(t.Verdicts) != 10000 {
+			b.Fatalf("%d verdicts", len(t.Verdicts))
+		}
+	}
+}
+
+// The most expensive kind of rules: each names the network in which 200 groups are told apart.
+func BenchmarkThousandRulesThatNameANetworkOf200Groups(b *testing.B) {
+	w := manyRules(b)
+	var more []model.Object
+	for i := range 1000 {
+		more = append(more, model.Rule{
+			Tenant: "default", Policy: fmt.Sprintf("p-g%d", i%200), ID: fmt.Sprintf("net%d", i), Direction: model.In, Action: model.Allow, Priority: 20,
+			Protocol: "udp", Port: uint16(1 + i), FromNetwork: "net",
+		})
+	}
+	w = w.With(model.Change{Revision: 2, Put: more})
+	var t Tables
+	for b.Loop() {
+		t = For(w, "n1")
+	}
+	b.ReportMetric(float64(len(t.Verdicts)), "verdicts")
+}

@@ -419,3 +419,68 @@ func TestCollidingNumbersAreResolvedAlikeInAnyOrder(t *testing.T) {
 		t.Error("a number is 0")
 	}
 }
+
+// The table and the rule 3 of docs/policy.md.
+func TestTheExampleOfTheDocumentation(t *testing.T) {
+	more := []model.Object{
+		inGroup("db", endpoint("other-db", "default", "contiv-net", "n2", "vvport2", "10.1.2.9")),
+		model.Group{Tenant: "default", Name: "web", Network: "contiv-net", Number: 2},
+		inGroup("web", endpoint("in-web", "default", "contiv-net", "n1", "vvport3", "10.1.2.10")),
+	}
+	third := model.Rule{Tenant: "default", Policy: "db-policy", ID: "3", Direction: model.In, Action: model.Allow, Priority: 10, Protocol: "tcp", FromGroup: "web"}
+	before, after := tutorial(t, more...), tutorial(t, append(more, third)...)
+	const db, web, otherDB, inWeb, outside = "10.1.2.7", "10.1.2.8", "10.1.2.9", "10.1.2.10", "192.168.2.10"
+	for _, test := range []struct {
+		world    model.World
+		from, to string
+		protocol uint8
+		port     uint16
+		allow    bool
+		by       string
+	}{
+		{before, web, db, 6, 8888, true, "2"},
+		{before, web, db, 6, 8889, false, "1"},
+		{before, web, db, 1, 0, true, ""},
+		{before, db, web, 6, 8889, true, ""},
+		{before, otherDB, db, 6, 8889, false, "1"},
+		{before, outside, db, 6, 8889, false, "1"},
+		{before, inWeb, db, 6, 8889, false, "1"},
+		{after, inWeb, db, 6, 8889, true, "3"},
+		{after, web, db, 6, 8889, false, "1"},
+		{after, web, db, 6, 8888, true, "2"},
+	} {
+		q := Question{Tenant: "default", From: netip.MustParseAddr(test.from), To: netip.MustParseAddr(test.to), Protocol: test.protocol, Port: test.port}
+		d := Trace(test.world, q)
+		s, _ := d.Decisive()
+		if d.Allow != test.allow || strings.TrimPrefix(s.Rule, "default:db-policy:") != test.by {
+			t.Errorf("%+v: allow %v by %q, want %v by %q", q, d.Allow, s.Rule, test.allow, test.by)
+		}
+		if got := told(folded(test.world, map[string]Tables{"n1": For(test.world, "n1"), "n2": For(test.world, "n2")}, q)); got != told(d) {
+			t.Errorf("%+v: the tables say %s, the intent %s", q, got, told(d))
+		}
+	}
+}
+
+// What holds for two endpoints alike is in the kernel once.
+func TestGroupsWithTheSamePoliciesShareTheirRows(t *testing.T) {
+	out := model.Rule{Tenant: "default", Policy: "more", ID: "1", Direction: model.In, Action: model.Allow, Priority: 3}
+	w := tutorial(t, out, model.Policy{Tenant: "default", Name: "more"},
+		model.Group{Tenant: "default", Name: "db", Network: "contiv-net", Policies: []string{"db-policy", "more"}},
+		model.Group{Tenant: "default", Name: "too", Network: "contiv-net", Policies: []string{"more", "db-policy"}},
+		inGroup("too", endpoint("e", "default", "contiv-net", "n1", "vvport2", "10.1.2.9")))
+	tables := For(w, "n1")
+	if a, b := tables.Ports[0].InRole, tables.Ports[1].InRole; a == 0 || a != b {
+		t.Errorf("roles %08x and %08x", a, b)
+	}
+	if len(tables.Rules) == 0 || tables.Rules[0].Group != "" {
+		t.Errorf("a rule that decides in two groups names one: %v", tables.Rules)
+	}
+	// The deny of every TCP port is behind the allow of everything, and so needs no row.
+	var rows []string
+	for _, v := range tables.Verdicts {
+		rows = append(rows, fmt.Sprintf("%d/%d %v", v.Protocol, v.Port, v.Allow))
+	}
+	if want := []string{"-1/0 true", "6/8888 true"}; !slices.Equal(rows, want) {
+		t.Errorf("rows %v, want %v", rows, want)
+	}
+}
