@@ -4,12 +4,16 @@ package master
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"maps"
 	"net/http"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/contivnet/contiv/api"
@@ -65,7 +69,11 @@ func strict(b []byte, into any) error {
 // badField finds which field cannot be read, by reading each alone.
 func badField[T any](b []byte, err error) error {
 	var fields map[string]json.RawMessage
-	if json.Unmarshal(b, &fields) != nil {
+	if e := json.Unmarshal(b, &fields); e != nil || fields == nil {
+		var other *json.UnmarshalTypeError
+		if errors.As(e, &other) {
+			return model.Invalid("", "the request is a JSON %s; give an object, as {\"key\": …}", other.Value)
+		}
 		return model.Invalid("", "the request is not a JSON object: %s", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
@@ -74,16 +82,43 @@ func badField[T any](b []byte, err error) error {
 			continue
 		}
 		var v T
+		var other *json.UnmarshalTypeError
 		e = strict(alone, &v)
-		if e == nil {
-			continue
-		}
-		if strings.HasPrefix(e.Error(), "json: unknown field ") {
+		switch unknown, is := strings.CutPrefix(fmt.Sprint(e), "json: unknown field "); {
+		case e == nil:
+		case is && unknown == strconv.Quote(name):
 			return model.Invalid(name, "field %q is unknown here; check its spelling, or leave it out", name)
+		case is:
+			return model.Invalid(name, "field %s in %s is unknown here; check its spelling, or leave it out", unknown, name)
+		case errors.As(e, &other):
+			return model.Invalid(name, "%s %s cannot be read; give %s", name, shortened(fields[name]), wanted(other.Type))
+		default:
+			return model.Invalid(name, "%s %s cannot be read: %s", name, shortened(fields[name]), strings.TrimPrefix(e.Error(), "json: "))
 		}
-		return model.Invalid(name, "%s %s cannot be read: %s", name, shortened(fields[name]), strings.TrimPrefix(e.Error(), "json: "))
 	}
 	return model.Invalid("", "the request is not a JSON object: %s", err)
+}
+
+// wanted says in JSON's words what a Go type is read from.
+func wanted(t reflect.Type) string {
+	switch t.Kind() {
+	case reflect.String:
+		return "a string"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Uint8, reflect.Uint16, reflect.Uint32:
+		return fmt.Sprintf("a whole number from 0 to %d", uint64(1)<<t.Bits()-1)
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	case reflect.Map:
+		return "an object"
+	}
+	if t.Implements(reflect.TypeFor[encoding.TextMarshaler]()) { // addresses and the like
+		return "a string"
+	}
+	return "an object"
 }
 
 func shortened(b []byte) []byte {
