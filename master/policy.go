@@ -52,7 +52,7 @@ func policyOf(w model.World, p model.Policy) api.Policy {
 		link(out.LinkSets, "EndpointGroups", typeGroup, g.Key())
 	}
 	for _, r := range w.Rules.All() {
-		if r.PolicyKey() == p.Key() {
+		if r.Policy == p.Name && r.Tenant == p.Tenant {
 			link(out.LinkSets, "Rules", typeRule, r.Key())
 		}
 	}

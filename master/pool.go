@@ -30,7 +30,7 @@ func groupPool(n model.Network, g model.Group) model.Pool {
 // poolsOn are what groups of the network keep to themselves.
 func poolsOn(w model.World, n model.Network) (out []model.Range) {
 	for _, g := range w.Groups.All() {
-		if g.NetworkKey() == n.Key() && !g.Pool.IsZero() {
+		if g.Network == n.Name && g.Tenant == n.Tenant && !g.Pool.IsZero() {
 			out = append(out, g.Pool)
 		}
 	}
