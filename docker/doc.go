@@ -3,6 +3,7 @@
 // Package docker is the edge to a Docker engine: the remote network and IPAM driver that the engine
 // calls over a unix socket (server.go, driver.go, ipam.go), and the keeper that makes the engine's networks
 // those of the World and the World's those that a user made with `docker network create` (plan.go, keeper.go).
+// A group of the World is two networks in the engine, db.contiv-net and db (place.go).
 //
 // The engine is asked over its own socket with plain HTTP (engine.go), and its events tell what its calls
 // leave out: a network's name, a container's labels and aliases (events.go).
