@@ -123,16 +123,35 @@ func TestApplyDoesNothingWhenOneObjectIsRefused(t *testing.T) {
 func TestExportAppliedToNothingExportsTheSame(t *testing.T) {
 	t.Parallel()
 	s := alone(t)
-	// The network that takes any tag comes first in the order of names, and has got the higher one.
+	// The service that takes any address, and the network that takes any tag, come first in the order of names, and have got the higher ones.
 	s.must(s.try(api.Networks, "default:b", api.Network{Subnet: "10.3.1.0/24", IPv6Subnet: "2001:db8::/64", IPv6Gateway: "2001:db8::1", PktTag: 1, CfgdTag: "tag"}))
 	s.network("default:a", "10.4.1.10-10.4.1.20/24", "")
 	blue := slices.DeleteFunc(intent(), func(o api.ApplyObject) bool { return o.Collection == api.Globals }) // there are networks already
 	blue = slices.DeleteFunc(blue, func(o api.ApplyObject) bool { return strings.Contains(string(o.Object), `"pktTag":1`) })
+	blue = append(blue,
+		object(api.AppProfiles, api.AppProfile{TenantName: "blue", AppProfileName: "app", EndpointGroups: []string{"web", "full"}}),
+		object(api.ServiceLBs, api.ServiceLB{TenantName: "blue", ServiceName: "a", NetworkName: "net", Selectors: []string{"app=web"}, Ports: []string{"80:8080:TCP"}}),
+		object(api.ServiceLBs, api.ServiceLB{TenantName: "blue", ServiceName: "b", NetworkName: "net", IPAddress: "10.1.1.1", Selectors: []string{"app=db"}, Ports: []string{"53:53:UDP"}}),
+		object(api.EndpointGroups, api.EndpointGroup{
+			TenantName: "blue", GroupName: "full", NetworkName: "net", NetProfile: "slow", ExtContractsGrps: []string{"c"}, Policies: []string{"p"}, CfgdTag: "tag",
+		}),
+		object(api.Netprofiles, api.Netprofile{TenantName: "blue", ProfileName: "slow", Bandwidth: "10 mbps", DSCP: 10, Burst: 100}),
+		object(api.ExtContractsGroups, api.ExtContractsGroup{TenantName: "blue", ContractsGroupName: "c", ContractsType: "provided", Contracts: []string{"x"}}),
+		object(api.BGPs, api.BGP{Hostname: "n1", RouterIP: "50.1.1.1/24", AS: "65001", Neighbor: "50.1.1.2", NeighborAS: "65002"}),
+		object(api.ACIGateways, api.ACIGateway{NodeBindings: "topology/pod-1/node-101"}),
+	)
 	blue = append(blue, object(api.Networks, api.Network{TenantName: "blue", NetworkName: "net", Subnet: "10.1.1.0/24"}))
 	if _, err := s.apply("", blue...); err != nil {
 		t.Fatal(err)
 	}
 	objects := s.export()
+	collections := map[string]bool{}
+	for _, o := range objects {
+		collections[o.Collection] = true
+	}
+	if len(collections) != 12 {
+		t.Errorf("exported are objects of %d collections, want 12: %v", len(collections), collections)
+	}
 	other := alone(t)
 	if _, err := other.apply("", objects...); err != nil {
 		t.Fatal(err)
