@@ -72,6 +72,17 @@ func BenchmarkTenThousandRulesOver200Groups(b *testing.B) {
 	b.ReportMetric(float64(len(t.Prefixes)), "prefixes")
 }
 
+func BenchmarkOneMoreRuleBesideTenThousand(b *testing.B) {
+	w := manyRules(b)
+	more := oneOfMany(7, 3)
+	more.ID, more.Port = "more", 99
+	worlds := [2]model.World{w, w.With(model.Change{Revision: 2, Put: []model.Object{more}})}
+	var m Memo
+	for i := 0; b.Loop(); i++ {
+		m.For(worlds[i%2], "n1")
+	}
+}
+
 // A rule of one container's group, for each of ten thousand addresses.
 func BenchmarkTenThousandRulesOfOneGroup(b *testing.B) {
 	put := []model.Object{

@@ -7,8 +7,6 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
-
-	"github.com/contivnet/contiv/model"
 )
 
 // class is a set of selectors: what some addresses of a tenant have in common for all of its rules.
@@ -18,39 +16,53 @@ type class struct {
 	number uint32
 }
 
-// membership is what makes up the class of an endpoint's address; -1 for what no rule names.
-type membership struct{ group, network, prefix int }
-
 // nobody is the index in compiler.classes of the class without selectors, whose number is 0.
 const nobody = 0
 
-// classOf gives the class of an endpoint's address, as an index in c.classes.
-func (c *compiler) classOf(d *domain, e model.Endpoint, a netip.Addr) int {
-	if d == nil || len(d.named) == 0 {
-		return nobody
+// affiliate is an affiliation as its tenant's rules see it.
+type affiliate struct {
+	domain *domain     // nil where no rule names anybody
+	has    []int       // the group and the network, where rules name them
+	class  map[int]int // by the longest named prefix of the address, -1 for none: an index in compiler.classes
+}
+
+// classify gives the endpoints' rows their classes.
+func (c *compiler) classify() {
+	c.classes, c.classTexts, c.classIndex = make([]class, 1), make([]string, 1), map[string]int{}
+	affiliates := make([]affiliate, len(c.affiliations))
+	for i, a := range c.affiliations {
+		d := c.domains[a.tenant]
+		if d == nil || len(d.named) == 0 {
+			continue
+		}
+		affiliates[i] = affiliate{domain: d, class: map[int]int{}}
+		for _, s := range []selector{{group: a.group}, {network: a.network}} {
+			if named, ok := d.selectors[s]; ok {
+				affiliates[i].has = append(affiliates[i].has, named)
+			}
+		}
 	}
-	m := membership{-1, -1, -1}
-	if i, ok := d.selectors[selector{group: e.Group}]; ok && e.Group != "" {
-		m.group = i
+	c.out.Endpoints = make([]Endpoint, len(c.located))
+	for i := range c.located {
+		row := &c.out.Endpoints[i]
+		*row = c.located[i].Endpoint
+		if a := affiliates[c.located[i].of]; a.domain != nil {
+			row.Class = uint32(c.classOf(a, row.Addr))
+		}
 	}
-	if i, ok := d.selectors[selector{network: e.Network}]; ok {
-		m.network = i
+}
+
+// classOf is the class of an endpoint's address, as an index in c.classes.
+func (c *compiler) classOf(of affiliate, a netip.Addr) int {
+	longest, _, ok := of.domain.prefixes.find(a, a.BitLen())
+	if !ok {
+		longest = -1
 	}
-	if i, _, ok := d.prefixes.find(a, a.BitLen()); ok {
-		m.prefix = i
+	i, ok := of.class[longest]
+	if !ok {
+		i = c.classWith(of.domain, append(of.domain.prefixes.all(a, a.BitLen()), of.has...))
+		of.class[longest] = i
 	}
-	if i, ok := d.members[m]; ok {
-		return i
-	}
-	has := d.prefixes.all(a, a.BitLen())
-	if m.group >= 0 {
-		has = append(has, m.group)
-	}
-	if m.network >= 0 {
-		has = append(has, m.network)
-	}
-	i := c.classWith(d, has)
-	d.members[m] = i
 	return i
 }
 

@@ -13,21 +13,30 @@ import (
 
 // For gives what the kernel of the named node should hold.
 func For(w model.World, node string) Tables {
-	c := compiler{
-		world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge,
-		classes: make([]class, 1), classTexts: make([]string, 1), classIndex: map[string]int{},
-		roles: newRoles(),
+	var m Memo
+	return m.For(w, node)
+}
+
+// Memo compiles one World after another and keeps what the next has in common with the last: where endpoints are, when only
+// rules have changed. The tables are the same as without it. It is for one goroutine at a time.
+type Memo struct {
+	places compiler // after where
+}
+
+// For is the function For. Nobody may write to the tables, as the next ones share some.
+func (m *Memo) For(w model.World, node string) Tables {
+	if !m.places.holdsFor(w, node) {
+		m.places = where(w, node)
 	}
-	c.out.Revision, c.out.Node = w.Revision, node
-	c.out.Recheck = w.Global().Established == model.EstablishedRecheck
-	c.networks()
-	c.peers()
+	c := m.places
+	c.world = w
+	c.out.Revision, c.out.Recheck = w.Revision, w.Global().Established == model.EstablishedRecheck
+	c.out.Notes, c.out.Ports = slices.Clone(c.out.Notes), slices.Clone(c.out.Ports)
 	c.policies()
-	c.endpoints()
+	c.classify()
 	c.prefixes()
 	c.numberClasses()
-	c.ports()
-	c.numberRoles()
+	c.roles()
 	c.verdicts()
 	slices.SortFunc(c.out.Notes, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Key, b.Object.Key), cmp.Compare(a.Text, b.Text))
@@ -39,15 +48,36 @@ type compiler struct {
 	world   model.World
 	node    string
 	bridged bool
-	local   []model.Endpoint // this node's, found on the way through all endpoints
 	out     Tables
+
+	located      []located // all endpoints' addresses, in the order of Tables.Endpoints
+	affiliations []affiliation
+	local        []model.Endpoint // this node's, in the order of Tables.Ports
 
 	domains    map[string]*domain // by tenant; empty where nobody has rules
 	classes    []class            // the first is nobody's
 	classTexts []string           // what each is, in the same order
 	classIndex map[string]int     // by that
-	roles      roles
+	held       []role             // by this node's endpoints; the first has no rules
 	fold       folder
+}
+
+// where compiles what has nothing to do with rules.
+func where(w model.World, node string) compiler {
+	c := compiler{world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge}
+	c.out.Node = node
+	c.networks()
+	c.peers()
+	c.endpoints()
+	c.ports()
+	return c
+}
+
+// holdsFor tells whether where would give the same again. It reads nothing else of a World.
+func (c *compiler) holdsFor(w model.World, node string) bool {
+	was := c.world
+	return c.node == node && c.located != nil && was.Global().ForwardMode == w.Global().ForwardMode && was.Tenants == w.Tenants &&
+		was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints
 }
 
 func (c *compiler) note(o model.Object, format string, args ...any) {

@@ -4,13 +4,24 @@ package compile
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 
 	"github.com/contivnet/contiv/model"
 )
 
+// located is an endpoint's row without its class.
+type located struct {
+	Endpoint
+	of int32 // index in compiler.affiliations
+}
+
+// affiliation is what rules can tell of an endpoint besides its addresses.
+type affiliation struct{ tenant, group, network string }
+
 func (c *compiler) endpoints() {
-	c.out.Endpoints = make([]Endpoint, 0, c.world.Endpoints.Len())
+	c.located = make([]located, 0, c.world.Endpoints.Len())
+	index := map[affiliation]int32{}
 	for _, e := range c.world.Endpoints.All() {
 		n, ok := c.world.Networks.Get(e.NetworkKey())
 		if !ok {
@@ -21,12 +32,7 @@ func (c *compiler) endpoints() {
 		if !ok || n.Encap != model.EncapVXLAN {
 			continue // noted with the network
 		}
-		if e.Group != "" {
-			if _, ok := c.world.Groups.Get(model.GroupKey(e.Tenant, e.Group)); !ok {
-				c.note(e, "endpoint %s is in group %s, which does not exist: no policy holds for it", e.ID, model.GroupKey(e.Tenant, e.Group))
-			}
-		}
-		row := Endpoint{Tenant: t.Number, Network: n.Tag, MAC: e.MAC}
+		row := located{Endpoint: Endpoint{Tenant: t.Number, Network: n.Tag, MAC: e.MAC}}
 		if e.Node == c.node {
 			row.Port = e.Port
 			c.local = append(c.local, e)
@@ -38,12 +44,27 @@ func (c *compiler) endpoints() {
 			}
 			row.VTEP = at.VTEP
 		}
-		for _, a := range e.Addrs() {
-			row.Addr, row.Class = a, uint32(c.classOf(c.domains[e.Tenant], e, a))
-			c.out.Endpoints = append(c.out.Endpoints, row)
+		a := affiliation{tenant: e.Tenant, network: e.Network}
+		if e.Group != "" {
+			if _, ok := c.world.Groups.Get(model.GroupKey(e.Tenant, e.Group)); ok {
+				a.group = e.Group
+			} else {
+				c.note(e, "endpoint %s is in group %s, which does not exist: no policy holds for it", e.ID, model.GroupKey(e.Tenant, e.Group))
+			}
+		}
+		if row.of, ok = index[a]; !ok {
+			row.of = int32(len(c.affiliations))
+			index[a] = row.of
+			c.affiliations = append(c.affiliations, a)
+		}
+		for _, a := range [...]netip.Addr{e.IPv4, e.IPv6} {
+			if a.IsValid() {
+				row.Addr = a
+				c.located = append(c.located, row)
+			}
 		}
 	}
-	slices.SortFunc(c.out.Endpoints, compareEndpoint)
+	slices.SortFunc(c.located, func(a, b located) int { return compareEndpoint(a.Endpoint, b.Endpoint) })
 }
 
 func compareEndpoint(a, b Endpoint) int {

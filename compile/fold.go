@@ -9,10 +9,9 @@ import (
 
 // verdicts folds the rules of each role of this node into rows, and says what the rules' numbers stand for.
 func (c *compiler) verdicts() {
-	list := slices.Clone(c.roles.list[1:])
+	list := slices.Clone(c.held[1:])
 	slices.SortFunc(list, func(a, b role) int { return cmp.Compare(a.number, b.number) })
-	told := c.numberRules(list)
-	named := map[uint32]bool{}
+	rules := numberRules(list)
 	chains := make([][]*rule, len(c.classes)) // by class, those of one role
 	for _, r := range list {
 		var touched []int
@@ -33,36 +32,41 @@ func (c *compiler) verdicts() {
 		}
 		slices.SortFunc(touched, func(a, b int) int { return cmp.Compare(c.classes[a].number, c.classes[b].number) })
 		for _, class := range touched {
-			from := len(c.out.Verdicts)
 			c.out.Verdicts = c.fold.chain(c.out.Verdicts, Verdict{Role: r.number, Class: c.classes[class].number}, chains[class])
-			for _, v := range c.out.Verdicts[from:] {
-				named[v.Rule], named[v.Audit] = true, true
-			}
 			chains[class] = chains[class][:0]
 		}
 	}
-	for _, r := range told {
-		if !named[r.number] {
-			continue // others always decide before it
+	c.rules(rules)
+}
+
+// rules says what the numbers stand for that verdicts name. A rule before which others always decide is not named.
+func (c *compiler) rules(list []*rule) {
+	order := make([]uint64, 0, len(list)) // the number, and where in the list: quicker to sort than rows
+	for i, r := range list {
+		if r.named {
+			order = append(order, uint64(r.number)<<32|uint64(i))
 		}
+	}
+	slices.Sort(order)
+	c.out.Rules = make([]Rule, 0, len(order))
+	for _, o := range order {
+		r := list[uint32(o)]
 		row := Rule{Number: r.number, Key: r.key}
 		if d := c.domains[r.tenant]; d.holders[r.policy] == 1 {
 			row.Group = d.holder[r.policy]
 		}
 		c.out.Rules = append(c.out.Rules, row)
 	}
-	slices.SortFunc(c.out.Rules, func(a, b Rule) int { return cmp.Compare(a.Number, b.Number) })
 }
 
 // numberRules numbers the rules of the roles.
-func (c *compiler) numberRules(list []role) []*rule {
+func numberRules(list []role) []*rule {
 	var out []*rule
 	var keys []string
-	seen := map[*rule]bool{}
 	for _, role := range list {
 		for _, r := range role.rules {
-			if !seen[r] {
-				seen[r] = true
+			if !r.gathered {
+				r.gathered = true
 				out, keys = append(out, r), append(keys, r.key)
 			}
 		}
@@ -136,11 +140,13 @@ func (a answer) row(v Verdict) Verdict {
 	v.Allow = true
 	if a.enforced != nil {
 		v.Allow, v.Priority, v.Rule = a.enforced.allow, a.enforced.priority, a.enforced.number
+		a.enforced.named = true
 	}
 	if a.audited != nil {
 		v.AuditPriority = a.audited.priority
 		if !a.audited.allow {
 			v.Audit = a.audited.number
+			a.audited.named = true
 		}
 	}
 	return v

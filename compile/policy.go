@@ -3,9 +3,7 @@
 package compile
 
 import (
-	"cmp"
 	"net/netip"
-	"slices"
 	"strings"
 
 	"github.com/contivnet/contiv/model"
@@ -23,7 +21,6 @@ type domain struct {
 	prefixes  nest                   // the named prefixes; values are indexes in named
 	subnets   nest                   // of the named networks; values are indexes in subnetOf
 	subnetOf  [][]int                // networks with the same subnet, as indexes in named
-	members   map[membership]int     // class of endpoints alike, as an index in compiler.classes
 	matching  [][]int                // by index in named: the classes that satisfy it
 	dual      bool                   // some network has IPv4 and IPv6
 }
@@ -31,9 +28,8 @@ type domain struct {
 // policy is one with its rules.
 type policy struct {
 	model.Policy
-	rules  []*rule
-	own    []*rule // those that name their own address
-	sorted bool    // both are in the order of rules' ids
+	rules []*rule
+	own   []*rule // those that name their own address
 }
 
 // rule is a model.Rule made ready to be folded.
@@ -41,7 +37,6 @@ type rule struct {
 	key       string
 	tenant    string
 	policy    string
-	id        string
 	in        bool
 	allow     bool
 	audit     bool
@@ -52,7 +47,9 @@ type rule struct {
 	peer      []int        // what a peer must satisfy, as indexes in domain.named; empty: nothing
 	precision int          // 2: it names its peer; 1: only its own address; 0: neither
 	digest    uint64       // of all that it says
-	number    uint32       // given when it is in a role of this node
+	gathered  bool         // it is in a role of this node
+	number    uint32       // given then
+	named     bool         // a row names it
 }
 
 // policies reads the rules and what they name. A rule that cannot match anything is noted and left out.
@@ -62,7 +59,7 @@ func (c *compiler) policies() {
 		for _, t := range c.world.Tenants.All() {
 			c.domains[t.Name] = &domain{
 				tenant: t, policies: map[string]*policy{}, groups: map[string]model.Group{}, holders: map[string]int{}, holder: map[string]string{},
-				selectors: map[selector]int{}, prefixes: newNest(), subnets: newNest(), members: map[membership]int{},
+				selectors: map[selector]int{}, prefixes: newNest(), subnets: newNest(),
 			}
 		}
 		for _, n := range c.world.Networks.All() {
@@ -114,7 +111,7 @@ func (c *compiler) rule(r model.Rule, out *rule) bool {
 		return false
 	}
 	*out = rule{
-		key: r.Key(), tenant: r.Tenant, policy: r.Policy, id: r.ID, in: r.Direction == model.In, allow: r.Action == model.Allow, audit: in.Audit,
+		key: r.Key(), tenant: r.Tenant, policy: r.Policy, in: r.Direction == model.In, allow: r.Action == model.Allow, audit: in.Audit,
 		priority: uint8(r.Priority), protocols: protocols, port: r.Port,
 	}
 	group, network, prefix := r.FromGroup, r.FromNetwork, r.From
@@ -261,19 +258,4 @@ func (r *rule) before(q *rule) bool {
 		return r.precision > q.precision
 	}
 	return r.key < q.key
-}
-
-// sorted are the policy's rules, in the order of their ids. Only policies that hold for endpoints of this node are worth sorting.
-func (d *domain) sorted(name string) policy {
-	p := d.policies[name]
-	if p == nil {
-		return policy{} // noted with the group
-	}
-	if !p.sorted {
-		byID := func(a, b *rule) int { return cmp.Compare(a.id, b.id) }
-		slices.SortFunc(p.rules, byID)
-		slices.SortFunc(p.own, byID)
-		p.sorted = true
-	}
-	return *p
 }

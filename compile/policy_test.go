@@ -44,9 +44,9 @@ network 1: tenant 1
 peer 192.168.2.11: n2
 endpoint 1/10.1.2.7: network 1, 02:02:0a:01:02:07, port vvport1
 endpoint 1/10.1.2.8: network 1, 02:02:0a:01:02:08, vtep 192.168.2.11
-port vvport1: tenant 1, network 1, 02:02:0a:01:02:07, 10.1.2.7, in role e7146005
-verdict e7146005 protocol 6: deny by 3193370e, priority 1
-verdict e7146005 protocol 6 port 8888: allow by 3093357b, priority 10
+port vvport1: tenant 1, network 1, 02:02:0a:01:02:07, 10.1.2.7, in role 5462d857
+verdict 5462d857 protocol 6: deny by 3193370e, priority 1
+verdict 5462d857 protocol 6 port 8888: allow by 3093357b, priority 10
 rule 3093357b: default:db-policy:2, in group default:db
 rule 3193370e: default:db-policy:1, in group default:db
 `}, {
@@ -67,13 +67,13 @@ network 1: tenant 1
 peer 192.168.2.11: n2
 endpoint 1/10.1.2.7: network 1, 02:02:0a:01:02:07, port vvport1, class 5627523b
 endpoint 1/10.1.2.8: network 1, 02:02:0a:01:02:08, vtep 192.168.2.11, class 64884b92
-port vvport1: tenant 1, network 1, 02:02:0a:01:02:07, 10.1.2.7, in role d46b8cbb, out role 6e2ccc00
+port vvport1: tenant 1, network 1, 02:02:0a:01:02:07, 10.1.2.7, in role eb1be6fd, out role 80416a03
 prefix 1/10.1.2.8/29: class 64884b92
-verdict 6e2ccc00 class 5627523b: no rule, audited deny by 1dce3eea, priority 1
-verdict d46b8cbb protocol 6: deny by 3193370e, priority 1
-verdict d46b8cbb protocol 6 port 8888: allow by 3093357b, priority 10
-verdict d46b8cbb class 64884b92 protocol 1: allow by 2f9333e8, priority 10
-verdict d46b8cbb class 64884b92 protocol 58: allow by 2f9333e8, priority 10
+verdict 80416a03 class 5627523b: no rule, audited deny by 1dce3eea, priority 1
+verdict eb1be6fd protocol 6: deny by 3193370e, priority 1
+verdict eb1be6fd protocol 6 port 8888: allow by 3093357b, priority 10
+verdict eb1be6fd class 64884b92 protocol 1: allow by 2f9333e8, priority 10
+verdict eb1be6fd class 64884b92 protocol 58: allow by 2f9333e8, priority 10
 rule 1dce3eea: default:watch:1, in group default:db
 rule 2f9333e8: default:db-policy:3, in group default:db
 rule 3093357b: default:db-policy:2, in group default:db

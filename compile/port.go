@@ -16,6 +16,7 @@ func (c *compiler) ports() {
 		tenant, network string
 		v4, v6          bool
 	}
+	slices.SortFunc(c.local, func(a, b model.Endpoint) int { return cmp.Compare(a.Port, b.Port) })
 	routes := map[place][]netip.Prefix{}
 	c.out.Ports = make([]Port, 0, len(c.local))
 	for _, e := range c.local {
@@ -28,10 +29,9 @@ func (c *compiler) ports() {
 		c.out.Ports = append(c.out.Ports, Port{
 			Name: e.Port, Endpoint: e.ID, Tenant: t.Number, Network: n.Tag, IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC,
 			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.bridged || n.Internal,
-			Routes: routes[at], InRole: uint32(c.roleOf(e, true)), OutRole: uint32(c.roleOf(e, false)),
+			Routes: routes[at],
 		})
 	}
-	slices.SortFunc(c.out.Ports, func(a, b Port) int { return cmp.Compare(a.Name, b.Name) })
 }
 
 // routes are the subnets of the tenant's other networks, where no default route leads to this interface.

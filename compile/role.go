@@ -4,7 +4,6 @@ package compile
 
 import (
 	"encoding/binary"
-	"net/netip"
 	"slices"
 
 	"github.com/contivnet/contiv/model"
@@ -17,68 +16,73 @@ type role struct {
 	number uint32
 }
 
-// roles are those of this node's endpoints.
-type roles struct {
-	list  []role
-	texts []string
-	index map[string]int
-	// held remembers the role of a group's endpoints. own tells which of the rules that name their own address hold.
-	held map[holding]int
-}
+// none is the index in compiler.held of the role without rules, whose number is 0.
+const none = 0
 
+// holding is what makes up a role: own tells which of the rules that name their own address hold.
 type holding struct {
 	tenant, group string
 	in            bool
 	own           string
 }
 
-func newRoles() roles {
-	return roles{list: make([]role, 1), texts: make([]string, 1), index: map[string]int{}, held: map[holding]int{}}
+// gatherer finds the roles of endpoints.
+type gatherer struct {
+	list  []role
+	texts []string // what each is
+	index map[string]int
+	known map[holding]int
 }
 
-// none is the index in roles.list of the role without rules, whose number is 0.
-const none = 0
-
-// numberRoles puts the roles' numbers into the ports, where their indexes were until all roles were known.
-func (c *compiler) numberRoles() {
-	for i, n := range numbers(c.roles.texts[1:]) {
-		c.roles.list[i+1].number = n
+// roles gives the ports their roles.
+func (c *compiler) roles() {
+	g := gatherer{list: make([]role, 1), texts: make([]string, 1), index: map[string]int{}, known: map[holding]int{}}
+	for i, e := range c.local {
+		p := &c.out.Ports[i] // indexes until all are known
+		p.InRole, p.OutRole = uint32(g.roleOf(c.domains[e.Tenant], e, true)), uint32(g.roleOf(c.domains[e.Tenant], e, false))
+	}
+	for i, n := range numbers(g.texts[1:]) {
+		g.list[i+1].number = n
 	}
 	for i := range c.out.Ports {
 		p := &c.out.Ports[i]
-		p.InRole, p.OutRole = c.roles.list[p.InRole].number, c.roles.list[p.OutRole].number
+		p.InRole, p.OutRole = g.list[p.InRole].number, g.list[p.OutRole].number
 	}
+	c.held = g.list
 }
 
-// roleOf is an endpoint's role in one direction, as an index in c.roles.list.
-func (c *compiler) roleOf(e model.Endpoint, in bool) int {
-	d := c.domains[e.Tenant]
+// roleOf is an endpoint's role in one direction, as an index in g.list.
+func (g *gatherer) roleOf(d *domain, e model.Endpoint, in bool) int {
 	if e.Group == "" || d == nil {
 		return none
 	}
-	g, ok := d.groups[e.Group]
+	group, ok := d.groups[e.Group]
 	if !ok {
 		return none // noted with the endpoint
 	}
 	h := holding{tenant: e.Tenant, group: e.Group, in: in}
 	if in {
-		h.own = d.owned(g.Policies, e.Addrs())
+		h.own = d.owned(group.Policies, e)
 	}
-	i, ok := c.roles.held[h]
+	i, ok := g.known[h]
 	if !ok {
-		i = c.roles.of(d, g.Policies, e, in)
-		c.roles.held[h] = i
+		i = g.gather(d, group.Policies, e, in)
+		g.known[h] = i
 	}
 	return i
 }
 
-// owned tells of each rule in the policies that names its own address whether it names one of these.
-func (d *domain) owned(policies []string, addrs []netip.Addr) string {
+// owned tells of each rule in the policies that names its own address whether it is about this endpoint.
+func (d *domain) owned(policies []string, e model.Endpoint) string {
 	var out []byte
-	for _, p := range policies {
-		for _, r := range d.sorted(p).own {
+	for _, name := range policies {
+		p := d.policies[name]
+		if p == nil {
+			continue // noted with the group
+		}
+		for _, r := range p.own {
 			held := byte('0')
-			if slices.ContainsFunc(addrs, r.own.Contains) {
+			if r.isAbout(e) {
 				held = '1'
 			}
 			out = append(out, held)
@@ -87,33 +91,39 @@ func (d *domain) owned(policies []string, addrs []netip.Addr) string {
 	return string(out)
 }
 
-// of gathers the rules of a role.
-func (rs *roles) of(d *domain, policies []string, e model.Endpoint, in bool) int {
+// isAbout tells whether the rule, of a policy of its group, holds for an endpoint.
+func (r *rule) isAbout(e model.Endpoint) bool {
+	return !r.own.IsValid() || r.own.Contains(e.IPv4) || r.own.Contains(e.IPv6)
+}
+
+// gather puts the rules of a role together.
+func (g *gatherer) gather(d *domain, policies []string, e model.Endpoint, in bool) int {
 	next := role{domain: d}
-	direction := model.Out
-	if in {
-		direction = model.In
-	}
-	text := []byte(d.tenant.Name + "\n" + direction + "\n")
-	policies = slices.Clone(policies)
-	slices.Sort(policies) // so that groups share the role whatever the order in which they name them
-	for _, p := range policies {
-		for _, r := range d.sorted(p).rules {
-			if r.in != in || r.own.IsValid() && !slices.ContainsFunc(e.Addrs(), r.own.Contains) {
-				continue
+	var digests []uint64
+	for _, name := range policies {
+		p := d.policies[name]
+		if p == nil {
+			continue
+		}
+		for _, r := range p.rules {
+			if r.in == in && r.isAbout(e) {
+				next.rules, digests = append(next.rules, r), append(digests, r.digest)
 			}
-			next.rules = append(next.rules, r)
-			text = binary.BigEndian.AppendUint64(text, r.digest)
 		}
 	}
-	if len(next.rules) == 0 {
+	if len(digests) == 0 {
 		return none
 	}
-	i, ok := rs.index[string(text)]
+	slices.Sort(digests) // the order of rules and of policies means nothing
+	text := make([]byte, 0, 8*len(digests))
+	for _, digest := range digests {
+		text = binary.BigEndian.AppendUint64(text, digest)
+	}
+	i, ok := g.index[string(text)]
 	if !ok {
-		i = len(rs.list)
-		rs.list, rs.texts = append(rs.list, next), append(rs.texts, string(text))
-		rs.index[string(text)] = i
+		i = len(g.list)
+		g.list, g.texts = append(g.list, next), append(g.texts, string(text))
+		g.index[string(text)] = i
 	}
 	return i
 }

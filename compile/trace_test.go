@@ -234,3 +234,49 @@ func TestTheSameWorldGivesTheSameTables(t *testing.T) {
 		}
 	}
 }
+
+// What a Memo kept from another World never shows, and what it has given does not change afterwards.
+func TestMemoGivesTheTablesOfEachWorld(t *testing.T) {
+	type given struct {
+		tables Tables
+		text   string
+	}
+	for seed := range uint64(30) {
+		s := scene{Rand: rand.New(rand.NewPCG(seed, 5))}
+		var m Memo
+		var all []given
+		w := s.world()
+		for step := range 40 {
+			c := model.Change{Revision: int64(step)}
+			switch objects := w.Whole().Put; s.IntN(4) {
+			case 0: // only a rule
+				c.Put = append(c.Put, s.rule("red", s.IntN(40)))
+			case 1: // anything is gone
+				if len(objects) > 0 {
+					c.Delete = append(c.Delete, model.RefOf(one(s, objects...)))
+				}
+			case 2: // anything of another World
+				c.Put = append(c.Put, one(s, s.world().Whole().Put...))
+			case 3:
+				g := model.DefaultGlobal()
+				g.ForwardMode, g.Established = one(s, model.ForwardBridge, model.ForwardRouting), one(s, model.EstablishedKeep, model.EstablishedRecheck)
+				c.Put = append(c.Put, g)
+			}
+			w = w.With(c)
+			name := "n1"
+			if s.IntN(10) == 0 {
+				name = "n2"
+			}
+			tables := m.For(w, name)
+			if got, want := tables.String(), For(w, name).String(); got != want {
+				t.Fatalf("seed %d, step %d, after %+v: got\n%s\nwant\n%s", seed, step, c, got, want)
+			}
+			all = append(all, given{tables, tables.String()})
+		}
+		for i, g := range all {
+			if g.tables.String() != g.text {
+				t.Fatalf("seed %d: the tables of step %d were changed later", seed, i)
+			}
+		}
+	}
+}
