@@ -53,6 +53,7 @@ func (a *Agent) Reapply(ctx context.Context) error {
 // holds what the last run put there, which is as new as the snapshot and serves on.
 func (a *Agent) applyLoop(ctx context.Context) error {
 	noted := map[compile.Note]bool{}
+	var memo compile.Memo
 	for {
 		next := a.worldChanged.next()
 		a.mu.Lock()
@@ -60,7 +61,7 @@ func (a *Agent) applyLoop(ctx context.Context) error {
 		a.mu.Unlock()
 		var retry <-chan time.Time
 		if due {
-			tables := compile.For(world, a.Node.Name)
+			tables := memo.For(world, a.Node.Name)
 			err := a.Datapath.Apply(tables)
 			if err != nil {
 				a.Log.Error("the data path does not hold the newest World; trying again", "revision", world.Revision, "error", err)
