@@ -22,7 +22,8 @@ type ledger struct {
 	feed  feed
 	// waiters are for one revision each: were they woken by every other too, many writers would be woken by each of themselves.
 	waiters []waiter
-	// macs tells which endpoint has a MAC of a network.
+	// macs tells which endpoint has a MAC of a network, but for those that have the one of their IPv4 address: almost
+	// all, and the address tells whose it is.
 	macs map[macKey]string
 	// floors tells below which address of a pool none is both free and unclaimed.
 	floors map[poolKey]floor
@@ -104,7 +105,7 @@ func (l *ledger) derive(c model.Change) {
 		clear(l.pools)
 	}
 	forget := func(id string) {
-		if old, ok := l.world.Endpoints.Get(id); ok && l.macs[macOf(old)] == id {
+		if old, ok := l.world.Endpoints.Get(id); ok && !ownMAC(old) && l.macs[macOf(old)] == id {
 			delete(l.macs, macOf(old))
 		}
 	}
@@ -133,7 +134,9 @@ func (l *ledger) derive(c model.Change) {
 			if !c.Reset {
 				forget(o.ID)
 			}
-			l.macs[macOf(o)] = o.ID
+			if !ownMAC(o) {
+				l.macs[macOf(o)] = o.ID
+			}
 		case model.Group:
 			if o.Pool.IsZero() {
 				continue
@@ -176,6 +179,9 @@ func (l *ledger) poolAt(network string, a netip.Addr) (group string, pool model.
 	}
 	return "", model.Range{}
 }
+
+// ownMAC tells whether the endpoint's MAC says its IPv4 address.
+func ownMAC(e model.Endpoint) bool { return e.IPv4.IsValid() && e.MAC == model.MACOf(e.IPv4) }
 
 func macOf(e model.Endpoint) macKey { return macKey{e.NetworkKey(), e.MAC} }
 
@@ -225,7 +231,17 @@ func (l *ledger) motion() <-chan struct{} {
 func (l *ledger) macOwner(network string, mac model.MAC) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.macs[macKey{network, mac}]
+	if id := l.macs[macKey{network, mac}]; id != "" {
+		return id
+	}
+	// An IPv6 address makes another MAC, so this is no endpoint's where it is not an IPv4 address's.
+	said := netip.AddrFrom4([4]byte(mac[2:]))
+	if row, ok := l.world.Addresses.Get(model.AddressKey(network, said)); ok && !row.Held {
+		if e, ok := l.world.Endpoints.Get(row.Owner); ok && e.MAC == mac && e.IPv4 == said && e.NetworkKey() == network {
+			return e.ID
+		}
+	}
+	return ""
 }
 
 // claim finds the lowest free address of a pool, which is the group's whose key is given or the network's where that is "", and

@@ -106,5 +106,8 @@ func decode[T Object](b []byte) (Object, error) {
 	if err := json.Unmarshal(b, &v); err != nil {
 		return nil, fmt.Errorf("decode %s: %w", v.Kind(), err)
 	}
+	if s, ok := any(&v).(sharer); ok {
+		s.share()
+	}
 	return v, nil
 }
