@@ -5,6 +5,8 @@ package compile
 import (
 	"net/netip"
 	"slices"
+
+	"github.com/contivnet/contiv/model"
 )
 
 // selector is one way in which a rule names its peer; one field is set. A rule with two selectors means peers
@@ -23,6 +25,62 @@ func (s selector) String() string {
 		return "network " + s.network
 	}
 	return "prefix " + s.prefix.String()
+}
+
+// name gives s its index among the selectors that rules name.
+func (d *domain) name(s selector) int {
+	i := len(d.named)
+	d.named = append(d.named, s)
+	d.selectors[s] = i
+	return i
+}
+
+func (d *domain) namePrefix(p netip.Prefix) int {
+	s := selector{prefix: p}
+	if i, had := d.selectors[s]; had {
+		return i
+	}
+	i := d.name(s)
+	d.prefixes.add(p, i)
+	return i
+}
+
+// nameGroup is false for a group that does not exist.
+func (c *compiler) nameGroup(d *domain, group string) (int, bool) {
+	s := selector{group: group}
+	if i, had := d.selectors[s]; had {
+		return i, true
+	}
+	if _, ok := c.world.Groups.Get(model.GroupKey(d.tenant.Name, group)); !ok {
+		return 0, false
+	}
+	return d.name(s), true
+}
+
+// nameNetwork is false for a network that does not exist.
+func (c *compiler) nameNetwork(d *domain, network string) (int, bool) {
+	s := selector{network: network}
+	if i, had := d.selectors[s]; had {
+		return i, true
+	}
+	n, ok := c.world.Networks.Get(model.NetworkKey(d.tenant.Name, network))
+	if !ok {
+		return 0, false
+	}
+	i := d.name(s)
+	for _, pool := range []model.Pool{n.IPv4, n.IPv6} {
+		if pool.IsZero() {
+			continue
+		}
+		at, had := d.subnets.at[pool.Subnet()]
+		if !had {
+			at = len(d.subnetOf)
+			d.subnetOf = append(d.subnetOf, nil)
+			d.subnets.add(pool.Subnet(), at)
+		}
+		d.subnetOf[at] = append(d.subnetOf[at], i) // two networks may have ranges of one subnet
+	}
+	return i, true
 }
 
 // nest finds the longest of a set of prefixes that contains an address.
