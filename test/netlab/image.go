@@ -30,13 +30,22 @@ var imageFiles = map[string]string{
 	"etc/os-release":    "NAME=\"busybox from the machine\"\nID=netlab\n",
 }
 
-// imageScripts are those of its applets that are scripts.
-var imageScripts = map[string]string{"nc": netcat}
-
-// netcat knows the flags of nc that the tutorials use.
+// netcat knows the flags of nc that the tutorials use, and leaves the rest to the applet that it calls hiddenNetcat.
 //
 //go:embed nc.sh
 var netcat string
+
+// hiddenNetcat is the applet nc in the image. Its shell would take an applet of a command's name before any file.
+const hiddenNetcat = "nd"
+
+// hidden renames an applet in busybox's table of names, which is sorted and has to stay so.
+func hidden(busybox []byte, applet, as string) ([]byte, error) {
+	from, to := []byte("\x00"+applet+"\x00"), []byte("\x00"+as+"\x00")
+	if n := bytes.Count(busybox, from); n != 1 || len(from) != len(to) {
+		return nil, fmt.Errorf("busybox names its applet %s %d times, not once", applet, n)
+	}
+	return bytes.Replace(busybox, from, to, 1), nil
+}
 
 // imageDirs are the image's directories, parents first.
 var imageDirs = []string{"bin", "dev", "etc", "home", "proc", "root", "run", "sbin", "sys", "tmp", "usr", "usr/bin", "usr/sbin", "var", "var/run", "www"}
@@ -67,6 +76,9 @@ func alpine() ([]byte, error) {
 		if !slices.Contains(applets, name) {
 			return nil, fmt.Errorf("make the test image: %s has no %s (install the package busybox-static)", path, name)
 		}
+	}
+	if binary, err = hidden(binary, "nc", hiddenNetcat); err != nil {
+		return nil, fmt.Errorf("make the test image: %w", err)
 	}
 	return archive(binary, applets)
 }
@@ -104,10 +116,11 @@ func archive(busybox []byte, applets []string) ([]byte, error) {
 	}
 	add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/busybox", Mode: 0o755}, busybox)
 	for _, name := range applets {
-		switch script, ok := imageScripts[name]; {
-		case ok:
-			add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/" + name, Mode: 0o755}, []byte(script))
-		case name != "busybox":
+		switch name {
+		case "nc":
+			add(tar.Header{Typeflag: tar.TypeReg, Name: "bin/nc", Mode: 0o755}, []byte(netcat))
+		case "busybox":
+		default:
 			add(tar.Header{Typeflag: tar.TypeSymlink, Name: "bin/" + name, Linkname: "busybox", Mode: 0o777}, nil)
 		}
 	}

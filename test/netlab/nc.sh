@@ -1,14 +1,14 @@
 #!/bin/sh
 # nc of the test image: the machine's busybox may know fewer flags than the one that the image stands for. What it does not
-# know is made of what it does: -z -v -n, and a port after -l.
+# know is made of what it does: -z -v -n, and a port after -l. In the image that one is called nd.
 verbose= wait=5 port=
 case "$1" in
 -l)
-	[ $# -eq 2 ] && [ -z "${2##[0-9]*}" ] && exec busybox nc -l -p "$2"
-	exec busybox nc "$@"
+	[ $# -eq 2 ] && [ -z "${2##[0-9]*}" ] && exec busybox nd -l -p "$2"
+	exec busybox nd "$@"
 	;;
 -*z*) ;;
-*) exec busybox nc "$@" ;;
+*) exec busybox nd "$@" ;;
 esac
 while getopts nzvw: flag; do
 	case $flag in
@@ -18,7 +18,7 @@ while getopts nzvw: flag; do
 	esac
 done
 shift $((OPTIND - 1))
-if said=$(busybox nc -w "$wait" "$1" "$2" -e true 2>&1 </dev/null); then
+if said=$(busybox nd -w "$wait" "$1" "$2" -e true 2>&1 </dev/null); then
 	[ -z "$verbose" ] || echo "$1 ($1:$2) open" >&2
 	exit 0
 fi
