@@ -35,7 +35,7 @@ func read1MiB(r *http.Request) ([]byte, error) {
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &api.Error{Status: http.StatusRequestEntityTooLarge, Text: "the request has more than 1 MiB; an object is never that large"}
+		return nil, &api.Error{Status: http.StatusRequestEntityTooLarge, Text: "the request has more than 1 MiB; no object is that large, and of many apply fewer at once"}
 	case err != nil:
 		return nil, model.Invalid("", "the request broke off: %s", err)
 	}

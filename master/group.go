@@ -13,38 +13,27 @@ import (
 )
 
 func groups() noun {
-	return noun{
+	return reading(noun{
 		plural: api.EndpointGroups,
-		list: func(w model.World) any {
-			out := []api.EndpointGroup{}
-			for g := range w.Groups.Sorted() {
-				out = append(out, groupOf(w, g))
-			}
-			return out
-		},
-		get: func(w model.World, key string) (any, error) {
-			g, err := group(w, key)
-			return groupOf(w, g), err
-		},
-		inspect: func(w model.World, key string) (any, error) {
-			g, err := group(w, key)
-			if err != nil {
-				return nil, err
-			}
-			return api.EndpointGroupInspect{Config: groupOf(w, g), Oper: groupOper(w, g, censusOf(w, g.Tenant, g.Network))}, nil
-		},
 		put: puts(func(g *api.EndpointGroup) []part {
 			return []part{{"tenantName", &g.TenantName}, {"groupName", &g.GroupName}}
 		}, askGroup),
 		remove: removeGroup,
-	}
+	}, func(w model.World) model.Table[model.Group] { return w.Groups }, noGroup, groupOf,
+		func(w model.World, g model.Group) api.EndpointGroupOper {
+			return groupOper(w, g, censusOf(w, g.Tenant, g.Network))
+		})
+}
+
+func noGroup(key string) error {
+	return model.NotFound("groupName", "endpointGroup %s not found; netctl group ls -a lists those there are", key)
 }
 
 // group finds a group by its key.
 func group(w model.World, key string) (model.Group, error) {
 	g, ok := w.Groups.Get(key)
 	if !ok {
-		return g, model.NotFound("groupName", "endpointGroup %s not found; netctl group ls -a lists those there are", key)
+		return g, noGroup(key)
 	}
 	return g, nil
 }

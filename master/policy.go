@@ -10,40 +10,18 @@ import (
 )
 
 func policies() noun {
-	return noun{
+	return reading(noun{
 		plural: api.Policies,
-		list: func(w model.World) any {
-			out := []api.Policy{}
-			for p := range w.Policies.Sorted() {
-				out = append(out, policyOf(w, p))
-			}
-			return out
-		},
-		get: func(w model.World, key string) (any, error) {
-			p, err := policy(w, key)
-			return policyOf(w, p), err
-		},
-		inspect: func(w model.World, key string) (any, error) {
-			p, err := policy(w, key)
-			if err != nil {
-				return nil, err
-			}
-			return api.PolicyInspect{Config: policyOf(w, p), Oper: policyOper(w, p, censusOf(w, p.Tenant, ""))}, nil
-		},
 		put: puts(func(p *api.Policy) []part {
 			return []part{{"tenantName", &p.TenantName}, {"policyName", &p.PolicyName}}
 		}, askPolicy),
 		remove: removePolicy,
-	}
+	}, func(w model.World) model.Table[model.Policy] { return w.Policies }, noPolicy, policyOf,
+		func(w model.World, p model.Policy) api.PolicyOper { return policyOper(w, p, censusOf(w, p.Tenant, "")) })
 }
 
-// policy finds a policy by its key.
-func policy(w model.World, key string) (model.Policy, error) {
-	p, ok := w.Policies.Get(key)
-	if !ok {
-		return p, model.NotFound("policyName", "policy %s not found; netctl policy ls -a lists those there are", key)
-	}
-	return p, nil
+func noPolicy(key string) error {
+	return model.NotFound("policyName", "policy %s not found; netctl policy ls -a lists those there are", key)
 }
 
 func policyOf(w model.World, p model.Policy) api.Policy {
@@ -101,9 +79,9 @@ func askPolicy(asked api.Policy) (write, error) {
 // removePolicy takes its rules with it.
 func removePolicy(p *plan, key string) error {
 	w := p.world()
-	it, err := policy(w, key)
-	if err != nil {
-		return err
+	it, ok := w.Policies.Get(key)
+	if !ok {
+		return noPolicy(key)
 	}
 	if g := groupsUnder(w, it); len(g) > 0 {
 		return model.InUse("policyName", "Policy is being used: policy %s by %d groups (%s); take it out of them first with netctl group create", it.Name, len(g), some(g, groupName))

@@ -11,37 +11,18 @@ import (
 )
 
 func rules() noun {
-	return noun{
+	return reading(noun{
 		plural: api.Rules,
-		list: func(w model.World) any {
-			out := []api.Rule{}
-			for r := range w.Rules.Sorted() {
-				out = append(out, ruleOf(r))
-			}
-			return out
-		},
-		get: func(w model.World, key string) (any, error) {
-			r, err := rule(w, key)
-			return ruleOf(r), err
-		},
-		inspect: func(w model.World, key string) (any, error) {
-			r, err := rule(w, key)
-			return api.Inspect[api.Rule, struct{}]{Config: ruleOf(r)}, err
-		},
 		put: puts(func(r *api.Rule) []part {
 			return []part{{"tenantName", &r.TenantName}, {"policyName", &r.PolicyName}, {"ruleId", &r.RuleID}}
 		}, askRule),
 		remove: removeRule,
-	}
+	}, func(w model.World) model.Table[model.Rule] { return w.Rules }, noRule,
+		func(_ model.World, r model.Rule) api.Rule { return ruleOf(r) }, func(model.World, model.Rule) struct{} { return struct{}{} })
 }
 
-// rule finds a rule by its key.
-func rule(w model.World, key string) (model.Rule, error) {
-	r, ok := w.Rules.Get(key)
-	if !ok {
-		return r, model.NotFound("ruleId", "rule %s not found; netctl policy rule-ls lists those of a policy", key)
-	}
-	return r, nil
+func noRule(key string) error {
+	return model.NotFound("ruleId", "rule %s not found; netctl policy rule-ls lists those of a policy", key)
 }
 
 func ruleOf(r model.Rule) api.Rule {
@@ -101,9 +82,9 @@ func (p *plan) createRule(r model.Rule) error {
 }
 
 func removeRule(p *plan, key string) error {
-	r, err := rule(p.world(), key)
-	if err != nil {
-		return err
+	r, ok := p.world().Rules.Get(key)
+	if !ok {
+		return noRule(key)
 	}
 	p.unchanged(r)
 	p.remove(r)
