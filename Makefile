@@ -11,7 +11,7 @@ AS_ROOT     := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 NODE        ?= tutorial-node1
 DEMO        ?= up
 
-.PHONY: help build demo demo-hosts demo-shell demo-down test test-unit test-engines bench generate check clean
+.PHONY: help build demo demo-hosts demo-shell demo-down test test-unit test-crash test-engines bench generate check clean
 
 help: ## list these verbs
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ test: ## all tests, those of whole systems too (needs root or sudo; installs wha
 
 test-unit: ## the tests that need no privilege and take seconds
 	go test -short ./...
+
+test-crash: ## three masters and their etcds killed at random for a minute, while 64 clients write (CONTIV_TEST_SEED=n for the same choices again)
+	CONTIV_TEST_CRASH=$${CONTIV_TEST_CRASH:-1m} go test ./test -count=1 -v -timeout 15m -run '^TestKilledMasters'
 
 test-engines: ## the Docker tests with Debian's engine and with a current one built from its module
 	@test/prepare build

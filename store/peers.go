@@ -31,7 +31,8 @@ type Peers struct {
 }
 
 func (p *Peers) tls() transport.TLSInfo {
-	return transport.TLSInfo{CertFile: p.Cert, KeyFile: p.Key, TrustedCAFile: p.CA, ClientCertAuth: p.CA != ""}
+	// A member may reach the others from another of its addresses than that of its certificate.
+	return transport.TLSInfo{CertFile: p.Cert, KeyFile: p.Key, TrustedCAFile: p.CA, ClientCertAuth: p.CA != "", SkipClientSANVerify: true}
 }
 
 func (p *Peers) url(hostPort string) url.URL {

@@ -27,6 +27,12 @@ type Programs struct {
 	err  error
 }
 
+// Dir is the directory with the programs; they are built when they are not.
+func (p *Programs) Dir(t testing.TB) string {
+	t.Helper()
+	return p.build(t)
+}
+
 func (p *Programs) build(t testing.TB) string {
 	p.once.Do(func() {
 		// Outlives the test that built it; the operating system clears it away.
