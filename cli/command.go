@@ -4,7 +4,6 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -14,8 +13,8 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// group is a command that only has others under it.
-func group(use, short string, children ...*cobra.Command) *cobra.Command {
+// family is a command that only has others under it. Its example is that of the first.
+func family(use, short string, children ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use: use, Short: short,
 		Args: func(cmd *cobra.Command, args []string) error {
@@ -26,6 +25,7 @@ func group(use, short string, children ...*cobra.Command) *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	cmd.Example = children[0].Example
 	cmd.AddCommand(children...)
 	h := help()
 	cmd.AddCommand(h)
@@ -36,7 +36,7 @@ func group(use, short string, children ...*cobra.Command) *cobra.Command {
 // help is the command help of a group: help [command].
 func help() *cobra.Command {
 	return &cobra.Command{
-		Use: "help [COMMAND]", Aliases: []string{"h"}, Short: "Tell about a command",
+		Use: "help [COMMAND]", Aliases: []string{"h"}, Short: "Tell about a command", Example: "  netctl help network create",
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			at := cmd.Parent()
@@ -71,10 +71,20 @@ func one(missing string) cobra.PositionalArgs {
 	}
 }
 
+// two is for commands that take two names.
+func two(missing string) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, args []string) error {
+		if len(args) < 2 || args[0] == "" || args[1] == "" {
+			return usage(cmd, "%s", missing)
+		}
+		return noArgs(cmd, args[2:])
+	}
+}
+
 // tenantFlag adds --tenant.
 func (p *program) tenantFlag(cmd *cobra.Command) *string {
 	tenant := cmd.Flags().StringP("tenant", "t", model.DefaultTenant, "`name` of the tenant")
-	p.completeFlag(cmd, "tenant", p.tenantNames)
+	p.completeFlag(cmd, "tenant", tenants().names)
 	return tenant
 }
 
@@ -83,23 +93,6 @@ type object struct {
 	plural, key string
 	noun        string // as "network blue:web"
 	remedy      string // what to do when there is none
-}
-
-func tenantObject(name string) (object, error) {
-	return object{api.Tenants, name, "tenant " + name, "; netctl tenant ls shows those that there are"}, model.CheckName("tenantName", name, 64)
-}
-
-func networkObject(tenant, name string) (object, error) {
-	key := model.NetworkKey(tenant, name)
-	err := model.CheckName("tenantName", tenant, 64)
-	if err == nil {
-		err = model.CheckName("networkName", name, 64)
-	}
-	return object{api.Networks, key, "network " + key, "; netctl net ls -a shows those that there are"}, err
-}
-
-func nodeObject(name string) (object, error) {
-	return object{api.Nodes, name, "node " + name, "; netctl node ls shows those that there are"}, model.CheckName("nodeName", name, 253)
 }
 
 // get reads the object at path into out. That there is none is said with the object's name.
@@ -111,6 +104,13 @@ func (o object) get(ctx context.Context, c *api.Client, path string, out any) er
 	return err
 }
 
+// say prints a message about what was done; "" is for commands that have always been silent.
+func (p *program) say(message string) {
+	if message != "" {
+		fmt.Fprintln(p.Stdout, message)
+	}
+}
+
 // create puts in and says so.
 func (p *program) create(cmd *cobra.Command, o object, in any, message string) error {
 	c, err := p.client(cmd)
@@ -120,7 +120,7 @@ func (p *program) create(cmd *cobra.Command, o object, in any, message string) e
 	if _, err := c.Put(cmd.Context(), api.ObjectPath(o.plural, o.key), in, nil); err != nil {
 		return err
 	}
-	fmt.Fprintln(p.Stdout, message)
+	p.say(message)
 	return nil
 }
 
@@ -137,19 +137,6 @@ func (p *program) remove(cmd *cobra.Command, o object, message string) error {
 	if _, err := c.Delete(cmd.Context(), path); err != nil {
 		return err
 	}
-	fmt.Fprintln(p.Stdout, message)
+	p.say(message)
 	return nil
-}
-
-// inspect prints what the master knows of o, with fields that this netctl does not know too.
-func (p *program) inspect(cmd *cobra.Command, o object) error {
-	c, err := p.client(cmd)
-	if err != nil {
-		return err
-	}
-	var answer json.RawMessage
-	if err := o.get(cmd.Context(), c, api.InspectPath(o.plural, o.key), &answer); err != nil {
-		return err
-	}
-	return p.printJSON(answer)
 }

@@ -4,12 +4,12 @@ package cli
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/contivnet/contiv/api"
-	"github.com/contivnet/contiv/model"
 )
 
 // completionPatience is how long a user who pressed tab waits for a master.
@@ -37,37 +37,52 @@ func (p *program) completion() *cobra.Command {
 	}
 }
 
-// names are the words that could stand at a place of a command.
-type names func(ctx context.Context, c *api.Client, cmd *cobra.Command) ([]cobra.Completion, error)
+// names are the words that could stand at a place of a command, after args.
+type names func(ctx context.Context, c *api.Client, cmd *cobra.Command, args []string) ([]cobra.Completion, error)
 
-// completeFirst completes the first name from the server. The shell keeps those that begin as what is written.
-func (p *program) completeFirst(of names) cobra.CompletionFunc {
+// completeArgs completes names from the server, each place by its own. The shell keeps those that begin as what is written.
+func (p *program) completeArgs(of ...names) cobra.CompletionFunc {
 	return func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		if len(args) > 0 {
+		if len(args) >= len(of) {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}
-		return p.complete(cmd, of)
+		return p.complete(cmd, args, of[len(args)])
 	}
 }
 
 // completeFlag completes a flag's value.
 func (p *program) completeFlag(cmd *cobra.Command, name string, of names) {
-	err := cmd.RegisterFlagCompletionFunc(name, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return p.complete(cmd, of)
+	p.registerFlag(cmd, name, func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return p.complete(cmd, args, of)
 	})
-	if err != nil {
+}
+
+// completeList completes the last of a flag's values, which are joined by commas.
+func (p *program) completeList(cmd *cobra.Command, name string, of names) {
+	p.registerFlag(cmd, name, func(cmd *cobra.Command, args []string, written string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		words, directive := p.complete(cmd, args, of)
+		before := written[:strings.LastIndex(written, ",")+1]
+		for i := range words {
+			words[i] = before + words[i]
+		}
+		return words, directive | cobra.ShellCompDirectiveNoSpace
+	})
+}
+
+func (p *program) registerFlag(cmd *cobra.Command, name string, f cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(name, f); err != nil {
 		panic("netctl defines no flag " + name + ": " + err.Error()) // a slip in this package, seen by every test
 	}
 }
 
-func (p *program) complete(cmd *cobra.Command, of names) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (p *program) complete(cmd *cobra.Command, args []string, of names) ([]cobra.Completion, cobra.ShellCompDirective) {
 	c, err := p.client(cmd)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError
 	}
 	ctx, cancel := context.WithTimeout(cmd.Context(), completionPatience)
 	defer cancel()
-	words, err := of(ctx, c, cmd)
+	words, err := of(ctx, c, cmd, args)
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveError // a shell that waits for words has no place for more
 	}
@@ -75,38 +90,7 @@ func (p *program) complete(cmd *cobra.Command, of names) ([]cobra.Completion, co
 }
 
 func words(fixed ...cobra.Completion) names {
-	return func(context.Context, *api.Client, *cobra.Command) ([]cobra.Completion, error) { return fixed, nil }
-}
-
-func namesOf[T any](items []item[T], name func(T) string) []cobra.Completion {
-	out := make([]cobra.Completion, 0, len(items))
-	for _, i := range items {
-		out = append(out, cell(name(i.value)))
+	return func(context.Context, *api.Client, *cobra.Command, []string) ([]cobra.Completion, error) {
+		return fixed, nil
 	}
-	return out
-}
-
-func (p *program) tenantNames(ctx context.Context, c *api.Client, _ *cobra.Command) ([]cobra.Completion, error) {
-	items, err := list(ctx, c, api.Tenants, everything, byTenantName)
-	return namesOf(items, tenantName), err
-}
-
-func (p *program) networkNames(ctx context.Context, c *api.Client, cmd *cobra.Command) ([]cobra.Completion, error) {
-	tenant := model.DefaultTenant
-	if f := cmd.Flag("tenant"); f != nil {
-		tenant = f.Value.String()
-	}
-	items, err := list(ctx, c, api.Networks, func(n api.Network) bool { return n.TenantName == tenant }, byTenantNetwork)
-	return namesOf(items, networkName), err
-}
-
-func (p *program) nodeNames(ctx context.Context, c *api.Client, _ *cobra.Command) ([]cobra.Completion, error) {
-	items, err := list(ctx, c, api.Nodes, everything, byNodeName)
-	return namesOf(items, nodeName), err
-}
-
-// endpointNames are the names of containers, as nobody remembers an endpoint's id.
-func (p *program) endpointNames(ctx context.Context, c *api.Client, _ *cobra.Command) ([]cobra.Completion, error) {
-	items, err := list(ctx, c, api.Endpoints, func(e api.Endpoint) bool { return e.ContainerName != "" }, byNetworkAddress)
-	return namesOf(items, func(e api.Endpoint) string { return e.ContainerName }), err
 }

@@ -4,6 +4,7 @@ package cli
 
 import (
 	"cmp"
+	"context"
 	"net/netip"
 
 	"github.com/spf13/cobra"
@@ -13,32 +14,35 @@ import (
 )
 
 func (p *program) endpoint() *cobra.Command {
-	cmd := group("endpoint", "Endpoints: interfaces of containers in networks", p.endpointInspect(), p.endpointLs())
+	cmd := family("endpoint", "Endpoints: interfaces of containers in networks", p.endpointLs(), p.endpointInspect())
 	cmd.Aliases = []string{"ep"}
 	return cmd
 }
 
 func (p *program) endpointInspect() *cobra.Command {
-	return &cobra.Command{
-		Use: "inspect ENDPOINT", Short: "Show an endpoint as JSON",
-		Long: "Show an endpoint as JSON, found by its id, its container's id or its container's name, or a part of one.",
-		Args: one("Endpoint name required"), ValidArgsFunction: p.completeFirst(p.endpointNames),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if args[0] == "." || args[0] == ".." {
-				return model.Invalid("endpointID", "endpoint %q is not an id or a name", args[0]) // in a URL it would name another thing
-			}
-			return p.inspect(cmd, object{api.Endpoints, args[0], "endpoint " + args[0], "; netctl endpoint ls -a shows those that there are"})
-		},
+	cmd := &cobra.Command{
+		Use: "inspect ENDPOINT", Short: "Show an endpoint", Example: "  netctl endpoint inspect contiv-c1",
+		Long: "Show an endpoint, found by its id, its container's id or its container's name, or a part of one.",
+		Args: one("Endpoint name required"), ValidArgsFunction: p.completeArgs(endpointNames),
 	}
+	f := p.formatFlag(cmd, formatJSON)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if args[0] == "." || args[0] == ".." {
+			return model.Invalid("endpointID", "endpoint %q is not an id or a name", args[0]) // in a URL it would name another thing
+		}
+		return p.inspect(cmd, object{api.Endpoints, args[0], "endpoint " + args[0], "; netctl endpoint ls -a shows those that there are"}, f)
+	}
+	return cmd
 }
 
 func (p *program) endpointLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "ls", Aliases: []string{"list"}, Short: "List endpoints",
-		Long: "List endpoints. State is that of the endpoint's node: down when its netplugin is not heard of.",
-		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
+		Example: "  netctl endpoint ls -t blue\n  netctl endpoint ls -a -o yaml",
+		Long:    "List endpoints. State is that of the endpoint's node: down when its netplugin is not heard of.",
+		Args:    noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	l, s := listFlags(cmd), p.scopeFlags(cmd)
+	l, s := p.listFlags(cmd), p.scopeFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		c, err := p.client(cmd)
 		if err != nil {
@@ -51,7 +55,7 @@ func (p *program) endpointLs() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		nodes, err := list(cmd.Context(), c, api.Nodes, everything, byNodeName)
+		nodes, err := nodes().list(cmd.Context(), c, func(api.Node) bool { return true })
 		if err != nil {
 			return err
 		}
@@ -82,6 +86,16 @@ func address(a netip.Addr) string {
 		return ""
 	}
 	return a.String()
+}
+
+// endpointNames are the names of containers, as nobody remembers an endpoint's id.
+func endpointNames(ctx context.Context, c *api.Client, _ *cobra.Command, _ []string) ([]cobra.Completion, error) {
+	items, err := list(ctx, c, api.Endpoints, func(e api.Endpoint) bool { return e.ContainerName != "" }, byNetworkAddress)
+	out := make([]cobra.Completion, 0, len(items))
+	for _, i := range items {
+		out = append(out, cell(i.value.ContainerName))
+	}
+	return out, err
 }
 
 func endpointName(e api.Endpoint) string { return e.EndpointID }

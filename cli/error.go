@@ -59,8 +59,13 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 		switch f.Value.Type() {
 		case "bool":
 			kind = "true or false"
-		case "uint32":
+		case "int", "uint16", "uint32":
 			kind = "a number"
+			if strings.HasSuffix(value.Error(), "value out of range") {
+				kind = "in range"
+			}
+		case "format":
+			kind = "json, yaml or table"
 		}
 		return usage(cmd, "--%s %q is not %s", f.Name, value.GetValue(), kind)
 	}

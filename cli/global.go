@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/netip"
 
@@ -14,7 +13,7 @@ import (
 )
 
 func (p *program) global() *cobra.Command {
-	return group("global", "What holds for the whole cluster", p.globalInfo(), p.globalInspect(), p.globalSet())
+	return family("global", "What holds for the whole cluster", p.globalSet(), p.globalInfo(), p.globalInspect())
 }
 
 func globalObject() object {
@@ -22,19 +21,38 @@ func globalObject() object {
 }
 
 func (p *program) globalInspect() *cobra.Command {
-	return &cobra.Command{
-		Use: "inspect", Short: "Show the cluster's settings as JSON",
+	cmd := &cobra.Command{
+		Use: "inspect", Short: "Show the cluster's settings and what is in use of them", Example: "  netctl global inspect",
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
-		RunE: func(cmd *cobra.Command, _ []string) error { return p.inspect(cmd, globalObject()) },
 	}
+	f := p.formatFlag(cmd, formatJSON)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.inspect(cmd, globalObject(), f) }
+	return cmd
 }
 
 func (p *program) globalInfo() *cobra.Command {
+	return info(p, globalObject(), "Show the cluster's settings", "  netctl global info", func(g api.Global) string {
+		subnet := ""
+		if g.PvtSubnet.IsValid() {
+			subnet = g.PvtSubnet.String()
+		}
+		text := fmt.Sprintf("Fabric mode: %s\nForward mode: %s\nARP mode: %s\nVlan Range: %s\nVxlan range: %s\nPrivate subnet: %s\n",
+			cell(g.NetworkInfraType), cell(g.FwdMode), cell(g.ArpMode), cell(g.Vlans), cell(g.Vxlans), subnet)
+		if g.Established != "" && g.Established != model.EstablishedKeep { // the original's six lines, where nothing is new
+			text += fmt.Sprintf("Established: %s\n", cell(g.Established))
+		}
+		return text
+	})
+}
+
+// info is the command that shows an object of which there is one.
+func info[T any](p *program, o object, short, example string, text func(T) string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "info", Short: "Show the cluster's settings",
+		Use: "info", Short: short, Example: example,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}
-	asJSON := cmd.Flags().BoolP("json", "j", false, "print a JSON object")
+	f := p.formatFlag(cmd, formatTable)
+	f.jsonFlag(cmd)
 	// The original took these here too and looked at neither.
 	cmd.Flags().StringP("tenant", "t", "", "has no effect")
 	cmd.Flags().BoolP("all", "a", false, "has no effect")
@@ -43,25 +61,11 @@ func (p *program) globalInfo() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		o := globalObject()
-		var answer json.RawMessage
+		var answer item[T]
 		if err := o.get(cmd.Context(), c, api.ObjectPath(o.plural, o.key), &answer); err != nil {
 			return err
 		}
-		if *asJSON {
-			return p.printJSON(answer)
-		}
-		var g api.Global
-		if err := json.Unmarshal(answer, &g); err != nil {
-			return fmt.Errorf("read the master's settings: %w", err)
-		}
-		subnet := ""
-		if g.PvtSubnet.IsValid() {
-			subnet = g.PvtSubnet.String()
-		}
-		fmt.Fprintf(p.Stdout, "Fabric mode: %s\nForward mode: %s\nARP mode: %s\nVlan Range: %s\nVxlan range: %s\nPrivate subnet: %s\n",
-			cell(g.NetworkInfraType), cell(g.FwdMode), cell(g.ArpMode), cell(g.Vlans), cell(g.Vxlans), subnet)
-		return nil
+		return p.print(f, answer, func() (string, error) { return text(answer.value), nil })
 	}
 	return cmd
 }
@@ -69,7 +73,7 @@ func (p *program) globalInfo() *cobra.Command {
 func (p *program) globalSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "set", Short: "Change the cluster's settings; those that are not named stay as they are",
-		Example: "  netctl global set --fwd-mode bridge",
+		Example: "  netctl global set --fwd-mode bridge\n  netctl global set --established recheck",
 		Args:    noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	o := globalObject()
@@ -82,6 +86,8 @@ func (p *program) globalSet() *cobra.Command {
 	f.StringVarP(&g.FwdMode, "fwd-mode", "b", "", "routing or bridge: whether networks of a tenant reach each other")
 	f.StringVarP(&g.ArpMode, "arp-mode", "a", "", "proxy or flood")
 	f.StringVarP(&subnet, "private-subnet", "s", "", "IPv4 /16 `subnet` between nodes and containers, as 172.19.0.0/16")
+	f.StringVar(&g.Established, "established", "", "keep or recheck: whether a new deny ends connections that are open")
+	p.completeFlag(cmd, "established", words(model.EstablishedKeep, model.EstablishedRecheck))
 	p.completeFlag(cmd, "fabric-mode", words("default", "aci", "aci-opflex"))
 	p.completeFlag(cmd, "fwd-mode", words(model.ForwardRouting, model.ForwardBridge))
 	p.completeFlag(cmd, "arp-mode", words("proxy", "flood"))

@@ -6,20 +6,23 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/contivnet/contiv/api"
 )
 
-// listing is the flags that every ls has. JSON goes before quiet, quiet before the table.
-type listing struct{ json, quiet bool }
+// listing is the flags that every ls has. JSON and YAML go before quiet, quiet before the table.
+type listing struct {
+	*format
+	quiet bool
+}
 
-func listFlags(cmd *cobra.Command) *listing {
-	l := &listing{}
-	cmd.Flags().BoolVarP(&l.json, "json", "j", false, "print JSON objects")
+func (p *program) listFlags(cmd *cobra.Command) *listing {
+	l := &listing{format: p.formatFlag(cmd, formatTable)}
+	l.jsonFlag(cmd)
 	cmd.Flags().BoolVarP(&l.quiet, "quiet", "q", false, "print names only, one a line")
 	return l
 }
@@ -41,7 +44,7 @@ func (s *scope) check(ctx context.Context, c *api.Client) error {
 	if s.all {
 		return nil
 	}
-	o, err := tenantObject(*s.tenant)
+	o, err := tenants().object("", *s.tenant)
 	if err != nil {
 		return err
 	}
@@ -78,29 +81,17 @@ func everything[T any](T) bool { return true }
 
 // show prints items in the way that the flags ask for.
 func show[T any](p *program, l *listing, items []item[T], name func(T) string, t table, row func(T) []string) error {
-	switch {
-	case l.json:
-		if items == nil {
-			items = []item[T]{}
+	return p.print(l.format, items, func() (string, error) {
+		var b strings.Builder
+		if l.quiet {
+			for _, i := range items {
+				b.WriteString(cell(name(i.value)) + "\n")
+			}
+			return b.String(), nil
 		}
-		return p.printJSON(items)
-	case l.quiet:
 		for _, i := range items {
-			fmt.Fprintln(p.Stdout, cell(name(i.value)))
+			t.rows = append(t.rows, row(i.value))
 		}
-		return nil
-	}
-	for _, i := range items {
-		t.rows = append(t.rows, row(i.value))
-	}
-	fmt.Fprint(p.Stdout, t)
-	return nil
-}
-
-// printJSON prints v with two spaces of indent and a newline, and < > & as they are.
-func (p *program) printJSON(v any) error {
-	e := json.NewEncoder(p.Stdout)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(v)
+		return t.String(), nil
+	})
 }

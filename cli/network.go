@@ -3,7 +3,6 @@
 package cli
 
 import (
-	"cmp"
 	"net/netip"
 	"strconv"
 
@@ -14,10 +13,27 @@ import (
 )
 
 func (p *program) network() *cobra.Command {
-	cmd := group("network", "Networks: addresses of a tenant that reach each other",
-		p.networkCreate(), p.networkInspect(), p.networkLs(), p.networkRm())
+	n := networks()
+	cmd := family("network", "Networks: addresses of a tenant that reach each other", p.networkCreate(),
+		n.inspect(p, "Show a network, its addresses and its endpoints"),
+		n.ls(p, "List networks"),
+		n.rm(p, "Delete a network that no container is on", func(tenant, name string) string { return "Deleting network " + tenant + ":" + name }))
 	cmd.Aliases = []string{"net"}
 	return cmd
+}
+
+func networks() noun[api.Network] {
+	return noun[api.Network]{
+		plural: api.Networks, command: "net", word: "network", field: "networkName", max: 64, required: "Network name required", argument: "NETWORK", sample: "contiv-net",
+		name: func(n api.Network) string { return n.NetworkName }, tenant: func(n api.Network) string { return n.TenantName },
+		head: []string{"Tenant", "Network", "Nw Type", "Encap type", "Packet tag", "Subnet", "Gateway", "IPv6Subnet", "IPv6Gateway", "Cfgd Tag"},
+		underline: []string{"------", "-------", "-------", "----------", "----------", "-------", "------", "----------", "-----------",
+			"---------"},
+		row: func(n api.Network) []string {
+			return []string{n.TenantName, n.NetworkName, n.NwType, n.Encap, strconv.FormatUint(uint64(n.PktTag), 10),
+				n.Subnet, n.Gateway, n.IPv6Subnet, n.IPv6Gateway, n.CfgdTag}
+		},
+	}
 }
 
 func (p *program) networkCreate() *cobra.Command {
@@ -53,7 +69,7 @@ func (p *program) networkCreate() *cobra.Command {
 		case n.IPv6Gateway != "" && !isAddress(n.IPv6Gateway, netip.Addr.Is6):
 			return usage(cmd, "Invalid IPv6 gateway - Enter in A:B::C format")
 		}
-		o, err := networkObject(*tenant, args[0])
+		o, err := networks().object(*tenant, args[0])
 		if err != nil {
 			return err
 		}
@@ -66,78 +82,4 @@ func (p *program) networkCreate() *cobra.Command {
 func isAddress(text string, family func(netip.Addr) bool) bool {
 	a, err := netip.ParseAddr(text)
 	return err == nil && family(a)
-}
-
-func (p *program) networkRm() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "rm NETWORK", Aliases: []string{"delete"}, Short: "Delete a network that no container is on",
-		Args: one("Network name required"), ValidArgsFunction: p.completeFirst(p.networkNames),
-	}
-	tenant := p.tenantFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o, err := networkObject(*tenant, args[0])
-		if err != nil {
-			return err
-		}
-		return p.remove(cmd, o, "Deleting network "+o.key)
-	}
-	return cmd
-}
-
-func (p *program) networkInspect() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "inspect NETWORK", Short: "Show a network, its addresses and its endpoints, as JSON",
-		Args: one("Network name required"), ValidArgsFunction: p.completeFirst(p.networkNames),
-	}
-	tenant := p.tenantFlag(cmd)
-	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o, err := networkObject(*tenant, args[0])
-		if err != nil {
-			return err
-		}
-		return p.inspect(cmd, o)
-	}
-	return cmd
-}
-
-func (p *program) networkLs() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "ls", Aliases: []string{"list"}, Short: "List networks",
-		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
-	}
-	l, s := listFlags(cmd), p.scopeFlags(cmd)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
-		c, err := p.client(cmd)
-		if err != nil {
-			return err
-		}
-		if err := s.check(cmd.Context(), c); err != nil {
-			return err
-		}
-		networks, err := list(cmd.Context(), c, api.Networks, func(n api.Network) bool { return s.has(n.TenantName) }, byTenantNetwork)
-		if err != nil {
-			return err
-		}
-		return show(p, l, networks, networkName, networkTable(), networkRow)
-	}
-	return cmd
-}
-
-func networkTable() table {
-	return table{
-		head: []string{"Tenant", "Network", "Nw Type", "Encap type", "Packet tag", "Subnet", "Gateway", "IPv6Subnet", "IPv6Gateway", "Cfgd Tag"},
-		underline: []string{"------", "-------", "-------", "----------", "----------", "-------", "------", "----------", "-----------",
-			"---------"},
-	}
-}
-
-func networkRow(n api.Network) []string {
-	return []string{n.TenantName, n.NetworkName, n.NwType, n.Encap, strconv.FormatUint(uint64(n.PktTag), 10),
-		n.Subnet, n.Gateway, n.IPv6Subnet, n.IPv6Gateway, n.CfgdTag}
-}
-
-func networkName(n api.Network) string { return n.NetworkName }
-
-func byTenantNetwork(a, b api.Network) int {
-	return cmp.Or(cmp.Compare(a.TenantName, b.TenantName), cmp.Compare(a.NetworkName, b.NetworkName))
 }

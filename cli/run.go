@@ -39,7 +39,7 @@ type Env struct {
 func Run(ctx context.Context, args []string, env Env) (exit int) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	out := &output{to: env.Stdout}
+	out := &stdout{to: env.Stdout}
 	env.Stdout = out
 	p := &program{Env: env}
 	err := p.execute(ctx, args)
@@ -77,12 +77,20 @@ func (p *program) execute(ctx context.Context, args []string) error {
 }
 
 func (p *program) root() *cobra.Command {
-	root := group("netctl", "A command line client for Contiv Network",
+	root := family("netctl", "A command line client for Contiv Network",
+		p.network(),
+		p.aciGateway(),
+		p.appProfile(),
+		p.bgp(),
 		p.completion(),
 		p.endpoint(),
+		p.externalContracts(),
 		p.global(),
-		p.network(),
+		p.group(),
+		p.netprofile(),
 		p.node(),
+		p.policy(),
+		p.service(),
 		p.tenant(),
 		p.version(),
 	)
@@ -124,13 +132,13 @@ func (p *program) client(cmd *cobra.Command) (*api.Client, error) {
 	return c, nil
 }
 
-// output remembers that it could not be written, so that no command has to look.
-type output struct {
+// stdout remembers that it could not be written, so that no command has to look.
+type stdout struct {
 	to  io.Writer
 	err error
 }
 
-func (o *output) Write(b []byte) (int, error) {
+func (o *stdout) Write(b []byte) (int, error) {
 	if o.err != nil {
 		return 0, o.err
 	}

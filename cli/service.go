@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/contivnet/contiv/api"
+)
+
+func (p *program) service() *cobra.Command {
+	n := services()
+	return family("service", "Services: an address that stands for all containers with a label", p.serviceCreate(),
+		n.inspect(p, "Show a service, its address and its providers"),
+		n.ls(p, "List services"),
+		n.rm(p, "Delete a service and free its address", func(tenant, name string) string { return "Deleting Service  " + name + "," + tenant }))
+}
+
+func services() noun[api.ServiceLB] {
+	return noun[api.ServiceLB]{
+		plural: api.ServiceLBs, command: "service", word: "service", field: "serviceName", max: 253, required: "Service name required",
+		argument: "SERVICE", sample: "app-service",
+		name: func(s api.ServiceLB) string { return s.ServiceName }, tenant: func(s api.ServiceLB) string { return s.TenantName },
+		head: []string{"ServiceName", "Tenant", "Network", "Selectors"}, underline: []string{"---------", "--------", "-------", "-------"},
+		row: func(s api.ServiceLB) []string {
+			return []string{s.ServiceName, s.TenantName, s.NetworkName, "[" + strings.Join(s.Selectors, " ") + "]"}
+		},
+	}
+}
+
+func (p *program) serviceCreate() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "create SERVICE", Short: "Create a service",
+		Example: "  netctl service create app-service -s contiv-net -l app=web -p 80:8080:TCP\n" +
+			"  netctl service create dns -t blue --network=web --selector=tier=dns --port=53:53:UDP --ip 10.1.2.53",
+		Args: one("Service name required"), ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	var s api.ServiceLB
+	tenant := p.tenantFlag(cmd)
+	f := cmd.Flags()
+	f.StringVarP(&s.NetworkName, "network", "s", "", "`name` of the network that its address is of")
+	f.StringArrayVarP(&s.Selectors, "selector", "l", nil, "`key=value` of a label that its containers have; may be repeated, all must match")
+	f.StringArrayVarP(&s.Ports, "port", "p", nil, "`port:port:protocol` of the service and of its containers, as 80:8080:TCP; may be repeated")
+	f.StringVar(&s.IPAddress, "preferred-ip", "", "IPv4 `address` that it must have; left out: a free one")
+	alias(f, "preferred-ip", "ip")
+	p.completeFlag(cmd, "network", networks().names)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		o, err := services().object(*tenant, args[0])
+		if err != nil {
+			return err
+		}
+		s.Key, s.TenantName, s.ServiceName = o.key, *tenant, args[0]
+		return p.create(cmd, o, s, "Creating ServiceLB "+o.key)
+	}
+	return cmd
+}
