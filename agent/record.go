@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -126,7 +127,19 @@ const tempSuffix = ".new"
 // writeFile replaces the file at once or not at all. It is not flushed to the disk: what it says is about
 // processes that do not outlive the machine, or can be found out again.
 func writeFile(path string, b []byte) error {
-	if err := os.WriteFile(path+tempSuffix, b, 0o600); err != nil {
+	return writeTo(path, func(f io.Writer) error {
+		_, err := f.Write(b)
+		return err
+	})
+}
+
+// writeTo puts a file in place once all of it is written.
+func writeTo(path string, write func(io.Writer) error) error {
+	f, err := os.OpenFile(path+tempSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return fmt.Errorf("write state: %w", err)
+	}
+	if err := errors.Join(write(f), f.Close()); err != nil {
 		return fmt.Errorf("write state: %w", err)
 	}
 	if err := os.Rename(path+tempSuffix, path); err != nil {

@@ -3,10 +3,12 @@
 package agent
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -50,34 +52,29 @@ func (a *Agent) snapshotLoop(ctx context.Context) error {
 	}
 }
 
-// A snapshot is a watch event that holds a whole World.
+// A snapshot is the line of a watch that holds the whole World.
 func saveSnapshot(dir string, w model.World) error {
-	e, err := api.WatchEventOf(w.Whole())
-	if err != nil {
-		return err
-	}
-	b, err := json.Marshal(e)
-	if err != nil {
-		return fmt.Errorf("encode the snapshot: %w", err)
-	}
-	return writeFile(filepath.Join(dir, snapshotFile), b)
+	return writeTo(filepath.Join(dir, snapshotFile), func(f io.Writer) error {
+		out := bufio.NewWriterSize(f, 64<<10)
+		if err := api.WriteWorld(out, w); err != nil {
+			return err
+		}
+		return out.Flush()
+	})
 }
 
 func loadSnapshot(dir string) (model.World, error) {
-	b, err := os.ReadFile(filepath.Join(dir, snapshotFile))
+	f, err := os.Open(filepath.Join(dir, snapshotFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return model.World{}, nil
 	}
 	if err != nil {
 		return model.World{}, fmt.Errorf("read the snapshot: %w", err)
 	}
-	var e api.WatchEvent
-	if err := json.Unmarshal(b, &e); err != nil {
-		return model.World{}, fmt.Errorf("decode the snapshot: %w", err)
-	}
-	c, err := e.Change()
+	defer f.Close()
+	c, err := api.ReadChange(json.NewDecoder(bufio.NewReaderSize(f, 64<<10)))
 	if err != nil {
-		return model.World{}, err
+		return model.World{}, fmt.Errorf("decode the snapshot: %w", err)
 	}
 	return model.World{}.With(c), nil
 }

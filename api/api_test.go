@@ -3,6 +3,7 @@
 package api
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -147,13 +149,66 @@ func TestShapesGiveTheModelBack(t *testing.T) {
 
 func FuzzWatchLine(f *testing.F) {
 	f.Add([]byte(`{"revision":5,"reset":true,"put":[{"kind":"endpoint","value":{"id":"e","ipv4":"10.1.1.1","mac":"02:02:01:01:01:01"}}],"delete":[{"kind":"tenant","key":"a"}]}`))
+	f.Add([]byte(`{"put":[{"value":{"name":"a"},"kind":"tenant","more":1},{"kind":"future","value":[1]}],"news":{"a":[1]},"revision":7}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
-		var e WatchEvent
-		if json.Unmarshal(line, &e) != nil {
+		c, err := ReadChange(json.NewDecoder(bytes.NewReader(line)))
+		if err != nil {
 			return
 		}
-		if c, err := e.Change(); err == nil {
-			model.World{}.With(c)
+		first, err := AppendChange(nil, c)
+		if err != nil {
+			t.Fatalf("what was read cannot be written: %v", err)
 		}
+		again, err := ReadChange(json.NewDecoder(bytes.NewReader(first)))
+		if err != nil {
+			t.Fatalf("%s cannot be read: %v", first, err)
+		}
+		if second, err := AppendChange(nil, again); err != nil || !bytes.Equal(first, second) {
+			t.Fatalf("%s comes back as %s, %v", first, second, err)
+		}
+		model.World{}.With(c)
 	})
+}
+
+// Lines are written by hand, so that a whole World is never in memory as one: they must be what WatchEvent says.
+func TestWatchLinesAreWatchEvents(t *testing.T) {
+	t.Parallel()
+	blue, green := model.Tenant{Name: "blue", Number: 1}, model.Tenant{Name: "green", Number: 2}
+	node := model.Node{Name: "n1"}
+	for _, c := range []model.Change{
+		{Revision: 3},
+		{Revision: 4, Put: []model.Object{blue}},
+		{Revision: 5, Put: []model.Object{node, green}, Delete: []model.Ref{model.RefOf(blue), model.RefOf(node)}},
+		{Revision: 6, Delete: []model.Ref{{Kind: model.KindTenant, Key: `"odd"`}}},
+		{Revision: 7, Reset: true, Put: []model.Object{blue, node}},
+		{Revision: 8, Reset: true},
+	} {
+		lines := map[string][]byte{}
+		var err error
+		if lines["change"], err = AppendChange(nil, c); err != nil {
+			t.Fatal(err)
+		}
+		if c.Reset {
+			var b bytes.Buffer
+			if err := WriteWorld(&b, model.World{}.With(c)); err != nil {
+				t.Fatal(err)
+			}
+			lines["world"] = b.Bytes()
+		}
+		for what, line := range lines {
+			d := json.NewDecoder(bytes.NewReader(line))
+			d.DisallowUnknownFields()
+			var e WatchEvent
+			if err := d.Decode(&e); err != nil || !bytes.HasSuffix(line, []byte("}\n")) || bytes.Count(line, []byte("\n")) != 1 {
+				t.Errorf("%s %q is no line of a watch: %v", what, line, err)
+			}
+			if e.Revision != c.Revision || e.Reset != c.Reset || len(e.Put) != len(c.Put) || !slices.Equal(e.Delete, c.Delete) {
+				t.Errorf("%+v became %s", c, line)
+			}
+			got, err := ReadChange(json.NewDecoder(bytes.NewReader(line)))
+			if err != nil || !reflect.DeepEqual(model.World{}.With(got).Whole(), model.World{}.With(c).Whole()) {
+				t.Errorf("%+v comes back as %+v, %v", c, got, err)
+			}
+		}
+	}
 }

@@ -67,18 +67,14 @@ func (c *Client) follow(ctx context.Context, master string, revision *int64, han
 	connected()
 	lines := json.NewDecoder(bufio.NewReaderSize(resp.Body, 64<<10))
 	for {
-		var e WatchEvent
-		if err := lines.Decode(&e); err != nil {
+		ch, err := ReadChange(lines)
+		if err != nil {
 			if ctx.Err() != nil {
 				return fmt.Errorf("silent for %d s", 3*WatchPulse)
 			}
 			return fmt.Errorf("the watch broke off: %w", err)
 		}
 		silence.Reset(3 * WatchPulse * time.Second)
-		ch, err := e.Change()
-		if err != nil {
-			return err
-		}
 		if !ch.Reset && ch.Revision < *revision {
 			return fmt.Errorf("the watch went back from revision %d to %d", *revision, ch.Revision)
 		}

@@ -3,7 +3,6 @@
 package master
 
 import (
-	"encoding/json"
 	"sort"
 
 	"github.com/contivnet/contiv/api"
@@ -30,12 +29,8 @@ func lineOf(c model.Change) (line, error) {
 	if c.Reset || c.Empty() {
 		return line{}, nil // not kept
 	}
-	e, err := api.WatchEventOf(c)
-	if err != nil {
-		return line{}, err
-	}
-	text, err := json.Marshal(e)
-	return line{c.Revision, append(text, '\n')}, err
+	text, err := api.AppendChange(nil, c)
+	return line{c.Revision, text}, err
 }
 
 // reset forgets everything up to the revision.

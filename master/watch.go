@@ -5,7 +5,6 @@ package master
 import (
 	"bufio"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -84,7 +83,7 @@ func (l *ledger) emit(out io.Writer, at int64, due bool) (to int64, moved <-chan
 	l.mu.Unlock()
 	switch {
 	case !ok || at > world.Revision: // forgotten, or of a store that was set back
-		return world.Revision, moved, writeWhole(out, world)
+		return world.Revision, moved, api.WriteWorld(out, world)
 	case len(lines) > 0:
 		for _, l := range lines {
 			if _, err := out.Write(l.text); err != nil {
@@ -98,32 +97,6 @@ func (l *ledger) emit(out io.Writer, at int64, due bool) (to int64, moved <-chan
 		return world.Revision, moved, err
 	}
 	return at, moved, nil
-}
-
-// writeWhole writes the World as one line, object by object: as one value it would be in memory a second time
-// for each watcher.
-func writeWhole(out io.Writer, w model.World) error {
-	if _, err := fmt.Fprintf(out, `{"revision":%d,"reset":true,"put":[`, w.Revision); err != nil {
-		return err
-	}
-	for i, o := range w.Whole().Put {
-		value, err := json.Marshal(o)
-		if err != nil {
-			return fmt.Errorf("encode %s %s: %w", o.Kind(), o.Key(), err)
-		}
-		b, err := json.Marshal(api.WatchObject{Kind: o.Kind(), Value: value})
-		if err != nil {
-			return fmt.Errorf("encode %s %s: %w", o.Kind(), o.Key(), err)
-		}
-		if i > 0 {
-			b = append([]byte{','}, b...)
-		}
-		if _, err := out.Write(b); err != nil {
-			return err
-		}
-	}
-	_, err := io.WriteString(out, "]}\n")
-	return err
 }
 
 // flow is a response whose every write must get on within a time.

@@ -53,11 +53,7 @@ func (s server) watch(revision int64) watcher {
 func (w watcher) next() model.Change {
 	w.Helper()
 	for {
-		var e api.WatchEvent
-		if err := w.lines.Decode(&e); err != nil {
-			w.Fatal(err)
-		}
-		c, err := e.Change()
+		c, err := api.ReadChange(w.lines)
 		if err != nil {
 			w.Fatal(err)
 		}

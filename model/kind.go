@@ -59,6 +59,7 @@ type column struct {
 	decode func([]byte) (Object, error)
 	edit   func(*World) editor
 	append func(*World, []Object) []Object
+	all    func(w *World, yield func(Object) bool) bool // in no particular order
 }
 
 func columnOf[T Object](of func(*World) *Table[T]) column {
@@ -72,6 +73,14 @@ func columnOf[T Object](of func(*World) *Table[T]) column {
 				to = append(to, v)
 			}
 			return to
+		},
+		all: func(w *World, yield func(Object) bool) bool {
+			for _, v := range of(w).All() {
+				if !yield(v) {
+					return false
+				}
+			}
+			return true
 		},
 	}
 }

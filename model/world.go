@@ -2,6 +2,8 @@
 
 package model
 
+import "iter"
+
 // Object is any noun's value. Key is unique among its kind.
 type Object interface {
 	Kind() Kind
@@ -105,4 +107,15 @@ func (w World) Whole() Change {
 		c.Put = k.append(&w, c.Put)
 	}
 	return c
+}
+
+// Objects runs over all of w, in the order of kinds. Unlike Whole it makes no copy of w.
+func (w World) Objects() iter.Seq[Object] {
+	return func(yield func(Object) bool) {
+		for _, k := range columns {
+			if !k.all(&w, yield) {
+				return
+			}
+		}
+	}
 }
