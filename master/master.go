@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/contivnet/contiv/api"
@@ -33,13 +34,16 @@ type Options struct {
 	// Sweep is how often nodes that were silent for NodeGC are looked for, and a third of how long
 	// one must look given up before it is. 0: 10 s, which leaves a living one several pulses to say so.
 	Sweep time.Duration
+	// CutOff is how long the store may be out of reach before watchers are sent to another master. 0: 10 s.
+	CutOff time.Duration
 }
 
 // Master is an http.Handler that serves the v1 API while Run runs.
 type Master struct {
 	Options
-	ledger *ledger
-	routes []route
+	ledger  *ledger
+	contact contact
+	routes  []route
 	// turn is held by a write of tenants, networks, nodes or settings. Such writes are guarded on all of their kind, so
 	// two at once in one master would only make each other start again.
 	turn  chan struct{}
@@ -57,6 +61,7 @@ func New(o Options) *Master {
 	set(&o.NodeGC, 24*time.Hour)
 	set(&o.Patience, 4500*time.Millisecond)
 	set(&o.Sweep, 10*time.Second)
+	set(&o.CutOff, 10*time.Second)
 	if o.Backlog == 0 {
 		o.Backlog = 4096
 	}
@@ -83,8 +88,12 @@ func (m *Master) Run(ctx context.Context) error {
 	go func() { followed <- m.Store.Follow(ctx, m.ledger.apply) }()
 	err := m.begin(ctx)
 	if err == nil {
+		m.contact.made()
 		close(m.ready)
+		var asking sync.WaitGroup
+		asking.Go(func() { m.keepContact(ctx) })
 		m.sweepLoop(ctx)
+		asking.Wait()
 	}
 	cancel()
 	if e := <-followed; err == nil && ctx.Err() == nil {

@@ -41,6 +41,9 @@ func (m *Master) watch(w http.ResponseWriter, r *http.Request, _ []string) error
 			at = 0
 		}
 	}
+	if at > 0 && m.cutOff() {
+		return errCutOff // one that has nothing yet is better off with what there is
+	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	flow := &flow{w: w, rc: http.NewResponseController(w)}
 	out := bufio.NewWriterSize(flow, 64<<10)
@@ -65,6 +68,9 @@ func (m *Master) watch(w http.ResponseWriter, r *http.Request, _ []string) error
 		select {
 		case <-moved:
 		case <-pulse.C:
+			if m.cutOff() {
+				return nil // a pulse would say that nothing has changed
+			}
 			due = true
 		case <-r.Context().Done():
 			return nil

@@ -16,6 +16,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -381,4 +382,75 @@ func TestWatchesEndWithTheMaster(t *testing.T) {
 	if status, body, _ := s.raw("GET", api.ListPath(api.Networks), ""); status != http.StatusServiceUnavailable {
 		t.Errorf("a master that ended answers %d %s", status, body)
 	}
+}
+
+// What a cut-off master knows does not change, which must not look like there being no changes.
+func TestWatchersLeaveAMasterThatIsCutOffFromItsStore(t *testing.T) {
+	t.Parallel()
+	shared := memory.New()
+	cut := &awayStore{Store: shared}
+	a, b := serve(t, shared, master.Options{}), serve(t, cut, master.Options{CutOff: 300 * time.Millisecond})
+	at := a.tenant("blue")
+	both, err := api.NewClient(b.url, a.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 6*patience)
+	defer cancel()
+	seen := make(chan int64, 1000)
+	go func() {
+		_ = both.Follow(ctx, 0, func(c model.Change) error { seen <- c.Revision; return nil }, nil)
+	}()
+	until := func(revision int64) {
+		t.Helper()
+		for {
+			select {
+			case r := <-seen:
+				if r >= revision {
+					return
+				}
+			case <-ctx.Done():
+				t.Fatalf("the watcher never hears of revision %d", revision)
+			}
+		}
+	}
+	until(at)
+	cut.away()
+	until(a.tenant("red"))
+	// Who comes with a revision is refused; who has nothing gets what there is.
+	resp, err := http.Get(fmt.Sprintf("%s%s?revision=%d", b.url, api.WatchPath, at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("a watcher comes to a master that is cut off: %s", resp.Status)
+	}
+	if c := b.watch(0).next(); !c.Reset || c.Revision < at {
+		t.Errorf("a new watcher is sent %+v", c)
+	}
+}
+
+// awayStore is a store that one of its masters cannot reach any more.
+type awayStore struct {
+	store.Store
+	cut atomic.Bool
+}
+
+func (s *awayStore) away() { s.cut.Store(true) }
+
+func (s *awayStore) Revision(ctx context.Context) (int64, error) {
+	if s.cut.Load() {
+		return 0, errors.New("out of reach")
+	}
+	return s.Store.Revision(ctx)
+}
+
+func (s *awayStore) Follow(ctx context.Context, handle func(model.Change) error) error {
+	return s.Store.Follow(ctx, func(c model.Change) error {
+		if s.cut.Load() {
+			return nil
+		}
+		return handle(c)
+	})
 }
