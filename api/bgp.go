@@ -10,24 +10,24 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// BGP is v1's Bgp.
+// BGP is how one node speaks BGP with its router: v1's Bgp. The node need not be there yet.
 type BGP struct {
-	Key        string   `json:"key"`
-	Hostname   string   `json:"hostname"`           // the node's host label
-	RouterIP   string   `json:"routerip,omitempty"` // address/length
-	AS         string   `json:"as,omitempty"`       // 1 to 4294967295, or as 65535.1 (RFC 5396)
-	Neighbor   string   `json:"neighbor,omitempty"` // an address
-	NeighborAS string   `json:"neighbor-as,omitempty"`
+	Key        string   `json:"key"`                   // the node's host label
+	Hostname   string   `json:"hostname"`              // the node's host label
+	RouterIP   string   `json:"routerip,omitempty"`    // address/length
+	AS         string   `json:"as,omitempty"`          // 1 to 4294967295, or as 65535.1 (RFC 5396)
+	Neighbor   string   `json:"neighbor,omitempty"`    // an address
+	NeighborAS string   `json:"neighbor-as,omitempty"` // the neighbor's, as as
 	LinkSets   LinkSets `json:"link-sets"`
 	Links      Links    `json:"links"`
 }
 
 // BGPOper is what has become of a node's BGP.
 type BGPOper struct {
-	AdminStatus    string   `json:"adminStatus,omitempty"`
-	NeighborStatus string   `json:"neighborStatus,omitempty"`
-	NumRoutes      int      `json:"numRoutes,omitempty"`
-	Routes         []string `json:"routes,omitempty"`
+	AdminStatus    string   `json:"adminStatus,omitempty"`    // whether the node speaks, and if not why
+	NeighborStatus string   `json:"neighborStatus,omitempty"` // of the session with the neighbor
+	NumRoutes      int      `json:"numRoutes,omitempty"`      // how many
+	Routes         []string `json:"routes,omitempty"`         // learnt from the neighbor
 }
 
 // BGPInspect is the answer of inspect.

@@ -11,21 +11,21 @@ import (
 // Endpoint is what an agent PUTs to attach a container and DELETEs to detach it. Addresses that are left
 // out are allocated, of each family that the network has.
 type Endpoint struct {
-	Key           string            `json:"key"`
-	EndpointID    string            `json:"endpointID"`
+	Key           string            `json:"key"`        // endpointID
+	EndpointID    string            `json:"endpointID"` // Docker's endpoint id; for CNI the container id and interface name
 	TenantName    string            `json:"tenantName"`
 	NetworkName   string            `json:"networkName"`
-	GroupName     string            `json:"groupName,omitempty"`
-	HomingHost    string            `json:"homingHost"`
-	IntfName      string            `json:"intfName,omitempty"`
-	IPv4Address   netip.Addr        `json:"ipv4Address,omitzero"`
-	IPv6Address   netip.Addr        `json:"ipv6Address,omitzero"`
-	MACAddress    model.MAC         `json:"macAddress,omitzero"`
-	Runtime       string            `json:"runtime,omitempty"`
-	ContainerID   string            `json:"containerID,omitempty"`
+	GroupName     string            `json:"groupName,omitempty"`   // left out: none
+	HomingHost    string            `json:"homingHost"`            // the node that it is on
+	IntfName      string            `json:"intfName,omitempty"`    // the host side of its veth pair
+	IPv4Address   netip.Addr        `json:"ipv4Address,omitzero"`  // asked for, or what was given
+	IPv6Address   netip.Addr        `json:"ipv6Address,omitzero"`  // asked for, or what was given
+	MACAddress    model.MAC         `json:"macAddress,omitzero"`   // left out: made of the address
+	Runtime       string            `json:"runtime,omitempty"`     // docker or cni
+	ContainerID   string            `json:"containerID,omitempty"` // the runtime's
 	ContainerName string            `json:"containerName,omitempty"`
-	Aliases       []string          `json:"aliases,omitempty"`
-	Labels        map[string]string `json:"labels,omitempty"`
+	Aliases       []string          `json:"aliases,omitempty"` // more names by which others in the network find it
+	Labels        map[string]string `json:"labels,omitempty"`  // the container's
 }
 
 // EndpointOf is how the API shows e.
@@ -49,27 +49,27 @@ func (e Endpoint) Model() (model.Endpoint, error) {
 
 // EndpointOper is v1's view of an endpoint: the Oper of its inspection and the rows of a network's.
 type EndpointOper struct {
-	ContainerID      string    `json:"containerID,omitempty"`
+	ContainerID      string    `json:"containerID,omitempty"` // the runtime's
 	ContainerName    string    `json:"containerName,omitempty"`
-	EndpointGroupID  int       `json:"endpointGroupId,omitempty"`
-	EndpointGroupKey string    `json:"endpointGroupKey,omitempty"`
-	EndpointID       string    `json:"endpointID,omitempty"`
-	HomingHost       string    `json:"homingHost,omitempty"`
-	IntfName         string    `json:"intfName,omitempty"`
-	IPAddress        [2]string `json:"ipAddress"` // v4, v6; "" for none
-	Labels           string    `json:"labels"`    // as v1 wrote it: map[k:v …]
-	MACAddress       string    `json:"macAddress,omitempty"`
-	Network          string    `json:"network,omitempty"` // network.tenant
-	ServiceName      string    `json:"serviceName,omitempty"`
-	VirtualPort      string    `json:"virtualPort,omitempty"`
-	VtepIP           string    `json:"vtepIP,omitempty"`
+	EndpointGroupID  int       `json:"endpointGroupId,omitempty"`  // the group's number
+	EndpointGroupKey string    `json:"endpointGroupKey,omitempty"` // group:tenant
+	EndpointID       string    `json:"endpointID,omitempty"`       // Docker's endpoint id; for CNI the container id and interface name
+	HomingHost       string    `json:"homingHost,omitempty"`       // its node
+	IntfName         string    `json:"intfName,omitempty"`         // the host side of its veth pair
+	IPAddress        [2]string `json:"ipAddress"`                  // v4, v6; "" for none
+	Labels           string    `json:"labels"`                     // as v1 wrote it: map[k:v …]
+	MACAddress       string    `json:"macAddress,omitempty"`       // as 02:02:0a:01:01:05
+	Network          string    `json:"network,omitempty"`          // network.tenant
+	ServiceName      string    `json:"serviceName,omitempty"`      // its group
+	VirtualPort      string    `json:"virtualPort,omitempty"`      // v and intfName
+	VtepIP           string    `json:"vtepIP,omitempty"`           // its node's tunnel endpoint
 	// NodeState is up or down: whether the endpoint's node is heard of. New since v1.
 	NodeState string `json:"nodeState,omitempty"`
 }
 
 // EndpointInspect is the answer of inspect: v1 has no Config here.
 type EndpointInspect struct {
-	Oper EndpointOper `json:"Oper"`
+	Oper EndpointOper `json:"Oper"` // all there is of it
 }
 
 // AddressRequest asks for an address of a network before the container's endpoint is known, as Docker does.
@@ -82,6 +82,6 @@ type AddressRequest struct {
 
 // Address is an address that was given, held for the node until an endpoint claims it.
 type Address struct {
-	IPAddress netip.Addr `json:"ipAddress"`
-	Length    int        `json:"length"` // of the network's prefix, in bits
+	IPAddress netip.Addr `json:"ipAddress"` // the address that was given
+	Length    int        `json:"length"`    // of the network's prefix, in bits
 }

@@ -15,8 +15,8 @@ import (
 // Error is a master's refusal. It unwraps to the kind in package model.
 type Error struct {
 	Status int    `json:"-"`
-	Text   string `json:"error"`
-	Field  string `json:"field,omitempty"`
+	Text   string `json:"error"`           // what is wrong, with its value and the remedy
+	Field  string `json:"field,omitempty"` // the JSON name of the field that is wrong
 	// What makes a 409 the one or the other of its two kinds.
 	InUse bool `json:"inUse,omitempty"`
 }

@@ -6,19 +6,19 @@ import "github.com/contivnet/contiv/model"
 
 // What v1 has for ACI fabrics. It is kept as intent and nothing enforces it: NotEnforced says so in each inspection.
 
-// AppProfile is v1's appProfile.
+// AppProfile makes groups of a tenant an application of an ACI fabric. Kept, not enforced.
 type AppProfile struct {
-	Key            string   `json:"key"`
+	Key            string   `json:"key"` // tenant:profile
 	TenantName     string   `json:"tenantName"`
 	AppProfileName string   `json:"appProfileName"`
-	EndpointGroups []string `json:"endpointGroups,omitempty"`
+	EndpointGroups []string `json:"endpointGroups,omitempty"` // names of groups
 	LinkSets       LinkSets `json:"link-sets"`
 	Links          Links    `json:"links"`
 }
 
 // NotEnforced is the Oper of what is kept and has no effect. New since v1.
 type NotEnforced struct {
-	Note string `json:"note"`
+	Note string `json:"note"` // that nothing enforces it
 }
 
 // NotEnforcedNote is what it says.
@@ -38,13 +38,13 @@ func (a AppProfile) Model() (model.AppProfile, error) {
 	return m, m.Check()
 }
 
-// ExtContractsGroup is v1's extContractsGroup: inside, contracts.
+// ExtContractsGroup is contracts of an ACI fabric that groups provide or consume. Kept, not enforced; it cannot be changed. Inside, contracts.
 type ExtContractsGroup struct {
-	Key                string   `json:"key"`
+	Key                string   `json:"key"` // tenant:contracts
 	TenantName         string   `json:"tenantName"`
 	ContractsGroupName string   `json:"contractsGroupName"`
 	ContractsType      string   `json:"contractsType,omitempty"` // provided or consumed
-	Contracts          []string `json:"contracts,omitempty"`
+	Contracts          []string `json:"contracts,omitempty"`     // distinguished names in the fabric
 	LinkSets           LinkSets `json:"link-sets"`
 	Links              Links    `json:"links"`
 }
@@ -63,21 +63,21 @@ func (c ExtContractsGroup) Model() (model.Contracts, error) {
 	return m, m.Check()
 }
 
-// ACIGateway is v1's aciGw. There is one, with key "aciGw".
+// ACIGateway is how an ACI fabric would be reached: v1's aciGw. There is one, with key "aciGw". Kept, not used.
 type ACIGateway struct {
-	Key                 string `json:"key"`
-	Name                string `json:"name"`
-	PathBindings        string `json:"pathBindings,omitempty"`
-	NodeBindings        string `json:"nodeBindings,omitempty"`
-	PhysicalDomain      string `json:"physicalDomain,omitempty"`
+	Key                 string `json:"key"`                           // aciGw
+	Name                string `json:"name"`                          // aciGw
+	PathBindings        string `json:"pathBindings,omitempty"`        // as topology/pod-1/paths-101/pathep-[eth1/14], several with commas
+	NodeBindings        string `json:"nodeBindings,omitempty"`        // as topology/pod-1/node-101, several with commas
+	PhysicalDomain      string `json:"physicalDomain,omitempty"`      // a name in the fabric
 	EnforcePolicies     string `json:"enforcePolicies,omitempty"`     // yes (default) or no
 	IncludeCommonTenant string `json:"includeCommonTenant,omitempty"` // yes or no (default)
 }
 
 // ACIGatewayOper is what is known of the gateway.
 type ACIGatewayOper struct {
-	NumAppProfiles int    `json:"numAppProfiles,omitempty"`
-	Note           string `json:"note"`
+	NumAppProfiles int    `json:"numAppProfiles,omitempty"` // of all tenants
+	Note           string `json:"note"`                     // that nothing enforces it
 }
 
 // ACIGatewayInspect is the answer of inspect.

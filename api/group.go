@@ -4,30 +4,30 @@ package api
 
 import "github.com/contivnet/contiv/model"
 
-// EndpointGroup is v1's endpointGroup: inside, a group.
+// EndpointGroup is endpoints of one network that share policies, a netprofile and, where it has one, a pool of addresses. Inside, a group.
 type EndpointGroup struct {
-	Key              string   `json:"key"`
+	Key              string   `json:"key"` // tenant:group
 	TenantName       string   `json:"tenantName"`
 	GroupName        string   `json:"groupName"`
-	NetworkName      string   `json:"networkName,omitempty"`
-	Policies         []string `json:"policies,omitempty"`
-	NetProfile       string   `json:"netProfile,omitempty"`
-	IPPool           string   `json:"ipPool,omitempty"` // first-last, a part of the network's IPv4 subnet
-	CfgdTag          string   `json:"cfgdTag,omitempty"`
-	ExtContractsGrps []string `json:"extContractsGrps,omitempty"`
+	NetworkName      string   `json:"networkName,omitempty"`      // the network that its endpoints are in; it cannot be changed
+	Policies         []string `json:"policies,omitempty"`         // names of policies; an update replaces them all
+	NetProfile       string   `json:"netProfile,omitempty"`       // the name of a netprofile; an update without takes it away
+	IPPool           string   `json:"ipPool,omitempty"`           // first-last, a part of the network's IPv4 subnet
+	CfgdTag          string   `json:"cfgdTag,omitempty"`          // shown as groupTag; left out: group.tenant
+	ExtContractsGrps []string `json:"extContractsGrps,omitempty"` // names of external contracts; kept, not enforced
 	LinkSets         LinkSets `json:"link-sets"`
 	Links            Links    `json:"links"`
 }
 
 // EndpointGroupOper is what has become of a group.
 type EndpointGroupOper struct {
-	AllocatedIPAddresses string         `json:"allocatedIPAddresses,omitempty"`
-	AvailableIPAddresses string         `json:"availableIPAddresses,omitempty"`
-	Endpoints            []EndpointOper `json:"endpoints,omitempty"`
-	ExternalPktTag       uint32         `json:"externalPktTag,omitempty"`
-	GroupTag             string         `json:"groupTag,omitempty"`
-	NumEndpoints         int            `json:"numEndpoints,omitempty"`
-	PktTag               uint32         `json:"pktTag,omitempty"`
+	AllocatedIPAddresses string         `json:"allocatedIPAddresses,omitempty"` // of its pool, or its endpoints' where it has none; as 10.1.1.1-10.1.1.3, 10.1.1.9
+	AvailableIPAddresses string         `json:"availableIPAddresses,omitempty"` // what its next endpoints can get
+	Endpoints            []EndpointOper `json:"endpoints,omitempty"`            // those in it
+	ExternalPktTag       uint32         `json:"externalPktTag,omitempty"`       // its network's VXLAN network identifier; none for vlan
+	GroupTag             string         `json:"groupTag,omitempty"`             // cfgdTag, or group.tenant
+	NumEndpoints         int            `json:"numEndpoints,omitempty"`         // how many
+	PktTag               uint32         `json:"pktTag,omitempty"`               // its network's tag
 }
 
 // EndpointGroupInspect is the answer of inspect.

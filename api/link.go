@@ -4,8 +4,8 @@ package api
 
 // Link points to another object, by v1's type name and its key.
 type Link struct {
-	Type string `json:"type"`
-	Key  string `json:"key"`
+	Type string `json:"type"` // v1's name of the type, as endpointGroup
+	Key  string `json:"key"`  // the other's key
 }
 
 // LinkSets are an object's links to many, by the set's name and the other's key; Links those to one.

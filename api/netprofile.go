@@ -4,9 +4,9 @@ package api
 
 import "github.com/contivnet/contiv/model"
 
-// Netprofile is v1's netprofile.
+// Netprofile limits what the endpoints of the groups that name it send.
 type Netprofile struct {
-	Key         string   `json:"key"`
+	Key         string   `json:"key"` // tenant:netprofile
 	TenantName  string   `json:"tenantName"`
 	ProfileName string   `json:"profileName"`
 	Bandwidth   string   `json:"bandwidth,omitempty"` // as 10 mbps; left out: no limit

@@ -8,24 +8,24 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// Network is v1's network.
+// Network is a set of addresses of one tenant that reach each other.
 type Network struct {
-	Key         string `json:"key"`
+	Key         string `json:"key"` // tenant:network
 	TenantName  string `json:"tenantName"`
 	NetworkName string `json:"networkName"`
-	NwType      string `json:"nwType,omitempty"` // data (default) or infra
-	Encap       string `json:"encap,omitempty"`  // vxlan (default) or vlan
-	PktTag      uint32 `json:"pktTag,omitempty"` // asked for; 0: any
-	Subnet      string `json:"subnet,omitempty"` // a.b.c.d/len or first-last/len
-	Gateway     string `json:"gateway,omitempty"`
-	IPv6Subnet  string `json:"ipv6Subnet,omitempty"`
-	IPv6Gateway string `json:"ipv6Gateway,omitempty"`
-	CfgdTag     string `json:"cfgdTag,omitempty"`
+	NwType      string `json:"nwType,omitempty"`      // data (default) or infra
+	Encap       string `json:"encap,omitempty"`       // vxlan (default) or vlan
+	PktTag      uint32 `json:"pktTag,omitempty"`      // asked for; 0: any
+	Subnet      string `json:"subnet,omitempty"`      // a.b.c.d/len or first-last/len
+	Gateway     string `json:"gateway,omitempty"`     // an address of the subnet that containers do not get; left out: none
+	IPv6Subnet  string `json:"ipv6Subnet,omitempty"`  // prefix/len; IPv4, IPv6 or both
+	IPv6Gateway string `json:"ipv6Gateway,omitempty"` // an address of the IPv6 subnet
+	CfgdTag     string `json:"cfgdTag,omitempty"`     // shown as networkTag; left out: network.tenant
 
 	// New since v1, for networks that come from `docker network create`.
-	Reserved []netip.Addr `json:"reserved,omitempty"` // --aux-address
-	Internal bool         `json:"internal,omitempty"` // --internal
-	Origin   string       `json:"origin,omitempty"`   // "docker"
+	Reserved []netip.Addr `json:"reserved,omitempty"` // set aside (--aux-address); new since v1
+	Internal bool         `json:"internal,omitempty"` // no way out of the tenant (--internal); new since v1
+	Origin   string       `json:"origin,omitempty"`   // docker: made with docker network create; new since v1
 
 	LinkSets LinkSets `json:"link-sets"`
 	Links    Links    `json:"links"`
@@ -33,14 +33,14 @@ type Network struct {
 
 // NetworkOper is what has become of a network.
 type NetworkOper struct {
-	AllocatedAddressesCount int            `json:"allocatedAddressesCount,omitempty"`
-	AllocatedIPAddresses    string         `json:"allocatedIPAddresses,omitempty"`
-	AvailableIPAddresses    string         `json:"availableIPAddresses,omitempty"`
-	Endpoints               []EndpointOper `json:"endpoints,omitempty"`
-	ExternalPktTag          uint32         `json:"externalPktTag,omitempty"` // the VXLAN network identifier
-	NetworkTag              string         `json:"networkTag,omitempty"`
-	NumEndpoints            int            `json:"numEndpoints,omitempty"`
-	PktTag                  uint32         `json:"pktTag,omitempty"`
+	AllocatedAddressesCount int            `json:"allocatedAddressesCount,omitempty"` // endpoints and services
+	AllocatedIPAddresses    string         `json:"allocatedIPAddresses,omitempty"`    // as 10.1.1.1-10.1.1.3, 10.1.1.9: with the gateway and the pools of groups
+	AvailableIPAddresses    string         `json:"availableIPAddresses,omitempty"`    // the rest
+	Endpoints               []EndpointOper `json:"endpoints,omitempty"`               // those on it
+	ExternalPktTag          uint32         `json:"externalPktTag,omitempty"`          // the VXLAN network identifier
+	NetworkTag              string         `json:"networkTag,omitempty"`              // cfgdTag, or network.tenant
+	NumEndpoints            int            `json:"numEndpoints,omitempty"`            // how many
+	PktTag                  uint32         `json:"pktTag,omitempty"`                  // the tag in force
 }
 
 // NetworkInspect is the answer of inspect.

@@ -10,13 +10,13 @@ import (
 
 // Node is a machine with a netplugin. New since v1.
 type Node struct {
-	Key       string     `json:"key"`
-	NodeName  string     `json:"nodeName"`
-	VtepIP    netip.Addr `json:"vtepIP"`
-	CtrlIP    netip.Addr `json:"ctrlIP,omitzero"`
-	VXLANPort uint16     `json:"vxlanPort"`
-	MTU       int        `json:"mtu,omitempty"` // bytes, of the underlay
-	Version   string     `json:"version,omitempty"`
+	Key       string     `json:"key"`               // nodeName
+	NodeName  string     `json:"nodeName"`          // its host label
+	VtepIP    netip.Addr `json:"vtepIP"`            // where tunnels to it end
+	CtrlIP    netip.Addr `json:"ctrlIP,omitzero"`   // where its agent can be asked
+	VXLANPort uint16     `json:"vxlanPort"`         // the UDP port at which tunnels end
+	MTU       int        `json:"mtu,omitempty"`     // bytes, of the underlay
+	Version   string     `json:"version,omitempty"` // its netplugin's
 	// State is up or down, and NumEndpoints how many it has. Both only in answers.
 	State        string `json:"state,omitempty"`
 	NumEndpoints int    `json:"numEndpoints,omitempty"`

@@ -15,6 +15,8 @@ const (
 	WatchPath   = "/api/v1/watch"
 	VersionPath = "/version"
 	InfoPath    = "/info"
+	// OpenAPIPath describes all of this in OpenAPI 3.1.
+	OpenAPIPath = "/api/v1/openapi.json"
 )
 
 // Plurals: the collections under Root, spelled as in v1.

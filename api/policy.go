@@ -4,21 +4,21 @@ package api
 
 import "github.com/contivnet/contiv/model"
 
-// Policy is v1's policy. Audit is new since v1.
+// Policy is a named set of rules. It takes effect in the groups that name it.
 type Policy struct {
-	Key        string   `json:"key"`
+	Key        string   `json:"key"` // tenant:policy
 	TenantName string   `json:"tenantName"`
 	PolicyName string   `json:"policyName"`
-	Audit      bool     `json:"audit,omitempty"`
+	Audit      bool     `json:"audit,omitempty"` // count and report what it would deny, and deny nothing; new since v1
 	LinkSets   LinkSets `json:"link-sets"`
 	Links      Links    `json:"links"`
 }
 
 // PolicyOper is what has become of a policy.
 type PolicyOper struct {
-	Endpoints        []EndpointOper `json:"endpoints,omitempty"`
-	NumEndpoints     int            `json:"numEndpoints,omitempty"`
-	PolicyViolations int            `json:"policyViolations,omitempty"`
+	Endpoints        []EndpointOper `json:"endpoints,omitempty"`        // those of all groups that name it
+	NumEndpoints     int            `json:"numEndpoints,omitempty"`     // how many
+	PolicyViolations int            `json:"policyViolations,omitempty"` // not counted: nodes tell of drops
 }
 
 // PolicyInspect is the answer of inspect.

@@ -8,23 +8,23 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// Rule is v1's rule.
+// Rule is one rule of a policy. What is left out matches everything; what is given must all match. It cannot be changed.
 type Rule struct {
-	Key               string   `json:"key"`
+	Key               string   `json:"key"` // tenant:policy:rule
 	TenantName        string   `json:"tenantName"`
 	PolicyName        string   `json:"policyName"`
 	RuleID            string   `json:"ruleId"`
-	Direction         string   `json:"direction,omitempty"` // in or out
-	Priority          int      `json:"priority,omitempty"`  // 1 (default) to 100, the highest wins
-	Action            string   `json:"action,omitempty"`    // allow or deny
-	Protocol          string   `json:"protocol,omitempty"`  // tcp, udp, sctp, icmp or a number; left out: every one
-	Port              uint16   `json:"port,omitempty"`      // the destination's
-	FromEndpointGroup string   `json:"fromEndpointGroup,omitempty"`
-	FromNetwork       string   `json:"fromNetwork,omitempty"`
-	FromIPAddress     string   `json:"fromIpAddress,omitempty"` // an address or a subnet, IPv4 or IPv6
-	ToEndpointGroup   string   `json:"toEndpointGroup,omitempty"`
-	ToNetwork         string   `json:"toNetwork,omitempty"`
-	ToIPAddress       string   `json:"toIpAddress,omitempty"`
+	Direction         string   `json:"direction,omitempty"`         // in or out
+	Priority          int      `json:"priority,omitempty"`          // 1 (default) to 100, the highest wins
+	Action            string   `json:"action,omitempty"`            // allow or deny
+	Protocol          string   `json:"protocol,omitempty"`          // tcp, udp, sctp, icmp or a number; left out: every one
+	Port              uint16   `json:"port,omitempty"`              // the destination's
+	FromEndpointGroup string   `json:"fromEndpointGroup,omitempty"` // the sender is in this group; for rules of direction in
+	FromNetwork       string   `json:"fromNetwork,omitempty"`       // the sender is in this network; for rules of direction in
+	FromIPAddress     string   `json:"fromIpAddress,omitempty"`     // an address or a subnet, IPv4 or IPv6
+	ToEndpointGroup   string   `json:"toEndpointGroup,omitempty"`   // the receiver is in this group; for rules of direction out
+	ToNetwork         string   `json:"toNetwork,omitempty"`         // the receiver is in this network; for rules of direction out
+	ToIPAddress       string   `json:"toIpAddress,omitempty"`       // the receiver: an address or a subnet; for in, one of the group itself
 	LinkSets          LinkSets `json:"link-sets"`
 	Links             Links    `json:"links"`
 }

@@ -9,24 +9,24 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// ServiceLB is v1's serviceLB: inside, a service.
+// ServiceLB is one address for many containers: the endpoints of the tenant whose labels carry all selectors. Inside, a service.
 type ServiceLB struct {
-	Key         string   `json:"key"`
+	Key         string   `json:"key"` // tenant:service
 	TenantName  string   `json:"tenantName"`
 	ServiceName string   `json:"serviceName"`
-	NetworkName string   `json:"networkName,omitempty"`
-	IPAddress   string   `json:"ipAddress,omitempty"` // the IPv4 address that is asked for; left out: the lowest free
-	Selectors   []string `json:"selectors,omitempty"` // key=value
-	Ports       []string `json:"ports,omitempty"`     // port:targetPort:protocol
+	NetworkName string   `json:"networkName,omitempty"` // the network that its address is in; it cannot be changed
+	IPAddress   string   `json:"ipAddress,omitempty"`   // the IPv4 address that is asked for; left out: the lowest free
+	Selectors   []string `json:"selectors,omitempty"`   // key=value
+	Ports       []string `json:"ports,omitempty"`       // port:targetPort:protocol
 	LinkSets    LinkSets `json:"link-sets"`
 	Links       Links    `json:"links"`
 }
 
 // ServiceLBOper is what has become of a service.
 type ServiceLBOper struct {
-	NumProviders int            `json:"numProviders,omitempty"`
-	Providers    []EndpointOper `json:"providers,omitempty"`
-	ServiceVip   string         `json:"serviceVip,omitempty"`
+	NumProviders int            `json:"numProviders,omitempty"` // how many
+	Providers    []EndpointOper `json:"providers,omitempty"`    // the tenant's endpoints whose labels carry all selectors
+	ServiceVip   string         `json:"serviceVip,omitempty"`   // its IPv4 address
 	// ServiceVipV6 is its IPv6 address, where the network has a subnet for one. New since v1.
 	ServiceVipV6 string `json:"serviceVipV6,omitempty"`
 }

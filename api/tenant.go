@@ -4,30 +4,30 @@ package api
 
 import "github.com/contivnet/contiv/model"
 
-// Tenant is v1's tenant.
+// Tenant owns networks and all that is in them. There is no path between two tenants.
 type Tenant struct {
-	Key            string   `json:"key"`
+	Key            string   `json:"key"` // tenant
 	TenantName     string   `json:"tenantName"`
-	DefaultNetwork string   `json:"defaultNetwork,omitempty"`
+	DefaultNetwork string   `json:"defaultNetwork,omitempty"` // kept as it is given
 	LinkSets       LinkSets `json:"link-sets"`
 	Links          Links    `json:"links"`
 }
 
 // TenantOper is what a tenant has.
 type TenantOper struct {
-	EndpointGroups []EndpointGroupOper `json:"endpointGroups,omitempty"`
-	Endpoints      []EndpointOper      `json:"endpoints,omitempty"`
-	Networks       []NetworkOper       `json:"networks,omitempty"`
-	Policies       []PolicyOper        `json:"policies,omitempty"`
-	ServiceLBs     []ServiceLBOper     `json:"servicelbs,omitempty"`
+	EndpointGroups []EndpointGroupOper `json:"endpointGroups,omitempty"` // its groups, in the order of their keys
+	Endpoints      []EndpointOper      `json:"endpoints,omitempty"`      // its endpoints
+	Networks       []NetworkOper       `json:"networks,omitempty"`       // its networks, in the order of their keys
+	Policies       []PolicyOper        `json:"policies,omitempty"`       // its policies, in the order of their keys
+	ServiceLBs     []ServiceLBOper     `json:"servicelbs,omitempty"`     // its services, in the order of their keys
 
-	TotalAppProfiles int `json:"totalAppProfiles,omitempty"`
-	TotalEPGs        int `json:"totalEPGs,omitempty"`
-	TotalEndpoints   int `json:"totalEndpoints,omitempty"`
-	TotalNetprofiles int `json:"totalNetprofiles,omitempty"`
-	TotalNetworks    int `json:"totalNetworks,omitempty"`
-	TotalPolicies    int `json:"totalPolicies,omitempty"`
-	TotalServiceLBs  int `json:"totalServicelbs,omitempty"`
+	TotalAppProfiles int `json:"totalAppProfiles,omitempty"` // how many application profiles
+	TotalEPGs        int `json:"totalEPGs,omitempty"`        // how many groups
+	TotalEndpoints   int `json:"totalEndpoints,omitempty"`   // how many endpoints
+	TotalNetprofiles int `json:"totalNetprofiles,omitempty"` // how many netprofiles
+	TotalNetworks    int `json:"totalNetworks,omitempty"`    // how many networks
+	TotalPolicies    int `json:"totalPolicies,omitempty"`    // how many policies
+	TotalServiceLBs  int `json:"totalServicelbs,omitempty"`  // how many services
 }
 
 // TenantInspect is the answer of inspect.

@@ -15,9 +15,9 @@ import (
 
 // globalOper is what is in use of what Global allows.
 type globalOper struct {
-	NumNetworks int    `json:"numNetworks,omitempty"`
-	VLANsInUse  string `json:"vlansInUse,omitempty"` // as 1-3, 10
-	VXLANsInUse string `json:"vxlansInUse,omitempty"`
+	NumNetworks int    `json:"numNetworks,omitempty"` // of all tenants
+	VLANsInUse  string `json:"vlansInUse,omitempty"`  // as 1-3, 10
+	VXLANsInUse string `json:"vxlansInUse,omitempty"` // as 1-3, 10
 }
 
 func globals() noun {

@@ -48,9 +48,9 @@ func (m *Master) nodes() noun {
 
 // nodeOper is what is known of a node.
 type nodeOper struct {
-	State        string             `json:"state"`
-	NumEndpoints int                `json:"numEndpoints,omitempty"`
-	Endpoints    []api.EndpointOper `json:"endpoints,omitempty"`
+	State        string             `json:"state"`                  // up or down
+	NumEndpoints int                `json:"numEndpoints,omitempty"` // how many
+	Endpoints    []api.EndpointOper `json:"endpoints,omitempty"`    // those on it
 }
 
 func nodeOperOf(w model.World, n model.Node) nodeOper {

@@ -28,6 +28,7 @@ func (m *Master) allRoutes() []route {
 		{http.MethodGet, split(api.VersionPath), m.version},
 		{http.MethodGet, split(api.InfoPath), m.info},
 		{http.MethodGet, split(api.WatchPath), m.watch},
+		{http.MethodGet, split(api.OpenAPIPath), m.openAPI},
 		{http.MethodPost, split(api.ApplyPath), m.apply},
 		{http.MethodGet, split(api.ExportPath), m.export},
 		{http.MethodPost, split(api.Root + api.Nodes + "/{node}/alive"), m.nodeAlive},

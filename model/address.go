@@ -8,7 +8,7 @@ import "net/netip"
 // it was absent, so no address is ever given twice, and a leaked one shows its owner's name.
 type Address struct {
 	Network string     `json:"network"` // the network's key, tenant:network
-	Addr    netip.Addr `json:"addr"`
+	Addr    netip.Addr `json:"addr"`    // of either family
 	// Owner is the endpoint's id, or the node's name while a container that asked is not yet attached.
 	Owner string `json:"owner"`
 	// Held marks an address that a node asked for and no endpoint has claimed yet. The store forgets it

@@ -6,11 +6,11 @@ import "net/netip"
 
 // BGP is how one node speaks BGP with its router (RFC 4271). The v1 API calls it Bgp.
 type BGP struct {
-	Node       string       `json:"node"`     // its host label; the v1 API's hostname
-	RouterIP   netip.Prefix `json:"routerIP"` // this node's address and subnet towards the router, host bits kept
-	AS         uint32       `json:"as"`       // of the node; four bytes (RFC 6793), never 0
-	Neighbor   netip.Addr   `json:"neighbor,omitzero"`
-	NeighborAS uint32       `json:"neighborAS,omitempty"`
+	Node       string       `json:"node"`                 // its host label; the v1 API's hostname
+	RouterIP   netip.Prefix `json:"routerIP"`             // this node's address and subnet towards the router, host bits kept
+	AS         uint32       `json:"as"`                   // of the node; four bytes (RFC 6793), never 0
+	Neighbor   netip.Addr   `json:"neighbor,omitzero"`    // the router
+	NeighborAS uint32       `json:"neighborAS,omitempty"` // of the router
 }
 
 func (BGP) Kind() Kind    { return KindBGP }

@@ -13,8 +13,8 @@ type Endpoint struct {
 	Node    string `json:"node"`
 	// Port is the host side of its veth pair on Node, as vvport3.
 	Port string     `json:"port"`
-	IPv4 netip.Addr `json:"ipv4,omitzero"`
-	IPv6 netip.Addr `json:"ipv6,omitzero"`
+	IPv4 netip.Addr `json:"ipv4,omitzero"` // zero where its network has none
+	IPv6 netip.Addr `json:"ipv6,omitzero"` // zero where its network has none
 	MAC  MAC        `json:"mac"`
 	// Runtime says who owns the container: docker or cni.
 	Runtime   string `json:"runtime,omitempty"`
@@ -22,7 +22,7 @@ type Endpoint struct {
 	Name      string `json:"name,omitempty"`      // the container's name
 	// Aliases are more names by which others in the network find it (docker run --network-alias).
 	Aliases []string          `json:"aliases,omitempty"`
-	Labels  map[string]string `json:"labels,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"` // its container's
 }
 
 func (Endpoint) Kind() Kind    { return KindEndpoint }

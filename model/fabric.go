@@ -39,7 +39,7 @@ type Contracts struct {
 	Tenant string   `json:"tenant"`
 	Name   string   `json:"name"`
 	Type   string   `json:"type"` // ContractsProvided or ContractsConsumed
-	List   []string `json:"list"`
+	List   []string `json:"list"` // distinguished names in the fabric
 }
 
 func (Contracts) Kind() Kind    { return KindContracts }
@@ -72,11 +72,11 @@ const ACIGatewayName = "aciGw"
 
 // ACIGateway is how an ACI fabric would be reached.
 type ACIGateway struct {
-	PathBindings        string `json:"pathBindings,omitempty"`
-	NodeBindings        string `json:"nodeBindings,omitempty"`
-	PhysicalDomain      string `json:"physicalDomain,omitempty"`
-	EnforcePolicies     string `json:"enforcePolicies"`     // yes or no
-	IncludeCommonTenant string `json:"includeCommonTenant"` // yes or no
+	PathBindings        string `json:"pathBindings,omitempty"`   // as topology/pod-1/paths-101/pathep-[eth1/14], several with commas
+	NodeBindings        string `json:"nodeBindings,omitempty"`   // as topology/pod-1/node-101, several with commas
+	PhysicalDomain      string `json:"physicalDomain,omitempty"` // a name in the fabric
+	EnforcePolicies     string `json:"enforcePolicies"`          // yes or no
+	IncludeCommonTenant string `json:"includeCommonTenant"`      // yes or no
 }
 
 func (ACIGateway) Kind() Kind  { return KindACIGateway }

@@ -21,12 +21,12 @@ const GlobalName = "global"
 
 // Global is what holds for the whole cluster.
 type Global struct {
-	FabricMode    string       `json:"fabricMode"`
-	ForwardMode   string       `json:"forwardMode"`
-	ARPMode       string       `json:"arpMode"`
-	VLANs         string       `json:"vlans"`  // lowest-highest, as 1-4094
-	VXLANs        string       `json:"vxlans"` // lowest-highest, as 1-10000
-	PrivateSubnet netip.Prefix `json:"privateSubnet"`
+	FabricMode    string       `json:"fabricMode"`    // default, aci or aci-opflex
+	ForwardMode   string       `json:"forwardMode"`   // routing or bridge
+	ARPMode       string       `json:"arpMode"`       // proxy or flood
+	VLANs         string       `json:"vlans"`         // lowest-highest, as 1-4094
+	VXLANs        string       `json:"vxlans"`        // lowest-highest, as 1-10000
+	PrivateSubnet netip.Prefix `json:"privateSubnet"` // an IPv4 /16 for the nodes' own ports towards containers
 	// Established says what a new deny does to connections that are open: EstablishedKeep ("" too) or EstablishedRecheck.
 	Established string `json:"established,omitempty"`
 }

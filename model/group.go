@@ -74,8 +74,8 @@ func checkNames(field string, names []string) error {
 
 // Range is addresses of one family from First to Last, both in it.
 type Range struct {
-	First netip.Addr `json:"first,omitzero"`
-	Last  netip.Addr `json:"last,omitzero"`
+	First netip.Addr `json:"first,omitzero"` // the lowest
+	Last  netip.Addr `json:"last,omitzero"`  // the highest
 }
 
 // IsZero tells whether there is no range.

@@ -11,8 +11,8 @@ type Node struct {
 	Ctrl netip.Addr `json:"ctrl,omitzero"` // where its agent can be asked for its status
 	// VXLANPort is the UDP port at which it listens, equal on all nodes.
 	VXLANPort uint16 `json:"vxlanPort"`
-	MTU       int    `json:"mtu,omitempty"` // bytes, of its underlay
-	Version   string `json:"version,omitempty"`
+	MTU       int    `json:"mtu,omitempty"`     // bytes, of its underlay
+	Version   string `json:"version,omitempty"` // its netplugin's
 }
 
 func (Node) Kind() Kind    { return KindNode }

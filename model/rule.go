@@ -27,7 +27,7 @@ const (
 type Rule struct {
 	Tenant    string `json:"tenant"`
 	Policy    string `json:"policy"`
-	ID        string `json:"id"`
+	ID        string `json:"id"`        // unique in its policy
 	Direction string `json:"direction"` // In or Out
 	Action    string `json:"action"`    // Allow or Deny
 	Priority  int    `json:"priority"`  // MinPriority to MaxPriority
@@ -38,10 +38,10 @@ type Rule struct {
 
 	// From selects the sender of incoming packets, To the receiver of outgoing ones. Groups and networks are of the rule's tenant.
 	FromGroup   string       `json:"fromGroup,omitempty"`
-	FromNetwork string       `json:"fromNetwork,omitempty"`
-	From        netip.Prefix `json:"from,omitzero"`
-	ToGroup     string       `json:"toGroup,omitempty"`
-	ToNetwork   string       `json:"toNetwork,omitempty"`
+	FromNetwork string       `json:"fromNetwork,omitempty"` // the sender is in this network
+	From        netip.Prefix `json:"from,omitzero"`         // the sender, one address or a subnet
+	ToGroup     string       `json:"toGroup,omitempty"`     // the receiver is in this group
+	ToNetwork   string       `json:"toNetwork,omitempty"`   // the receiver is in this network
 	// To may be given in an incoming rule too: then it holds only for those of the group's endpoints.
 	To netip.Prefix `json:"to,omitzero"`
 }

@@ -15,8 +15,8 @@ type Service struct {
 	Tenant    string            `json:"tenant"`
 	Name      string            `json:"name"`
 	Network   string            `json:"network"`
-	Selectors map[string]string `json:"selectors"`
-	Ports     []ServicePort     `json:"ports"`
+	Selectors map[string]string `json:"selectors"` // labels that a provider has
+	Ports     []ServicePort     `json:"ports"`     // one or more
 	// Requested is the IPv4 address that the user asked for; zero: the lowest free.
 	Requested netip.Addr `json:"requested,omitzero"`
 	IPv4      netip.Addr `json:"ipv4,omitzero"` // its virtual address in the network, of each family that the network has
@@ -25,8 +25,8 @@ type Service struct {
 
 // ServicePort is where a service listens, and where its providers do.
 type ServicePort struct {
-	Port     uint16 `json:"port"`
-	Target   uint16 `json:"target"`
+	Port     uint16 `json:"port"`     // at the virtual address
+	Target   uint16 `json:"target"`   // at the providers'
 	Protocol string `json:"protocol"` // TCP, UDP or SCTP
 }
 

@@ -8,7 +8,7 @@ const DefaultTenant = "default"
 // Tenant owns networks. Addresses of two tenants may be equal; there is no path between them.
 type Tenant struct {
 	Name           string `json:"name"`
-	DefaultNetwork string `json:"defaultNetwork,omitempty"`
+	DefaultNetwork string `json:"defaultNetwork,omitempty"` // kept as it is given
 	// Number is what the data plane knows the tenant by: 1 or more, the lowest that was free.
 	Number uint32 `json:"number"`
 }

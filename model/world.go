@@ -13,7 +13,7 @@ type Object interface {
 // Ref names an object without its value.
 type Ref struct {
 	Kind Kind   `json:"kind"`
-	Key  string `json:"key"`
+	Key  string `json:"key"` // unique among its kind
 }
 
 // RefOf names o.
