@@ -5,6 +5,7 @@ package api
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -19,18 +20,32 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
+// TokenHeader carries what an authenticating proxy gave at login.
+const TokenHeader = "X-Auth-Token"
+
+// ClientOptions are what a client needs beyond masters' addresses.
+type ClientOptions struct {
+	Token    string // for an authenticating proxy; "": none. It is never sent without TLS
+	Insecure bool   // believe any certificate
+}
+
 // Client speaks to any of several equal masters. It stays with the one that answered last and moves on when
 // it does not. Safe for concurrent use.
 type Client struct {
 	masters []string
 	http    *http.Client
+	token   string
 	last    atomic.Int32 // index of the master that answered last
 }
 
 // NewClient speaks to the masters, given as http://host:port. An address without a scheme is taken as http.
-func NewClient(masters ...string) (*Client, error) {
-	c := &Client{http: &http.Client{Transport: &http.Transport{
+func NewClient(masters ...string) (*Client, error) { return ClientOptions{}.NewClient(masters...) }
+
+// NewClient is NewClient with options.
+func (o ClientOptions) NewClient(masters ...string) (*Client, error) {
+	c := &Client{token: o.Token, http: &http.Client{Transport: &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
+		TLSClientConfig:     &tls.Config{InsecureSkipVerify: o.Insecure},
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     time.Minute,
 		// A master that accepts and does not answer counts as one that is down.
@@ -48,11 +63,21 @@ func NewClient(masters ...string) (*Client, error) {
 			if !strings.HasPrefix(m, "http://") && !strings.HasPrefix(m, "https://") {
 				return nil, fmt.Errorf("master %q is not a URL: it must begin with http:// or https://", m)
 			}
+			if o.Token != "" && !strings.HasPrefix(m, "https://") {
+				return nil, fmt.Errorf("setting auth token requires a https auth_proxy URL, not %s", m)
+			}
 			c.masters = append(c.masters, m)
 		}
 	}
+	if o.Token != "" { // a redirect would carry it to wherever it points
+		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	}
 	if len(c.masters) == 0 {
 		return nil, errors.New("no master is named: give --netmaster http://host:9999")
+	}
+	if len(c.masters) > 1 {
+		// Each answers within 5 s that its store is away, so one that is silent for longer hangs.
+		c.http.Transport.(*http.Transport).ResponseHeaderTimeout = 6 * time.Second
 	}
 	return c, nil
 }
@@ -133,6 +158,9 @@ func (c *Client) send(ctx context.Context, method, url string, body []byte) (*ht
 	}
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
+	}
+	if c.token != "" {
+		req.Header.Set(TokenHeader, c.token)
 	}
 	return c.http.Do(req)
 }
