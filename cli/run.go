@@ -3,10 +3,12 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,6 +55,9 @@ func Run(ctx context.Context, args []string, env Env) (exit int) {
 	if unreachable := (*api.UnreachableError)(nil); errors.As(err, &unreachable) {
 		fmt.Fprintln(env.Stderr, "Check that a netmaster runs there, or name another with --netmaster or NETMASTER")
 	}
+	if refused := (*api.Error)(nil); errors.As(err, &refused) && refused.Status == http.StatusUnauthorized {
+		fmt.Fprintln(env.Stderr, "Log in first: netctl login")
+	}
 	var wrong *usageError
 	if errors.As(err, &wrong) {
 		fmt.Fprintln(env.Stderr, wrong.remedy())
@@ -63,7 +68,8 @@ func Run(ctx context.Context, args []string, env Env) (exit int) {
 // program is one run of netctl.
 type program struct {
 	Env
-	masters []string // of --netmaster
+	masters  []string // of --netmaster
+	insecure bool
 }
 
 func (p *program) execute(ctx context.Context, args []string) error {
@@ -81,12 +87,15 @@ func (p *program) root() *cobra.Command {
 		p.network(),
 		p.aciGateway(),
 		p.appProfile(),
+		p.apply(),
 		p.bgp(),
 		p.completion(),
 		p.endpoint(),
+		p.export(),
 		p.externalContracts(),
 		p.global(),
 		p.group(),
+		p.login(),
 		p.netprofile(),
 		p.node(),
 		p.policy(),
@@ -112,24 +121,39 @@ Exit codes: 0 done, 1 wrong usage, 2 no netmaster answers (or its store is away)
 	flags := root.PersistentFlags()
 	flags.StringArrayVar(&p.masters, "netmaster", nil,
 		"`URL` of a netmaster; several, comma separated or repeated, are tried in turn (NETMASTER, default "+api.DefaultMaster+")")
-	flags.Bool("insecure", false, "accepted as in older versions; has no effect (INSECURE)")
+	flags.BoolVar(&p.insecure, "insecure", false, "believe any certificate of an https URL (INSECURE)")
 	return root
 }
 
-// client speaks to the masters that the user named.
+// client speaks to the masters that the user named, with the token of the last login.
 func (p *program) client(cmd *cobra.Command) (*api.Client, error) {
-	masters := p.masters
-	if len(masters) == 0 {
-		masters = []string{api.DefaultMaster}
-		if m := p.Getenv("NETMASTER"); m != "" {
-			masters = []string{m}
+	token, err := p.token()
+	if err != nil {
+		return nil, fmt.Errorf("error processing netctl config: %w", err)
+	}
+	o := api.ClientOptions{Token: token, Insecure: p.trustsAnyone()}
+	c, err := o.NewClient(p.named()...)
+	if err == nil {
+		return c, nil
+	}
+	if token != "" {
+		if _, plain := (api.ClientOptions{}).NewClient(p.named()...); plain == nil {
+			return nil, fmt.Errorf("error processing netctl config: failed to set auth token: %w; to log out, delete %s", err, p.tokenFile())
 		}
 	}
-	c, err := api.NewClient(masters...)
-	if err != nil {
-		return nil, usage(cmd, "Error connecting to netmaster: %v", err)
+	return nil, usage(cmd, "Error connecting to netmaster: %v", err)
+}
+
+// named are the masters of --netmaster, else of NETMASTER.
+func (p *program) named() []string {
+	if len(p.masters) > 0 {
+		return p.masters
 	}
-	return c, nil
+	return []string{cmp.Or(p.Getenv("NETMASTER"), api.DefaultMaster)}
+}
+
+func (p *program) trustsAnyone() bool {
+	return p.insecure || cmp.Or(p.Getenv("INSECURE"), "false") != "false"
 }
 
 // stdout remembers that it could not be written, so that no command has to look.

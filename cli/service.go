@@ -20,7 +20,7 @@ func (p *program) service() *cobra.Command {
 
 func services() noun[api.ServiceLB] {
 	return noun[api.ServiceLB]{
-		plural: api.ServiceLBs, command: "service", word: "service", field: "serviceName", max: 253, required: "Service name required",
+		plural: api.ServiceLBs, command: "service", word: "service", field: "serviceName", max: 256, required: "Service name required",
 		argument: "SERVICE", sample: "app-service",
 		name: func(s api.ServiceLB) string { return s.ServiceName }, tenant: func(s api.ServiceLB) string { return s.TenantName },
 		head: []string{"ServiceName", "Tenant", "Network", "Selectors"}, underline: []string{"---------", "--------", "-------", "-------"},
