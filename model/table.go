@@ -9,21 +9,23 @@ import (
 	"strings"
 )
 
-// fan is how many ways a level of a table has: 64, as a set of them is one word.
-const fan = 64
+// fan is how many ways a level of a table has.
+const fan = 16
 
 // seed is of this process's hashes. Tables never leave it.
 var seed = maphash.MakeSeed()
 
-// Table is an immutable map from key to object: two levels of 64 ways, and a short list in each of the 4096 places. A
-// changed copy shares all but one way of each level with the original, so a change costs some 3 KB of copying, and
+// Table is an immutable map from key to object: three levels of 16 ways, and a short list in each of the 4096 places. A
+// changed copy shares all but one way of each level with the original, so a change costs some 600 bytes of copying, and
 // 24 bytes for each 4096 objects, however many revisions are kept.
 type Table[T any] struct {
 	root *[fan]*branch[T]
 	n    int
 }
 
-type branch[T any] [fan][]entry[T]
+type branch[T any] [fan]*twig[T]
+
+type twig[T any] [fan][]entry[T]
 
 // entry points to its value, so that copying a list copies no objects. Nobody writes there.
 type entry[T any] struct {
@@ -32,9 +34,9 @@ type entry[T any] struct {
 }
 
 // place is the way that a key takes on each level.
-func place(key string) (i, j int) {
+func place(key string) (i, j, k int) {
 	h := maphash.String(seed, key)
-	return int(h % fan), int(h / fan % fan)
+	return int(h % fan), int(h / fan % fan), int(h / fan / fan % fan)
 }
 
 func find[T any](list []entry[T], key string) int {
@@ -51,11 +53,11 @@ func (t Table[T]) Get(key string) (v T, ok bool) {
 	if t.root == nil {
 		return v, false
 	}
-	i, j := place(key)
-	if t.root[i] == nil {
+	i, j, k := place(key)
+	if t.root[i] == nil || t.root[i][j] == nil {
 		return v, false
 	}
-	list := t.root[i][j]
+	list := t.root[i][j][k]
 	at := find(list, key)
 	if at < 0 {
 		return v, false
@@ -86,10 +88,15 @@ func (t Table[T]) entries() iter.Seq[entry[T]] {
 			if b == nil {
 				continue
 			}
-			for _, list := range b {
-				for _, e := range list {
-					if !yield(e) {
-						return
+			for _, g := range b {
+				if g == nil {
+					continue
+				}
+				for _, list := range g {
+					for _, e := range list {
+						if !yield(e) {
+							return
+						}
 					}
 				}
 			}
@@ -118,37 +125,49 @@ type editor interface {
 
 // edit changes a table in place, copying what others share the first time it is touched.
 type edit[T Object] struct {
-	t     *Table[T]
-	begun bool
+	t *Table[T]
 	// What is this edit's own, a bit for each way.
-	branches uint64
-	lists    [fan]uint64
+	begun    bool
+	branches uint16
+	twigs    [fan]uint16
+	lists    *[fan][fan]uint16 // nil until a second list is touched, which in most edits none is
 }
 
 // list is the place of a key, as this edit's own, with room for one more.
 func (e *edit[T]) list(key string) *[]entry[T] {
-	if !e.begun {
-		var root [fan]*branch[T]
-		if e.t.root != nil {
-			root = *e.t.root
-		}
-		e.t.root, e.begun = &root, true
+	first := !e.begun
+	if first {
+		e.t.root, e.begun = own(e.t.root), true
 	}
-	i, j := place(key)
+	i, j, k := place(key)
 	if e.branches&(1<<i) == 0 {
-		var b branch[T]
-		if e.t.root[i] != nil {
-			b = *e.t.root[i]
-		}
-		e.t.root[i] = &b
+		e.t.root[i] = own(e.t.root[i])
 		e.branches |= 1 << i
 	}
-	list := &e.t.root[i][j]
-	if e.lists[i]&(1<<j) == 0 {
+	if e.twigs[i]&(1<<j) == 0 {
+		e.t.root[i][j] = own(e.t.root[i][j])
+		e.twigs[i] |= 1 << j
+	}
+	if !first && e.lists == nil {
+		e.lists = new([fan][fan]uint16)
+	}
+	list := &e.t.root[i][j][k]
+	if first || e.lists[i][j]&(1<<k) == 0 {
 		*list = append(make([]entry[T], 0, len(*list)+1), *list...)
-		e.lists[i] |= 1 << j
+		if !first {
+			e.lists[i][j] |= 1 << k
+		}
 	}
 	return list
+}
+
+// own is a copy, or zero for none.
+func own[N any](shared *N) *N {
+	fresh := new(N)
+	if shared != nil {
+		*fresh = *shared
+	}
+	return fresh
 }
 
 func (e *edit[T]) put(o Object) {
