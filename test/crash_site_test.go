@@ -21,6 +21,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/test/cluster"
@@ -125,7 +126,7 @@ func newSite(t *testing.T, external bool) *site {
 	ca := newAuthority(t)
 	a, b := 1+rand.IntN(250), rand.IntN(250)
 	addr := func(i int) string { return fmt.Sprintf("127.%d.%d.%d", a, b, i+1) }
-	look := clientv3.Config{DialTimeout: 5 * time.Second}
+	look := clientv3.Config{DialTimeout: 5 * time.Second, Logger: zap.NewNop()}
 	var peers, clients, initial []string
 	for i := range 3 {
 		peers = append(peers, addr(i))
