@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -30,20 +31,8 @@ func (d *Datapath) Apply(t compile.Tables) error {
 		}
 		d.held = &r
 	}
-	changed, err := d.write(*d.held, want)
-	if err != nil {
+	if err := d.carryOut(planFor(*d.held, want)); err != nil {
 		d.held = nil
-	} else {
-		d.held = &want
-	}
-	// After the tables, so that no decision that rests on older ones survives; and after a failure too.
-	if changed {
-		if err := d.raiseEpoch(); err != nil {
-			d.held = nil
-			return err
-		}
-	}
-	if err != nil {
 		return err
 	}
 	if !d.switched {
@@ -51,7 +40,9 @@ func (d *Datapath) Apply(t compile.Tables) error {
 			return err
 		}
 		// Cached decisions carry settings of the earlier programs, such as the VTEP.
-		if err := d.raiseEpoch(); err != nil {
+		d.held.epoch = nextEpoch(d.held.epoch)
+		if err := d.writeEpoch(d.held.epoch); err != nil {
+			d.held = nil
 			return err
 		}
 		d.switched = true
@@ -95,32 +86,53 @@ func (d *Datapath) rows(t compile.Tables) (rows, error) {
 	return encode(t, ifindex, hops), nil
 }
 
-// write brings the kernel from the held rows to the wanted ones: what is referred to first, removals in reverse.
-// changed says whether decisions that were made may be wrong now, also when err is not nil.
-func (d *Datapath) write(held, want rows) (changed bool, err error) {
-	var (
-		networks  = differenceOf(held.networks, want.networks)
-		peers     = differenceOf(held.peers, want.peers)
-		ports     = differenceOf(held.ports, want.ports)
-		endpoints = differenceOf(held.endpoints, want.endpoints)
-		o         = d.objects
-	)
-	changed = networks.changed || peers.changed || ports.changed || endpoints.changed
+// carryOut does what is planned: what is referred to first, removals in reverse. After an error the epoch has been raised
+// all the same, so that no decision rests on rows that are no longer there.
+func (d *Datapath) carryOut(p plan) error {
+	o := d.objects
+	if p.flip {
+		d.awaitGrace()
+	}
 	for _, step := range []func() error{
-		func() error { return networks.put(o.Networks, contivMapNetworks) },
-		func() error { return peers.put(o.Peers, contivMapPeers) },
-		func() error { return ports.put(o.Ports, contivMapPorts) },
-		func() error { return endpoints.put(o.Endpoints, contivMapEndpoints) },
-		func() error { return endpoints.remove(o.Endpoints, contivMapEndpoints) },
-		func() error { return ports.remove(o.Ports, contivMapPorts) },
-		func() error { return peers.remove(o.Peers, contivMapPeers) },
-		func() error { return networks.remove(o.Networks, contivMapNetworks) },
+		func() error { return p.networks.put(o.Networks, contivMapNetworks) },
+		func() error { return p.peers.put(o.Peers, contivMapPeers) },
+		func() error { return d.addRules(p.rules) },
+		func() error { return p.verdicts.put(o.Verdicts, contivMapVerdicts) },
+		func() error { return p.verdicts.remove(o.Verdicts, contivMapVerdicts) },
+		func() error { return p.ports.put(o.Ports, contivMapPorts) },
+		func() error { return p.endpoints.put(o.Endpoints, contivMapEndpoints) },
+		func() error { return p.endpoints.remove(o.Endpoints, contivMapEndpoints) },
+		func() error { return p.ports.remove(o.Ports, contivMapPorts) },
+		func() error { return p.peers.remove(o.Peers, contivMapPeers) },
+		func() error { return p.networks.remove(o.Networks, contivMapNetworks) },
 	} {
 		if err := step(); err != nil {
-			return changed, err
+			if p.changed {
+				err = errors.Join(err, d.writeEpoch(nextEpoch(d.held.epoch)))
+			}
+			return err
 		}
 	}
-	return changed, nil
+	if p.changed {
+		if err := d.writeEpoch(p.epoch); err != nil {
+			return err
+		}
+	}
+	if p.flip {
+		d.startGrace()
+	}
+	for _, step := range []func() error{
+		func() error { return d.forgetConnections(p.gone) },
+		func() error { return p.newPorts.put(o.Ports, contivMapPorts) },
+		func() error { return p.newEndpoints.put(o.Endpoints, contivMapEndpoints) },
+		func() error { return p.rules.remove(o.Rules, contivMapRules) },
+	} {
+		if err := step(); err != nil {
+			return err
+		}
+	}
+	d.held = &p.after
+	return nil
 }
 
 // read reads all tables from the kernel.
@@ -134,17 +146,24 @@ func (d *Datapath) read() (r rows, err error) {
 	if r.ports, err = readTable[uint32, contivPort](d.objects.Ports, contivMapPorts); err != nil {
 		return r, err
 	}
-	r.endpoints, err = readTable[contivEndpointKey, contivEndpoint](d.objects.Endpoints, contivMapEndpoints)
-	return r, err
+	if r.endpoints, err = readTable[contivEndpointKey, contivEndpoint](d.objects.Endpoints, contivMapEndpoints); err != nil {
+		return r, err
+	}
+	if r.verdicts, err = readTable[contivVerdictKey, contivVerdict](d.objects.Verdicts, contivMapVerdicts); err != nil {
+		return r, err
+	}
+	if r.rules, err = d.readRules(); err != nil {
+		return r, err
+	}
+	if err := d.objects.Epoch.Lookup(uint32(0), &r.epoch); err != nil {
+		return r, fmt.Errorf("read the epoch of decisions: %w", err)
+	}
+	return r, nil
 }
 
-// raiseEpoch has every flow decided anew at its next packet.
-func (d *Datapath) raiseEpoch() error {
-	var epoch uint32
-	if err := d.objects.Epoch.Lookup(uint32(0), &epoch); err != nil {
-		return fmt.Errorf("read the epoch of decisions: %w", err)
-	}
-	if err := d.objects.Epoch.Put(uint32(0), epoch+1); err != nil {
+// writeEpoch has every flow decided anew at its next packet, by the bank of policy that it names.
+func (d *Datapath) writeEpoch(epoch uint32) error {
+	if err := d.objects.Epoch.Put(uint32(0), epoch); err != nil {
 		return fmt.Errorf("raise the epoch of decisions: %w", err)
 	}
 	return nil

@@ -13,6 +13,36 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type contivConnection struct {
+	_       structs.HostLayout
+	Seen    uint16
+	State   uint16
+	Epoch   uint32
+	OutRule uint32
+	InRule  uint32
+}
+
+type contivConnectionKey struct {
+	_      structs.HostLayout
+	Tenant uint32
+	Proto  uint32
+	Low    [16]uint8
+	High   [16]uint8
+	Ports  uint32
+}
+
+type contivConnectionState uint32
+
+const (
+	contivConnectionStateSTATE_ORIGIN_HIGH contivConnectionState = 1
+	contivConnectionStateSTATE_FIRST_HIGH  contivConnectionState = 2
+	contivConnectionStateSTATE_REPLIED     contivConnectionState = 4
+	contivConnectionStateSTATE_PROMOTED    contivConnectionState = 8
+	contivConnectionStateSTATE_FIN_LOW     contivConnectionState = 16
+	contivConnectionStateSTATE_FIN_HIGH    contivConnectionState = 32
+	contivConnectionStateSTATE_OLDER       contivConnectionState = 64
+)
+
 type contivEndpoint struct {
 	_       structs.HostLayout
 	Network uint32
@@ -20,6 +50,7 @@ type contivEndpoint struct {
 	Vtep    [4]uint8
 	Mac     [6]uint8
 	Pad     [2]uint8
+	Class   [2]uint32
 }
 
 type contivEndpointKey struct {
@@ -28,16 +59,47 @@ type contivEndpointKey struct {
 	Address [16]uint8
 }
 
+type contivEvent struct {
+	_               structs.HostLayout
+	Time            uint64
+	Tenant          uint32
+	Rule            uint32
+	Source          [16]uint8
+	Destination     [16]uint8
+	SourcePort      uint16
+	DestinationPort uint16
+	Proto           uint8
+	Kind            uint8
+	Out             uint8
+	Pad             uint8
+}
+
+type contivEventKind uint32
+
+const (
+	contivEventKindEVENT_OPENED  contivEventKind = 1
+	contivEventKindEVENT_REFUSED contivEventKind = 2
+	contivEventKindEVENT_AUDITED contivEventKind = 3
+)
+
 type contivFlow struct {
-	_       structs.HostLayout
-	Sender  uint64
-	Epoch   uint32
-	Ifindex uint32
-	NextHop uint32
-	Mtu     uint16
-	Pad     uint16
-	Header  [50]uint8
-	Pad2    [6]uint8
+	_                structs.HostLayout
+	Sender           uint64
+	Epoch            uint32
+	Ifindex          uint32
+	NextHop          uint32
+	Mtu              uint16
+	Asks             uint8
+	Older            uint8
+	Header           [50]uint8
+	Pad              [2]uint8
+	Tenant           uint32
+	SourceOut        uint32
+	SourceIn         uint32
+	DestinationOut   uint32
+	DestinationIn    uint32
+	SourceClass      uint32
+	DestinationClass uint32
 }
 
 type contivFlow4Key struct {
@@ -54,6 +116,22 @@ type contivFlow6Key struct {
 	Destination [2]uint64
 	Scope       uint32
 	Kind        uint32
+}
+
+type contivFragmentKey struct {
+	_           structs.HostLayout
+	Tenant      uint32
+	Proto       uint32
+	Source      [16]uint8
+	Destination [16]uint8
+	Id          uint32
+}
+
+type contivListener struct {
+	_      structs.HostLayout
+	Wanted uint32
+	Pad    uint32
+	Lost   uint64
 }
 
 type contivNetwork struct {
@@ -80,6 +158,33 @@ type contivPort struct {
 	Mac      [6]uint8
 	Bridged  uint8
 	Pad      uint8
+	InRole   [2]uint32
+	OutRole  [2]uint32
+}
+
+type contivRuleCount struct {
+	_       structs.HostLayout
+	Packets uint64
+	Allowed uint64
+	Denied  uint64
+	Audited uint64
+}
+
+type contivVerdict struct {
+	_             structs.HostLayout
+	Rule          uint32
+	Audit         uint32
+	Deny          uint8
+	Priority      uint8
+	AuditPriority uint8
+	Pad           uint8
+}
+
+type contivVerdictKey struct {
+	_     structs.HostLayout
+	Role  uint32
+	Class uint32
+	What  uint32
 }
 
 type contivVtep struct {
@@ -91,18 +196,27 @@ type contivVtep struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	contivMapConnections       = "connections"
 	contivMapDrops             = "drops"
 	contivMapEndpoints         = "endpoints"
 	contivMapEpoch             = "epoch"
+	contivMapEvents            = "events"
 	contivMapFlows4            = "flows4"
 	contivMapFlows6            = "flows6"
+	contivMapFragments         = "fragments"
+	contivMapListening         = "listening"
 	contivMapNetworks          = "networks"
+	contivMapOpenings          = "openings"
 	contivMapPeers             = "peers"
 	contivMapPorts             = "ports"
+	contivMapRules             = "rules"
+	contivMapVerdicts          = "verdicts"
 	contivProgFromContainer    = "from_container"
 	contivProgFromUplink       = "from_uplink"
 	contivVarDecapSetsProtocol = "decap_sets_protocol"
 	contivVarMapMeaning        = "map_meaning"
+	contivVarNoEvent           = "no_event"
+	contivVarNoState           = "no_state"
 	contivVarOwnVtep           = "own_vtep"
 	contivVarRouterMac         = "router_mac"
 	contivVarTunnelMtu         = "tunnel_mtu"
@@ -159,14 +273,21 @@ type contivProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type contivMapSpecs struct {
-	Drops     *ebpf.MapSpec `ebpf:"drops"`
-	Endpoints *ebpf.MapSpec `ebpf:"endpoints"`
-	Epoch     *ebpf.MapSpec `ebpf:"epoch"`
-	Flows4    *ebpf.MapSpec `ebpf:"flows4"`
-	Flows6    *ebpf.MapSpec `ebpf:"flows6"`
-	Networks  *ebpf.MapSpec `ebpf:"networks"`
-	Peers     *ebpf.MapSpec `ebpf:"peers"`
-	Ports     *ebpf.MapSpec `ebpf:"ports"`
+	Connections *ebpf.MapSpec `ebpf:"connections"`
+	Drops       *ebpf.MapSpec `ebpf:"drops"`
+	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
+	Epoch       *ebpf.MapSpec `ebpf:"epoch"`
+	Events      *ebpf.MapSpec `ebpf:"events"`
+	Flows4      *ebpf.MapSpec `ebpf:"flows4"`
+	Flows6      *ebpf.MapSpec `ebpf:"flows6"`
+	Fragments   *ebpf.MapSpec `ebpf:"fragments"`
+	Listening   *ebpf.MapSpec `ebpf:"listening"`
+	Networks    *ebpf.MapSpec `ebpf:"networks"`
+	Openings    *ebpf.MapSpec `ebpf:"openings"`
+	Peers       *ebpf.MapSpec `ebpf:"peers"`
+	Ports       *ebpf.MapSpec `ebpf:"ports"`
+	Rules       *ebpf.MapSpec `ebpf:"rules"`
+	Verdicts    *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
 // contivVariableSpecs contains global variables before they are loaded into the kernel.
@@ -175,6 +296,8 @@ type contivMapSpecs struct {
 type contivVariableSpecs struct {
 	DecapSetsProtocol *ebpf.VariableSpec `ebpf:"decap_sets_protocol"`
 	MapMeaning        *ebpf.VariableSpec `ebpf:"map_meaning"`
+	NoEvent           *ebpf.VariableSpec `ebpf:"no_event"`
+	NoState           *ebpf.VariableSpec `ebpf:"no_state"`
 	OwnVtep           *ebpf.VariableSpec `ebpf:"own_vtep"`
 	RouterMac         *ebpf.VariableSpec `ebpf:"router_mac"`
 	TunnelMtu         *ebpf.VariableSpec `ebpf:"tunnel_mtu"`
@@ -201,26 +324,40 @@ func (o *contivObjects) Close() error {
 //
 // It can be passed to loadContivObjects or ebpf.CollectionSpec.LoadAndAssign.
 type contivMaps struct {
-	Drops     *ebpf.Map `ebpf:"drops"`
-	Endpoints *ebpf.Map `ebpf:"endpoints"`
-	Epoch     *ebpf.Map `ebpf:"epoch"`
-	Flows4    *ebpf.Map `ebpf:"flows4"`
-	Flows6    *ebpf.Map `ebpf:"flows6"`
-	Networks  *ebpf.Map `ebpf:"networks"`
-	Peers     *ebpf.Map `ebpf:"peers"`
-	Ports     *ebpf.Map `ebpf:"ports"`
+	Connections *ebpf.Map `ebpf:"connections"`
+	Drops       *ebpf.Map `ebpf:"drops"`
+	Endpoints   *ebpf.Map `ebpf:"endpoints"`
+	Epoch       *ebpf.Map `ebpf:"epoch"`
+	Events      *ebpf.Map `ebpf:"events"`
+	Flows4      *ebpf.Map `ebpf:"flows4"`
+	Flows6      *ebpf.Map `ebpf:"flows6"`
+	Fragments   *ebpf.Map `ebpf:"fragments"`
+	Listening   *ebpf.Map `ebpf:"listening"`
+	Networks    *ebpf.Map `ebpf:"networks"`
+	Openings    *ebpf.Map `ebpf:"openings"`
+	Peers       *ebpf.Map `ebpf:"peers"`
+	Ports       *ebpf.Map `ebpf:"ports"`
+	Rules       *ebpf.Map `ebpf:"rules"`
+	Verdicts    *ebpf.Map `ebpf:"verdicts"`
 }
 
 func (m *contivMaps) Close() error {
 	return _ContivClose(
+		m.Connections,
 		m.Drops,
 		m.Endpoints,
 		m.Epoch,
+		m.Events,
 		m.Flows4,
 		m.Flows6,
+		m.Fragments,
+		m.Listening,
 		m.Networks,
+		m.Openings,
 		m.Peers,
 		m.Ports,
+		m.Rules,
+		m.Verdicts,
 	)
 }
 
@@ -230,6 +367,8 @@ func (m *contivMaps) Close() error {
 type contivVariables struct {
 	DecapSetsProtocol *ebpf.Variable `ebpf:"decap_sets_protocol"`
 	MapMeaning        *ebpf.Variable `ebpf:"map_meaning"`
+	NoEvent           *ebpf.Variable `ebpf:"no_event"`
+	NoState           *ebpf.Variable `ebpf:"no_state"`
 	OwnVtep           *ebpf.Variable `ebpf:"own_vtep"`
 	RouterMac         *ebpf.Variable `ebpf:"router_mac"`
 	TunnelMtu         *ebpf.Variable `ebpf:"tunnel_mtu"`

@@ -19,16 +19,19 @@ import (
 
 // Datapath is the data plane of one node. Make one with Open. All methods may be called from any goroutine.
 type Datapath struct {
-	opts    Options
-	dev     *devices
-	objects *contivObjects
-	reasons []string // drop reasons by number
-	abi     string
-	attach  attacher
-	mode    AttachMode // tcx or clsact
-	uplink  uint32     // its ifindex
+	opts        Options
+	dev         *devices
+	objects     *contivObjects
+	reasons     []string // drop reasons by number
+	abi         string   // the directory of the maps
+	connections string   // the directory of the map of connections, which outlives the others
+	attach      attacher
+	mode        AttachMode // tcx or clsact
+	uplink      uint32     // its ifindex
 
-	settler *settler // nil: ports are attached as they stay
+	listening sync.Mutex // held while somebody reads events
+	collector *collector
+	settler   *settler // nil: ports are attached as they stay
 
 	names nameLocks // taken for a port while it is attached or detached
 
@@ -40,6 +43,7 @@ type Datapath struct {
 	revision int64 // of the tables that were applied last
 	switched bool  // whether all links run the programs of this process
 	noRoute  map[netip.Addr]bool
+	grace    chan struct{} // closed when nothing reads the bank of policy that is not in force
 }
 
 // Open checks the machine, loads the programs with the maps that are pinned, and attaches to the uplink. Ports
@@ -68,6 +72,7 @@ func Open(o Options) (*Datapath, error) {
 	if d.mode == AttachTCX && d.opts.Attach == AttachAuto {
 		d.startSettling()
 	}
+	d.startCollecting()
 	return d, nil
 }
 
@@ -89,7 +94,7 @@ func (d *Datapath) open() error {
 	}
 	b, err := blueprintFor(settings{
 		vtep: d.opts.VTEP, port: d.opts.VXLANPort, mtu: d.opts.MTU, decapSetsProtocol: kernel >= d.opts.decapFrom,
-		flows4: d.opts.Flows4, flows6: d.opts.Flows6,
+		flows4: d.opts.Flows4, flows6: d.opts.Flows6, connections: d.opts.Connections,
 	})
 	if err != nil {
 		return err
@@ -99,12 +104,13 @@ func (d *Datapath) open() error {
 	}
 	d.abi = b.abi
 	d.attach = attacher{dir: filepath.Join(d.opts.PinDir, "links"), dev: d.dev}
-	for _, dir := range []string{d.attach.dir, filepath.Join(d.opts.PinDir, b.abi)} {
+	d.connections = b.connections
+	for _, dir := range []string{d.attach.dir, filepath.Join(d.opts.PinDir, b.abi), filepath.Join(d.opts.PinDir, b.connections)} {
 		if err := os.MkdirAll(dir, 0o700); err != nil {
 			return fmt.Errorf("make the directory for pins: %w", err)
 		}
 	}
-	if d.objects, err = b.load(filepath.Join(d.opts.PinDir, b.abi)); err != nil {
+	if d.objects, err = b.load(filepath.Join(d.opts.PinDir, b.abi), filepath.Join(d.opts.PinDir, b.connections)); err != nil {
 		return err
 	}
 	if d.mode, err = d.chooseMode(); err != nil {
@@ -199,7 +205,8 @@ func (d *Datapath) removeOldMaps() error {
 		return fmt.Errorf("list pins: %w", err)
 	}
 	for _, e := range entries {
-		if !strings.HasPrefix(e.Name(), "maps-") || e.Name() == d.abi {
+		ours := strings.HasPrefix(e.Name(), "maps-") || strings.HasPrefix(e.Name(), "connections-")
+		if !ours || e.Name() == d.abi || e.Name() == d.connections {
 			continue
 		}
 		if err := os.RemoveAll(filepath.Join(d.opts.PinDir, e.Name())); err != nil {
@@ -215,6 +222,9 @@ func (d *Datapath) Close() error {
 	var err error
 	if d.settler != nil {
 		d.settler.close()
+	}
+	if d.collector != nil {
+		d.collector.close()
 	}
 	if d.objects != nil {
 		err = d.objects.Close()

@@ -21,6 +21,10 @@ func Differences(want, held compile.Tables) []string {
 		address any
 	}
 	out = append(out, rowDifferences(want.Endpoints, held.Endpoints, func(e compile.Endpoint) any { return place{e.Tenant, e.Addr} })...)
+	out = append(out, rowDifferences(want.Verdicts, held.Verdicts, func(v compile.Verdict) any { return verdictKey(v) })...)
+	if want.Recheck != held.Recheck {
+		out = append(out, fmt.Sprintf("the kernel asks again about open connections: %t, which should be %t", held.Recheck, want.Recheck))
+	}
 	slices.Sort(out)
 	return out
 }

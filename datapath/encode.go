@@ -18,7 +18,21 @@ type rows struct {
 	peers     map[contivVtep]contivPeer
 	ports     map[uint32]contivPort // by ifindex
 	endpoints map[contivEndpointKey]contivEndpoint
+	verdicts  map[contivVerdictKey]contivVerdict // wanted ones are in no bank (0), held ones in theirs
+	rules     map[uint32]ruleRow
+	epoch     uint32 // wanted: its flag epochRecheck only
 }
+
+// The bits of the epoch and of a verdict's key, as abi.h has them.
+const (
+	epochBank    = 1
+	epochRecheck = 2
+	epochStep    = 4
+
+	bankShift     = 31
+	protocolShift = 16
+	anyProtocol   = 256
+)
 
 // encode leaves out what cannot be written (yet): a port without a device, with its endpoints, and a node whose
 // VTEP is not IPv4, with its.
@@ -28,6 +42,19 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 		peers:     make(map[contivVtep]contivPeer, len(t.Peers)),
 		ports:     make(map[uint32]contivPort, len(t.Ports)),
 		endpoints: make(map[contivEndpointKey]contivEndpoint, len(t.Endpoints)),
+		verdicts:  make(map[contivVerdictKey]contivVerdict, len(t.Verdicts)),
+		rules:     make(map[uint32]ruleRow, len(t.Rules)),
+	}
+	if t.Recheck {
+		r.epoch = epochRecheck
+	}
+	for _, v := range t.Verdicts {
+		r.verdicts[verdictKey(v)] = contivVerdict{
+			Rule: v.Rule, Audit: v.Audit, Deny: flag(!v.Allow), Priority: v.Priority, AuditPriority: v.AuditPriority,
+		}
+	}
+	for _, x := range t.Rules {
+		r.rules[x.Number] = ruleRow{}
 	}
 	for _, n := range t.Networks {
 		r.networks[n.Tag] = contivNetwork{Tenant: n.Tenant, Bridged: flag(n.Bridged)}
@@ -42,11 +69,12 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 			r.ports[i] = contivPort{
 				Tenant: p.Tenant, Network: p.Network, Ipv4: as4(p.IPv4), Gateway4: as4(p.Gateway4),
 				Ipv6: as6(p.IPv6), Gateway6: as6(p.Gateway6), Mac: p.MAC, Bridged: flag(p.Bridged),
+				InRole: [2]uint32{p.InRole, p.InRole}, OutRole: [2]uint32{p.OutRole, p.OutRole},
 			}
 		}
 	}
 	for _, e := range t.Endpoints {
-		row := contivEndpoint{Network: e.Network, Mac: e.MAC}
+		row := contivEndpoint{Network: e.Network, Mac: e.MAC, Class: [2]uint32{e.Class, e.Class}}
 		if e.Port != "" {
 			i, ok := ifindex[e.Port]
 			if !ok {
@@ -64,8 +92,27 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 	return r
 }
 
-// decode is encode the other way. What the kernel does not hold stays zero: revision, names of nodes and
-// endpoints, routes. A port whose device is gone is named by its ifindex, as #17.
+func verdictKey(v compile.Verdict) contivVerdictKey {
+	protocol := uint32(anyProtocol)
+	if v.Protocol != compile.AnyProtocol {
+		protocol = uint32(uint8(v.Protocol))
+	}
+	return contivVerdictKey{Role: v.Role, Class: v.Class, What: protocol<<protocolShift | uint32(v.Port)}
+}
+
+func verdict(k contivVerdictKey, v contivVerdict) compile.Verdict {
+	out := compile.Verdict{
+		Role: k.Role, Class: k.Class, Protocol: compile.AnyProtocol, Port: uint16(k.What), Allow: v.Deny == 0,
+		Priority: v.Priority, Rule: v.Rule, Audit: v.Audit, AuditPriority: v.AuditPriority,
+	}
+	if p := k.What &^ (1 << bankShift) >> protocolShift; p != anyProtocol {
+		out.Protocol = int16(p)
+	}
+	return out
+}
+
+// decode is encode the other way, of what is in force. What the kernel does not hold stays zero: revision, names of nodes,
+// endpoints and rules, routes. A port whose device is gone is named by its ifindex, as #17.
 func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 	port := func(i uint32) string {
 		if n, ok := name(i); ok {
@@ -73,7 +120,13 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		}
 		return fmt.Sprintf("#%d", i)
 	}
-	var t compile.Tables
+	live := bankOf(r.epoch)
+	t := compile.Tables{Recheck: r.epoch&epochRecheck != 0}
+	for k, v := range r.verdicts {
+		if k.bank() == live {
+			t.Verdicts = append(t.Verdicts, verdict(k, v))
+		}
+	}
 	for tag, n := range r.networks {
 		t.Networks = append(t.Networks, compile.Network{Tag: tag, Tenant: n.Tenant, Bridged: n.Bridged != 0})
 	}
@@ -84,10 +137,11 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		t.Ports = append(t.Ports, compile.Port{
 			Name: port(i), Tenant: p.Tenant, Network: p.Network, IPv4: from4(p.Ipv4), Gateway4: from4(p.Gateway4),
 			IPv6: from6(p.Ipv6), Gateway6: from6(p.Gateway6), MAC: p.Mac, Bridged: p.Bridged != 0,
+			InRole: p.InRole[live], OutRole: p.OutRole[live],
 		})
 	}
 	for k, e := range r.endpoints {
-		row := compile.Endpoint{Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Network: e.Network, MAC: model.MAC(e.Mac)}
+		row := compile.Endpoint{Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Network: e.Network, MAC: model.MAC(e.Mac), Class: e.Class[live]}
 		if e.Ifindex != 0 {
 			row.Port = port(e.Ifindex)
 		} else {
@@ -100,6 +154,9 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 	slices.SortFunc(t.Ports, func(a, b compile.Port) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Endpoints, func(a, b compile.Endpoint) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), a.Addr.Compare(b.Addr))
+	})
+	slices.SortFunc(t.Verdicts, func(a, b compile.Verdict) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 	})
 	return t
 }

@@ -21,7 +21,10 @@ import (
 // blueprint is the programs and maps as they will be loaded.
 type blueprint struct {
 	spec *ebpf.CollectionSpec
-	abi  string // names the layout of all maps; programs with the same one can share them
+	abi  string // names the layout of all maps but one; programs with the same one can share them
+	// connections names the layout of the map of connections. It has a directory of its own, so that connections outlive a
+	// change of the others.
+	connections string
 }
 
 // settings are written into the programs before they are loaded.
@@ -31,6 +34,7 @@ type settings struct {
 	mtu               int // of the underlay
 	decapSetsProtocol bool
 	flows4, flows6    uint32
+	connections       uint32
 }
 
 func blueprintFor(s settings) (blueprint, error) {
@@ -55,11 +59,18 @@ func blueprintFor(s settings) (blueprint, error) {
 	if s.flows6 != 0 {
 		spec.Maps[contivMapFlows6].MaxEntries = s.flows6
 	}
-	abi, err := abiName(spec)
+	if s.connections != 0 {
+		spec.Maps[contivMapConnections].MaxEntries = s.connections
+	}
+	abi, err := abiName(spec, "maps-", func(name string) bool { return name != contivMapConnections })
 	if err != nil {
 		return blueprint{}, err
 	}
-	return blueprint{spec, abi}, nil
+	connections, err := abiName(spec, "connections-", func(name string) bool { return name == contivMapConnections })
+	if err != nil {
+		return blueprint{}, err
+	}
+	return blueprint{spec, abi, connections}, nil
 }
 
 // sharedMaps are the names of the maps that outlive a program, sorted.
@@ -67,10 +78,13 @@ func sharedMaps(spec *ebpf.CollectionSpec) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(spec.Maps)), func(n string) bool { return strings.HasPrefix(n, ".") })
 }
 
-// abiName hashes the layout of all maps and what their fields mean.
-func abiName(spec *ebpf.CollectionSpec) (string, error) {
+// abiName hashes the layout of the chosen maps and what their fields mean.
+func abiName(spec *ebpf.CollectionSpec, prefix string, chosen func(name string) bool) (string, error) {
 	h := sha256.New()
 	for _, name := range sharedMaps(spec) {
+		if !chosen(name) {
+			continue
+		}
 		m := spec.Maps[name]
 		fmt.Fprintf(h, "%s %s %d %d %d %d\n", name, m.Type, m.KeySize, m.ValueSize, m.MaxEntries, m.Flags)
 		for _, t := range []btf.Type{m.Key, m.Value} {
@@ -82,7 +96,7 @@ func abiName(spec *ebpf.CollectionSpec) (string, error) {
 		return "", fmt.Errorf("read the number of the map layout: %w", err)
 	}
 	fmt.Fprintln(h, meaning)
-	return "maps-" + hex.EncodeToString(h.Sum(nil)[:8]), nil
+	return prefix + hex.EncodeToString(h.Sum(nil)[:8]), nil
 }
 
 // dropReasons are the names of enum drop_reason by number; number 0 is no reason.
@@ -100,13 +114,21 @@ func dropReasons(spec *ebpf.CollectionSpec) ([]string, error) {
 	return out, nil
 }
 
-// load puts the programs into the kernel, with the maps that are pinned in the directory or new ones.
-func (b blueprint) load(dir string) (*contivObjects, error) {
+// load puts the programs into the kernel, with the maps that are pinned in the directories or new ones.
+func (b blueprint) load(dir, connectionsDir string) (*contivObjects, error) {
 	for _, name := range sharedMaps(b.spec) {
 		b.spec.Maps[name].Pinning = ebpf.PinByName
 	}
+	connections, err := ebpf.NewMapWithOptions(b.spec.Maps[contivMapConnections], ebpf.MapOptions{PinPath: connectionsDir})
+	if err != nil {
+		return nil, fmt.Errorf("make the table of connections: %w", err)
+	}
+	defer connections.Close() // the programs keep it
+	b.spec.Maps[contivMapConnections].Pinning = ebpf.PinNone
 	var objects contivObjects
-	err := b.spec.LoadAndAssign(&objects, &ebpf.CollectionOptions{Maps: ebpf.MapOptions{PinPath: dir}})
+	err = b.spec.LoadAndAssign(&objects, &ebpf.CollectionOptions{
+		Maps: ebpf.MapOptions{PinPath: dir}, MapReplacements: map[string]*ebpf.Map{contivMapConnections: connections},
+	})
 	var refused *ebpf.VerifierError
 	switch {
 	case errors.As(err, &refused):

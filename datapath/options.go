@@ -34,15 +34,18 @@ const minMTU = 1280 + Overhead
 
 // Options say where a Datapath works. The zero value of a field is its default where one is named.
 type Options struct {
-	PinDir    string       // a directory in a bpffs, made if absent; default DefaultPinDir
-	Uplink    string       // the device that has the VTEP address
-	VTEP      netip.Addr   // this node's end of tunnels; IPv4
-	VXLANPort uint16       // UDP, the same on all nodes; default 4789
-	Attach    AttachMode   // default AttachAuto
-	MTU       int          // of the underlay, in bytes; default the uplink's
-	Flows4    uint32       // entries of the IPv4 flow cache; one for each pair of addresses and protocol; default 65536 (about 10 MiB of kernel memory)
-	Flows6    uint32       // entries of the IPv6 flow cache; default 16384 (about 3 MiB)
-	Log       *slog.Logger // default none
+	PinDir    string     // a directory in a bpffs, made if absent; default DefaultPinDir
+	Uplink    string     // the device that has the VTEP address
+	VTEP      netip.Addr // this node's end of tunnels; IPv4
+	VXLANPort uint16     // UDP, the same on all nodes; default 4789
+	Attach    AttachMode // default AttachAuto
+	MTU       int        // of the underlay, in bytes; default the uplink's
+	Flows4    uint32     // entries of the IPv4 flow cache; one for each pair of addresses and protocol; default 65536 (about 10 MiB of kernel memory)
+	Flows6    uint32     // entries of the IPv6 flow cache; default 16384 (about 3 MiB)
+	// Connections is how many are kept of endpoints that have rules; default 1048576. Each takes 128 bytes of kernel memory,
+	// and the table itself 16 MiB.
+	Connections uint32
+	Log         *slog.Logger // default none
 
 	decapFrom uint32 // kernel version from which BPF_F_ADJ_ROOM_DECAP_L3_IPV6 is used; for tests
 }

@@ -7,7 +7,7 @@
 // Addresses and MACs are byte arrays in wire order. All other numbers are in the machine's order, unless __be.
 #pragma once
 
-const volatile __u32 map_meaning = 2;
+const volatile __u32 map_meaning = 3;
 
 // Why a packet was dropped. This is the only list: Go reads the names from here (DROP_SPOOFED_MAC is shown as
 // spoofed_mac). Steps return 0 (go on), one of these, or ANSWERED.
@@ -42,6 +42,9 @@ enum drop_reason {
 	DROP_OUTER_FRAGMENT,      // VXLAN in fragments: the underlay's MTU is smaller than was said
 	DROP_NO_ROOM,             // the kernel refused to make room for the outer header
 	DROP_FLOW_TABLE,          // the decision could not be kept
+	DROP_POLICY_OUT,          // a rule of the sender's group denies it
+	DROP_POLICY_IN,           // a rule of the receiver's group denies it
+	DROP_POLICY_FRAGMENT,     // a fragment without ports, and the first one did not pass or has not been seen
 	DROP_REASONS,             // how many there are
 };
 
@@ -55,6 +58,10 @@ struct {
 
 // ---- tables: written by Go alone ----------------------------------------------------------------------------
 
+// What policy says of a row is there twice, in two banks. The epoch says which one is in force, so that one written
+// word changes all of it.
+#define BANKS 2
+
 struct port {
 	__u32 tenant;
 	__u32 network; // its tag
@@ -65,6 +72,8 @@ struct port {
 	__u8 mac[6];
 	__u8 bridged; // reaches only its own network
 	__u8 pad;
+	__u32 in_role[BANKS];  // what is asked about packets to it; 0: nothing
+	__u32 out_role[BANKS]; // and about packets from it
 };
 
 // ports: ifindex of the host side of a veth pair → whose it is. A miss: not ours (yet), drop.
@@ -87,6 +96,7 @@ struct endpoint {
 	__u8 vtep[4];  // of the node that has it; zero: this one
 	__u8 mac[6];
 	__u8 pad[2];
+	__u32 class[BANKS]; // what it is to others' rules
 };
 
 // endpoints: an address in its tenant → where it lives. A miss: the tenant has no such address, drop.
@@ -130,6 +140,55 @@ struct {
 	__type(key, struct vtep);
 	__type(value, struct peer);
 } peers SEC(".maps");
+
+// A row of a role. Which rows are asked, and which answer wins: policy.h.
+struct verdict_key {
+	__u32 role;
+	__u32 class; // of the peer; 0: every peer
+	__u32 what;  // protocol << 16 | destination port, and in the highest bit the bank
+};
+
+#define ANY_PROTOCOL 256
+#define PROTOCOL_SHIFT 16
+#define BANK_SHIFT 31
+
+struct verdict {
+	__u32 rule;  // the one that decides; 0: none
+	__u32 audit; // the one that would deny were it not only audited; 0: none
+	__u8 deny;
+	__u8 priority;       // of rule
+	__u8 audit_priority; // of audit, or of an audited rule that would allow before
+	__u8 pad;
+};
+
+// verdicts: what the rules say. A miss: nothing.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 524288);
+	__type(key, struct verdict_key);
+	__type(value, struct verdict);
+} verdicts SEC(".maps");
+
+struct rule_count {
+	__u64 packets; // of connections on which it decided
+	__u64 allowed; // connections
+	__u64 denied;  // attempts
+	__u64 audited; // attempts that it would have denied
+};
+
+// rules: a rule's number → what it did, per CPU. Go makes the rows and reads them. A miss: not counted.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u32);
+	__type(value, struct rule_count);
+} rules SEC(".maps");
+
+// The epoch's lowest bit is the bank in force, the next says that open connections are asked about again.
+#define EPOCH_BANK 1
+#define EPOCH_RECHECK 2
 
 // epoch: 0 → the one epoch. Flows of another are decided anew. Go raises it after a change of the tables that
 // may change a decision.
@@ -175,12 +234,17 @@ struct flow {
 	__u32 ifindex;   // the destination's port, or the device that leads to its node
 	__be32 next_hop; // on the underlay; 0: the destination is on this node
 	__u16 mtu;       // largest IP packet in bytes that the path takes; 0: any
-	__u16 pad;
+	__u8 asks;       // a role is asked, so each packet goes through connection.h
+	__u8 older;      // there were packets before anything was asked about them
 	// Written in front of the packet. On this node: an Ethernet header. To another: all OUTER_LEN bytes; the
 	// IPv4 checksum field then holds the sum of the header without its length, not yet inverted, and the
 	// ports of the packet are still to be mixed into the UDP source port.
 	__u8 header[OUTER_LEN];
-	__u8 pad2[6];
+	__u8 pad[2];
+	// What policy is asked. The roles of an end that is on another node are asked there, and zero here.
+	__u32 tenant;
+	__u32 source_out, source_in, destination_out, destination_in; // roles
+	__u32 source_class, destination_class;
 };
 
 // flows4, flows6: what came in → what to do with it. A miss: decide, and write it. Both are allocated whole at
@@ -198,3 +262,108 @@ struct {
 	__type(key, struct flow6_key);
 	__type(value, struct flow);
 } flows6 SEC(".maps");
+
+// ---- connections: written and read here; Go collects what is idle ------------------------------------------------
+
+// Both directions of a connection have the same key. Ends are in the order of their bytes.
+struct connection_key {
+	__u32 tenant;
+	__u32 proto;
+	__u8 low[16], high[16]; // IPv4 as ::ffff:a.b.c.d
+	__be32 ports;           // low's and high's; of ICMP queries the identifier, twice
+};
+
+enum connection_state {
+	STATE_ORIGIN_HIGH = 1, // high began it, as far as is known
+	STATE_FIRST_HIGH = 2,  // high sent the first packet that was seen
+	STATE_REPLIED = 4,     // and the other end another
+	STATE_PROMOTED = 8,    // an opening that is a connection now
+	STATE_FIN_LOW = 16,
+	STATE_FIN_HIGH = 32,
+	STATE_OLDER = 64, // an opening that no rule allows: it began before there were any
+};
+
+const volatile enum connection_state no_state; // has the object tell Go of the names above
+
+struct connection {
+	__u16 seen;  // when its last packet was, see clock
+	__u16 state;
+	__u32 epoch; // in which it was asked about
+	__u32 out_rule, in_rule; // which let it pass; 0: none was needed
+};
+
+// connections: what has been seen in both directions. It is never evicted; what has ended is removed here, what is idle
+// by Go. A miss: look into openings. The size is set by the loader.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1048576);
+	__type(key, struct connection_key);
+	__type(value, struct connection);
+} connections SEC(".maps");
+
+// openings: what has not. So a flood of packets that nobody answers evicts others of its kind, and no connection.
+// A miss: ask.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 65536);
+	__type(key, struct connection_key);
+	__type(value, struct connection);
+} openings SEC(".maps");
+
+struct fragment_key {
+	__u32 tenant;
+	__u32 proto;
+	__u8 source[16], destination[16];
+	__be32 id; // the datagram's
+};
+
+// fragments: a datagram whose first fragment has passed → when, see clock. A miss: drop the later ones.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct fragment_key);
+	__type(value, __u32);
+} fragments SEC(".maps");
+
+// ---- events: written here, read by Go ----------------------------------------------------------------------------
+
+enum event_kind {
+	EVENT_OPENED = 1,
+	EVENT_REFUSED,
+	EVENT_AUDITED, // passed, but an audited rule would have refused it
+};
+
+struct event {
+	__u64 time; // CLOCK_MONOTONIC, in nanoseconds
+	__u32 tenant;
+	__u32 rule; // the one that decided; 0: none
+	__u8 source[16], destination[16]; // of the first packet
+	__u16 source_port, destination_port;
+	__u8 proto;
+	__u8 kind;
+	__u8 out; // a rule of the sender's group decided, not of the receiver's
+	__u8 pad;
+};
+
+const struct event *no_event __attribute__((unused)); // has the object tell Go of the struct
+
+// events: a ring of struct event, for whoever listens.
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 18);
+} events SEC(".maps");
+
+struct listener {
+	__u32 wanted; // 0: nobody listens. Written by Go
+	__u32 pad;
+	__u64 lost;   // events for which there was no room. Written here
+};
+
+// listening: 0 → whether anybody reads events.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct listener);
+} listening SEC(".maps");

@@ -33,6 +33,8 @@
 #include "icmp.h"
 #include "arp.h"
 #include "nd.h"
+#include "policy.h"
+#include "connection.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -41,6 +43,7 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 static __noinline int decide_from_container(struct __sk_buff *skb, const struct question *q, struct flow *f)
 {
 	struct port *from = bpf_map_lookup_elem(&ports, &q->scope);
+	__u32 bank = f->epoch & EPOCH_BANK;
 	struct endpoint *to;
 	bool same_network;
 
@@ -57,7 +60,11 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	same_network = to->network == from->network;
 	if (!same_network && (from->bridged || !reaches(from->network, to->network)))
 		return DROP_OTHER_NETWORK;
-	// Policy is asked here: sender, destination, proto and port are known, nothing has been written yet.
+	f->tenant = from->tenant;
+	f->source_in = from->in_role[bank];
+	f->source_out = from->out_role[bank];
+	f->source_class = class_of(endpoint_of(from->tenant, q->source), bank);
+	STEP(note_destination(f, to, bank));
 	if (to->ifindex)
 		return decide_delivery(f, to, from->mac, same_network, q->ethertype);
 	return decide_tunnel(skb, f, to, from->mac, same_network, q->ethertype);
@@ -67,6 +74,7 @@ static __noinline int decide_from_tunnel(const struct question *q, struct flow *
 {
 	__be32 outer_source = q->sender;
 	__u32 tag = q->scope & ~SCOPE_TUNNEL;
+	__u32 bank = f->epoch & EPOCH_BANK;
 	struct network *network;
 	struct endpoint *from, *to;
 
@@ -87,7 +95,9 @@ static __noinline int decide_from_tunnel(const struct question *q, struct flow *
 		return DROP_NOT_HERE;
 	if (to->network != tag || !from || !reaches(from->network, tag))
 		return DROP_OTHER_NETWORK;
-	// Policy is asked here, as above.
+	f->tenant = network->tenant;
+	f->source_class = class_of(from, bank); // its roles were asked on its own node
+	STEP(note_destination(f, to, bank));
 	return decide_delivery(f, to, from->mac, from->network == tag, q->ethertype);
 }
 
@@ -100,21 +110,23 @@ static __always_inline int decide(struct __sk_buff *skb, const struct question *
 	return decide_from_container(skb, q, f);
 }
 
-static __noinline int learn_ipv4(struct __sk_buff *skb, const struct flow4_key *key, __u64 sender)
+static __noinline int learn_ipv4(struct __sk_buff *skb, const struct flow4_key *key, __u64 sender, bool older)
 {
 	struct question q = question4(key, sender);
-	struct flow f = {};
+	struct flow f = {.older = older};
 
 	STEP(decide(skb, &q, &f));
+	f.asks = f.source_out || f.source_in || f.destination_out || f.destination_in;
 	return bpf_map_update_elem(&flows4, key, &f, BPF_ANY) ? DROP_FLOW_TABLE : 0;
 }
 
-static __noinline int learn_ipv6(struct __sk_buff *skb, const struct flow6_key *key, __u64 sender)
+static __noinline int learn_ipv6(struct __sk_buff *skb, const struct flow6_key *key, __u64 sender, bool older)
 {
 	struct question q = question6(key, sender);
-	struct flow f = {};
+	struct flow f = {.older = older};
 
 	STEP(decide(skb, &q, &f));
+	f.asks = f.source_out || f.source_in || f.destination_out || f.destination_in;
 	return bpf_map_update_elem(&flows6, key, &f, BPF_ANY) ? DROP_FLOW_TABLE : 0;
 }
 
@@ -137,42 +149,56 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 {
 	struct flow4_key key = {.scope = skb->ifindex};
 	struct flow *f;
-	__be32 first;
-	int outcome = read_ipv4(skb, ETH_HLEN, &key, &first);
+	struct upper u = {};
+	int outcome = read_ipv4(skb, ETH_HLEN, &key, &u);
 
 	if (outcome)
 		return drop(outcome);
 	f = bpf_map_lookup_elem(&flows4, &key);
 	if (!is_current(f, sender)) {
-		outcome = learn_ipv4(skb, &key, sender);
+		outcome = learn_ipv4(skb, &key, sender, is_older(f, sender));
 		if (outcome)
 			return finish(skb, outcome);
 		f = bpf_map_lookup_elem(&flows4, &key);
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
 	}
-	return forward(skb, f, has_ports(key.kind) ? first : 0);
+	if (f->asks) {
+		struct question q = question4(&key, sender);
+
+		outcome = check_policy(skb, f, &q, &u);
+		if (outcome)
+			return drop(outcome);
+	}
+	return forward(skb, f, has_ports(key.kind) ? u.first : 0);
 }
 
 static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 sender)
 {
 	struct flow6_key key = {.scope = skb->ifindex};
 	struct flow *f;
-	__be32 first;
-	int outcome = read_ipv6(skb, ETH_HLEN, &key, &first);
+	struct upper u = {};
+	int outcome = read_ipv6(skb, ETH_HLEN, &key, &u);
 
 	if (outcome)
 		return drop(outcome);
 	f = bpf_map_lookup_elem(&flows6, &key);
 	if (!is_current(f, sender)) {
-		outcome = learn_ipv6(skb, &key, sender);
+		outcome = learn_ipv6(skb, &key, sender, is_older(f, sender));
 		if (outcome)
 			return finish(skb, outcome);
 		f = bpf_map_lookup_elem(&flows6, &key);
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
 	}
-	return forward(skb, f, has_ports(key.kind) ? first : 0);
+	if (f->asks) {
+		struct question q = question6(&key, sender);
+
+		outcome = check_policy(skb, f, &q, &u);
+		if (outcome)
+			return drop(outcome);
+	}
+	return forward(skb, f, has_ports(key.kind) ? u.first : 0);
 }
 
 SEC("tc")
@@ -201,19 +227,26 @@ static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 {
 	struct flow4_key key = {.scope = scope};
 	struct flow *f;
-	__be32 first;
-	int outcome = read_ipv4(skb, ETH_HLEN + OUTER_LEN, &key, &first);
+	struct upper u = {};
+	int outcome = read_ipv4(skb, ETH_HLEN + OUTER_LEN, &key, &u);
 
 	if (outcome)
 		return drop(outcome);
 	f = bpf_map_lookup_elem(&flows4, &key);
 	if (!is_current(f, outer_source)) {
-		outcome = learn_ipv4(skb, &key, outer_source);
+		outcome = learn_ipv4(skb, &key, outer_source, is_older(f, outer_source));
 		if (outcome)
 			return drop(outcome);
 		f = bpf_map_lookup_elem(&flows4, &key);
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
+	}
+	if (f->asks) {
+		struct question q = question4(&key, outer_source);
+
+		outcome = check_policy(skb, f, &q, &u);
+		if (outcome)
+			return drop(outcome);
 	}
 	return receive_tunnel(skb, f, false);
 }
@@ -222,19 +255,26 @@ static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 {
 	struct flow6_key key = {.scope = scope};
 	struct flow *f;
-	__be32 first;
-	int outcome = read_ipv6(skb, ETH_HLEN + OUTER_LEN, &key, &first);
+	struct upper u = {};
+	int outcome = read_ipv6(skb, ETH_HLEN + OUTER_LEN, &key, &u);
 
 	if (outcome)
 		return drop(outcome);
 	f = bpf_map_lookup_elem(&flows6, &key);
 	if (!is_current(f, outer_source)) {
-		outcome = learn_ipv6(skb, &key, outer_source);
+		outcome = learn_ipv6(skb, &key, outer_source, is_older(f, outer_source));
 		if (outcome)
 			return drop(outcome);
 		f = bpf_map_lookup_elem(&flows6, &key);
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
+	}
+	if (f->asks) {
+		struct question q = question6(&key, outer_source);
+
+		outcome = check_policy(skb, f, &q, &u);
+		if (outcome)
+			return drop(outcome);
 	}
 	return receive_tunnel(skb, f, true);
 }

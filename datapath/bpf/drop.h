@@ -3,6 +3,10 @@
 // The end of a packet: dropped and counted, passed to whoever is next, or answered.
 #pragma once
 
+// A function that the verifier reads once, not once for each way that leads to it. Its pointers are NULL as far as the
+// verifier knows, and its outcome is any number.
+#define VERIFIED_ONCE __attribute__((noinline))
+
 // The same number in TCX (TCX_NEXT) and clsact (TC_ACT_UNSPEC): not ours, others go on with it.
 #define PASS TC_ACT_UNSPEC
 

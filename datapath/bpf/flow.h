@@ -44,6 +44,12 @@ static __always_inline bool is_current(const struct flow *f, __u64 sender)
 	return f && now && f->sender == sender && f->epoch == *now;
 }
 
+// Whether the flow's packets passed before anything was asked about them. It is not current.
+static __always_inline bool is_older(const struct flow *f, __u64 sender)
+{
+	return f && f->sender == sender && (!f->asks || f->older);
+}
+
 // The epoch for a decision that is about to be made. Reading it comes before every look at a table (hence the
 // atomic, which orders reads on all machines): when tables change in between, the decision is already void.
 static __always_inline __u32 epoch_before_tables(void)

@@ -39,6 +39,28 @@ static __always_inline bool reaches(__u32 from, __u32 to)
 	return from == to || (!is_bridged(from) && !is_bridged(to));
 }
 
+static __always_inline __u32 class_of(const struct endpoint *e, __u32 bank)
+{
+	return e ? e->class[bank & EPOCH_BANK] : 0;
+}
+
+// What policy has to know of the destination. Its roles are asked where it is.
+static __always_inline int note_destination(struct flow *f, const struct endpoint *to, __u32 bank)
+{
+	struct port *port;
+	__u32 ifindex = to->ifindex;
+
+	f->destination_class = class_of(to, bank);
+	if (!ifindex)
+		return 0;
+	port = bpf_map_lookup_elem(&ports, &ifindex);
+	if (!port)
+		return DROP_UNKNOWN_DESTINATION; // its port is taken away, or not there yet
+	f->destination_in = port->in_role[bank & EPOCH_BANK];
+	f->destination_out = port->out_role[bank & EPOCH_BANK];
+	return 0;
+}
+
 // What is never carried, whoever has it.
 static __always_inline int check_kind_of_destination(const struct question *q)
 {

@@ -123,32 +123,47 @@ static __always_inline __u32 kind_of(__u8 proto, __be32 first)
 	return is_icmp(proto) ? proto | (__u32)*(__u8 *)&first << ICMP_TYPE_SHIFT : proto;
 }
 
+// What comes after the IP headers.
+struct upper {
+	__be32 first; // its first four bytes: the ports, where the protocol has some. 0 when there are none, and in fragments
+	__u32 offset; // where it begins
+	__be32 id;    // of the datagram that this is a part of
+	__u32 part;
+};
+
+enum {
+	WHOLE,
+	FIRST_PART,
+	LATER_PART, // also a first one that is too short to be read
+};
+
 // IP options, fragments, packets without four bytes after the header, and those that are not linear.
-static __noinline int read_unusual_ipv4(struct __sk_buff *skb, __u32 offset, struct flow4_key *key, __be32 *first)
+static __noinline int read_unusual_ipv4(struct __sk_buff *skb, __u32 offset, struct flow4_key *key, struct upper *u)
 {
 	struct iphdr ip;
 
-	*first = 0;
 	if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ip.version != 4 || ip.ihl < 5)
 		return DROP_MALFORMED;
 	key->source = ip.saddr;
 	key->destination = ip.daddr;
 	key->kind = ip.protocol;
+	u->offset = offset + ip.ihl * 4;
 	if (ip.frag_off & FRAGMENT_MASK) {
 		key->kind |= FRAGMENT;
+		u->id = ip.id;
+		u->part = ip.frag_off & FRAGMENT_OFFSET ? LATER_PART : FIRST_PART;
 		return 0;
 	}
 	if (!has_ports(ip.protocol) && !is_icmp(ip.protocol))
 		return 0;
-	if (bpf_skb_load_bytes(skb, offset + ip.ihl * 4, first, sizeof(*first)))
+	if (bpf_skb_load_bytes(skb, u->offset, &u->first, sizeof(u->first)))
 		return DROP_MALFORMED;
-	key->kind = kind_of(ip.protocol, *first);
+	key->kind = kind_of(ip.protocol, u->first);
 	return 0;
 }
 
-// Fills the key, all but its scope, from the IPv4 packet at offset, and first: the four bytes after the IP headers,
-// which are the ports where the protocol has some. Of fragments first is zero.
-static __always_inline int read_ipv4(struct __sk_buff *skb, __u32 offset, struct flow4_key *key, __be32 *first)
+// Fills the key, all but its scope, and u from the IPv4 packet at offset. Both must be zero before.
+static __always_inline int read_ipv4(struct __sk_buff *skb, __u32 offset, struct flow4_key *key, struct upper *u)
 {
 	struct {
 		struct iphdr ip;
@@ -156,21 +171,21 @@ static __always_inline int read_ipv4(struct __sk_buff *skb, __u32 offset, struct
 	} *p = at(skb, offset, sizeof(*p));
 
 	if (!p || *(__u8 *)p != PLAIN_IPV4 || p->ip.frag_off & FRAGMENT_MASK)
-		return read_unusual_ipv4(skb, offset, key, first);
+		return read_unusual_ipv4(skb, offset, key, u);
 	key->source = p->ip.saddr;
 	key->destination = p->ip.daddr;
-	*first = p->first;
+	u->first = p->first;
+	u->offset = offset + sizeof(p->ip);
 	key->kind = kind_of(p->ip.protocol, p->first);
 	return 0;
 }
 
 // Extension headers (RFC 8200 4), fragments, short packets, and those that are not linear.
-static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, struct flow6_key *key, __be32 *first)
+static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, struct flow6_key *key, struct upper *u)
 {
 	struct ipv6hdr ip;
 	__u8 next, start[4] __attribute__((aligned(4))) = {};
 
-	*first = 0;
 	if (bpf_skb_load_bytes(skb, offset, &ip, sizeof(ip)) || ip.version != 6)
 		return DROP_MALFORMED;
 	copy_address(key->source, &ip.saddr);
@@ -181,17 +196,20 @@ static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, str
 		bool extension = next == IPPROTO_HOPOPTS || next == IPPROTO_ROUTING || next == IPPROTO_DSTOPTS;
 
 		key->kind = next;
+		u->offset = offset;
 		if (next != IPPROTO_FRAGMENT && !extension && !has_ports(next) && !is_icmp(next))
 			return 0;
 		if (bpf_skb_load_bytes(skb, offset, start, sizeof(start)))
 			return DROP_MALFORMED;
 		if (next == IPPROTO_FRAGMENT) {
 			key->kind = start[0] | FRAGMENT; // the same in all fragments of a datagram
-			return 0;
+			u->part = *(const __be16 *)(start + 2) & bpf_htons(0xfff8) ? LATER_PART : FIRST_PART;
+			u->offset = offset + 8;
+			return bpf_skb_load_bytes(skb, offset + 4, &u->id, sizeof(u->id)) ? DROP_MALFORMED : 0;
 		}
 		if (!extension) {
-			*first = *(const __be32 *)start;
-			key->kind = kind_of(next, *first);
+			u->first = *(const __be32 *)start;
+			key->kind = kind_of(next, u->first);
 			return 0;
 		}
 		next = start[0];
@@ -201,7 +219,7 @@ static __noinline int read_unusual_ipv6(struct __sk_buff *skb, __u32 offset, str
 }
 
 // As read_ipv4.
-static __always_inline int read_ipv6(struct __sk_buff *skb, __u32 offset, struct flow6_key *key, __be32 *first)
+static __always_inline int read_ipv6(struct __sk_buff *skb, __u32 offset, struct flow6_key *key, struct upper *u)
 {
 	struct {
 		struct ipv6hdr ip;
@@ -209,10 +227,11 @@ static __always_inline int read_ipv6(struct __sk_buff *skb, __u32 offset, struct
 	} *p = at(skb, offset, sizeof(*p));
 
 	if (!p || p->ip.version != 6 || (!has_ports(p->ip.nexthdr) && p->ip.nexthdr != IPPROTO_ICMPV6))
-		return read_unusual_ipv6(skb, offset, key, first);
+		return read_unusual_ipv6(skb, offset, key, u);
 	copy_address(key->source, &p->ip.saddr);
 	copy_address(key->destination, &p->ip.daddr);
-	*first = p->first;
+	u->first = p->first;
+	u->offset = offset + sizeof(p->ip);
 	key->kind = kind_of(p->ip.nexthdr, p->first);
 	return 0;
 }

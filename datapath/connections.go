@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// Connections that end are removed by the programs that see it. What is idle is collected here.
+const (
+	collectEvery = 30 * time.Second
+
+	idleTCP    = 24 * time.Hour
+	idleEnding = 2 * time.Minute // TCP after a FIN
+	idleOther  = 3 * time.Minute
+
+	// clockUnit is that of a connection's last packet: 2³² ns.
+	clockUnit = 1 << 32 * time.Nanosecond
+)
+
+// isIdle tells whether a connection is over. now is the time by the data path's clock.
+func isIdle(k contivConnectionKey, c contivConnection, now uint16) bool {
+	limit := idleOther
+	if k.Proto == unix.IPPROTO_TCP {
+		limit = idleTCP
+		if c.State&uint16(contivConnectionStateSTATE_FIN_LOW|contivConnectionStateSTATE_FIN_HIGH) != 0 {
+			limit = idleEnding
+		}
+	}
+	return time.Duration(now-c.Seen)*clockUnit > limit // the clock goes round in three days
+}
+
+// clockNow is the data path's clock.
+func clockNow() (uint16, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil {
+		return 0, fmt.Errorf("read the clock: %w", err)
+	}
+	return uint16(ts.Nano() >> 32), nil
+}
+
+// collector collects idle connections until it is stopped.
+type collector struct {
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func (d *Datapath) startCollecting() {
+	ctx, stop := context.WithCancel(context.Background())
+	d.collector = &collector{stop, make(chan struct{})}
+	go func() {
+		defer close(d.collector.done)
+		tick := time.NewTicker(collectEvery)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+			if err := d.collectIdle(); err != nil {
+				d.opts.Log.Warn("idle connections were not collected, and will be tried again", "error", err)
+			}
+		}
+	}()
+}
+
+func (c *collector) close() {
+	c.stop()
+	<-c.done
+}
+
+func (d *Datapath) collectIdle() error {
+	now, err := clockNow()
+	if err != nil {
+		return err
+	}
+	return d.forget(func(k contivConnectionKey, c contivConnection) bool { return isIdle(k, c, now) })
+}
+
+// forgetConnections ends the connections of addresses whose endpoint is gone: another may get the address.
+func (d *Datapath) forgetConnections(gone map[contivEndpointKey]bool) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	return d.forget(func(k contivConnectionKey, _ contivConnection) bool {
+		return gone[contivEndpointKey{Tenant: k.Tenant, Address: k.Low}] || gone[contivEndpointKey{Tenant: k.Tenant, Address: k.High}]
+	})
+}
+
+// forget removes the connections that over tells of.
+func (d *Datapath) forget(over func(contivConnectionKey, contivConnection) bool) error {
+	const batch = 4096
+	m := d.objects.Connections
+	keys, values := make([]contivConnectionKey, batch), make([]contivConnection, batch)
+	var cursor ebpf.MapBatchCursor
+	for range 2 * (m.MaxEntries()/batch + 64) { // it may grow meanwhile; the rest waits for the next time
+		n, err := m.BatchLookup(&cursor, keys, values, nil)
+		if errors.Is(err, unix.ENOSPC) { // a bucket has more than fit
+			keys, values = make([]contivConnectionKey, 2*len(keys)), make([]contivConnection, 2*len(values))
+			continue
+		}
+		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("read connections: %w", err)
+		}
+		for i := range n {
+			if !over(keys[i], values[i]) {
+				continue
+			}
+			if err := m.Delete(keys[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+				return fmt.Errorf("forget a connection: %w", err)
+			}
+		}
+		if err != nil {
+			return nil
+		}
+	}
+	return nil
+}

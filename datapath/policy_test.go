@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// withPolicy puts a policy of the tenant red with its rules into the World, and the group that has it.
+func (c *cluster) withPolicy(group, network, policy string, rules ...model.Rule) {
+	c.t.Helper()
+	c.put(model.Policy{Tenant: "red", Name: policy})
+	c.withRules(policy, rules...)
+	c.put(model.Group{Tenant: "red", Name: group, Network: network, Number: uint32(ids.Add(1)), Policies: []string{policy}})
+}
+
+func (c *cluster) withRules(policy string, rules ...model.Rule) {
+	c.t.Helper()
+	for i, r := range rules {
+		r.Tenant, r.Policy = "red", policy
+		if r.ID == "" {
+			r.ID = fmt.Sprint(i + 1)
+		}
+		if r.Priority == 0 {
+			r.Priority = 1
+		}
+		must(c.t, r.Check())
+		c.put(r)
+	}
+}
+
+// join makes the container a member of a group.
+func (c *container) join(group string) {
+	c.endpoint.Group = group
+	c.node.c.put(c.endpoint)
+}
+
+func in(action, protocol string, port uint16) model.Rule {
+	return model.Rule{Direction: model.In, Action: action, Protocol: protocol, Port: port}
+}
+
+func out(action, protocol string, port uint16) model.Rule {
+	return model.Rule{Direction: model.Out, Action: action, Protocol: protocol, Port: port}
+}
+
+// listen takes TCP connections on a port and sends each one the byte it sends.
+func (c *container) listen(ip netip.Addr, port uint16) {
+	c.t.Helper()
+	var l net.Listener
+	must(c.t, c.do(func() (err error) {
+		l, err = net.Listen("tcp", netip.AddrPortFrom(ip, port).String())
+		return err
+	}))
+	c.t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				io.Copy(conn, conn) // ends with the connection
+			}()
+		}
+	}()
+}
+
+// connect opens a TCP connection and has a byte come back.
+func (c *container) connect(to netip.AddrPort, wait time.Duration) (net.Conn, error) {
+	var conn net.Conn
+	err := c.do(func() (err error) {
+		conn, err = net.DialTimeout("tcp", to.String(), wait)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	c.t.Cleanup(func() { conn.Close() })
+	return conn, echoes(conn, wait)
+}
+
+// echoes sends a byte and waits for it.
+func echoes(conn net.Conn, wait time.Duration) error {
+	if err := conn.SetDeadline(time.Now().Add(wait)); err != nil {
+		return err
+	}
+	if _, err := conn.Write([]byte{7}); err != nil {
+		return err
+	}
+	_, err := io.ReadFull(conn, make([]byte, 1))
+	return err
+}
+
+func (c *container) connects(to netip.AddrPort) net.Conn {
+	c.t.Helper()
+	conn, err := c.connect(to, patience)
+	if err != nil {
+		for _, n := range c.node.c.nodes {
+			all, _ := n.dp.Drops()
+			c.t.Logf("drops on %s: %v", n.name, nonZero(all))
+		}
+		c.t.Fatalf("no connection from %s to %s: %v", c.ip(to.Addr()), to, err)
+	}
+	return conn
+}
+
+func (c *container) doesNotConnect(to netip.AddrPort) {
+	c.t.Helper()
+	if _, err := c.connect(to, silence); err == nil {
+		c.t.Fatalf("%s connects to %s", c.ip(to.Addr()), to)
+	}
+}
+
+// dual is a network of both families.
+func dual(t testing.TB) model.Network {
+	return net46(t, "red", "web", 1, "10.1.1.0/24", "10.1.1.254", "fd01::/64", "fd01::1")
+}
+
+func TestRulesHoldInBothDirectionsAndFamiliesOnANodeAndAcross(t *testing.T) {
+	t.Parallel()
+	c, n1, n2 := twoNodes(t, AttachAuto, dual(t))
+	c.withPolicy("db", "web", "guard", in(model.Deny, "tcp", 0), with(in(model.Allow, "tcp", 8888), 10))
+	c.withPolicy("locked", "web", "jail", out(model.Deny, "tcp", 8888))
+	db, web := n1.start("red:web", "10.1.1.1", "fd01::a"), n1.start("red:web", "10.1.1.2", "fd01::b")
+	far, jailed := n2.start("red:web", "10.1.1.3", "fd01::c"), n2.start("red:web", "10.1.1.4", "fd01::d")
+	near := n1.start("red:web", "10.1.1.5", "fd01::e")
+	db.join("db")
+	jailed.join("locked")
+	near.join("locked")
+	c.apply()
+	for _, ip := range db.endpoint.Addrs() {
+		for _, port := range []uint16{8888, 9999} {
+			db.listen(ip, port)
+			web.listen(web.ip(ip), port)
+			far.listen(far.ip(ip), port)
+		}
+		at := func(x *container, port uint16) netip.AddrPort { return netip.AddrPortFrom(x.ip(ip), port) }
+		for _, x := range []*container{web, far} {
+			x.connects(at(db, 8888))
+			x.doesNotConnect(at(db, 9999))
+			// What db begins is answered, though nothing may come in.
+			db.connects(at(x, 9999))
+			x.reaches(ip) // ICMP is not denied
+		}
+		for _, x := range []*container{jailed, near} {
+			x.doesNotConnect(at(db, 8888))
+			x.doesNotConnect(at(web, 8888))
+			x.doesNotConnect(at(far, 8888))
+			x.connects(at(web, 9999))
+			x.connects(at(far, 9999))
+		}
+	}
+	n1.wantDrop("policy_in", func() { far.doesNotConnect(netip.AddrPortFrom(db.endpoint.IPv4, 9999)) })
+	n2.wantDrop("policy_out", func() { jailed.doesNotConnect(netip.AddrPortFrom(db.endpoint.IPv4, 8888)) })
+}
+
+func with(r model.Rule, priority int) model.Rule {
+	r.Priority = priority
+	return r
+}

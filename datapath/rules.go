@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+)
+
+// RuleCount is what a rule did on this node since it came.
+type RuleCount struct {
+	Packets uint64 // of connections that it allowed
+	Allowed uint64 // connections
+	Denied  uint64 // attempts
+	Audited uint64 // attempts that it would have denied, were its policy not only audited
+}
+
+// RuleCounts are the counts of the rules of this node, by compile.Rule's number.
+func (d *Datapath) RuleCounts() (map[uint32]RuleCount, error) {
+	out := map[uint32]RuleCount{}
+	var number uint32
+	var perCPU []contivRuleCount
+	all := d.objects.Rules.Iterate()
+	for all.Next(&number, &perCPU) {
+		var sum RuleCount
+		for _, c := range perCPU {
+			sum.Packets += c.Packets
+			sum.Allowed += c.Allowed
+			sum.Denied += c.Denied
+			sum.Audited += c.Audited
+		}
+		out[number] = sum
+	}
+	if err := all.Err(); err != nil {
+		return nil, fmt.Errorf("read the counts of rules: %w", err)
+	}
+	return out, nil
+}
+
+// addRules makes the counters of rules that are new.
+func (d *Datapath) addRules(rules difference[uint32, ruleRow]) error {
+	if len(rules.keys) == 0 {
+		return nil
+	}
+	cpus, err := ebpf.PossibleCPU()
+	if err != nil {
+		return fmt.Errorf("count the processors: %w", err)
+	}
+	zero := make([]contivRuleCount, cpus)
+	for _, number := range rules.keys {
+		if err := d.objects.Rules.Put(number, zero); err != nil {
+			return fmt.Errorf("make the counter of a rule: %w", err)
+		}
+	}
+	return nil
+}
+
+func (d *Datapath) readRules() (map[uint32]ruleRow, error) {
+	out := map[uint32]ruleRow{}
+	var number uint32
+	var perCPU []contivRuleCount
+	all := d.objects.Rules.Iterate()
+	for all.Next(&number, &perCPU) {
+		out[number] = ruleRow{}
+	}
+	if err := all.Err(); err != nil {
+		return nil, fmt.Errorf("read which rules are counted: %w", err)
+	}
+	return out, nil
+}
