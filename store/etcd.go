@@ -14,6 +14,8 @@ import (
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	"github.com/contivnet/contiv/model"
 )
@@ -31,11 +33,15 @@ type Dial struct {
 	Log       *slog.Logger
 }
 
+// maxMessage is what is sent at most, in bytes: more than any etcd takes, so that it is the etcd that says no.
+const maxMessage = 32 << 20
+
 // Open connects to an etcd cluster and waits until it answers, at most until ctx ends.
 func Open(ctx context.Context, d Dial) (*Etcd, error) {
 	client, err := clientv3.New(clientv3.Config{
 		Endpoints: d.Endpoints, TLS: d.TLS, Logger: zapLogger(d.Log),
-		DialTimeout: 3 * time.Second, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
+		MaxCallSendMsgSize: maxMessage,
+		DialTimeout:        3 * time.Second, DialKeepAliveTime: 5 * time.Second, DialKeepAliveTimeout: 3 * time.Second,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("connect to etcd at %s: %w", strings.Join(d.Endpoints, ","), err)
@@ -85,6 +91,9 @@ func (s *Etcd) Commit(ctx context.Context, t Txn) (int64, bool, error) {
 	case nil:
 		return resp.Header.Revision, resp.Succeeded, nil
 	case rpctypes.ErrTooManyOps, rpctypes.ErrRequestTooLarge:
+		return 0, false, fmt.Errorf("write to etcd: %w: %w", ErrTooMany, err)
+	}
+	if status.Code(err) == codes.ResourceExhausted && strings.Contains(err.Error(), "larger than max") { // in bytes, as gRPC says it
 		return 0, false, fmt.Errorf("write to etcd: %w: %w", ErrTooMany, err)
 	}
 	return 0, false, fmt.Errorf("write to etcd: %w", err)
