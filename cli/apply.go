@@ -125,6 +125,9 @@ func (p *program) intent(cmd *cobra.Command, files []string) ([]document, api.Ap
 		if err != nil {
 			return nil, asked, usage(cmd, "%v", err)
 		}
+		if file == "-" {
+			file = "<stdin>"
+		}
 		list, err := documents(file, text)
 		if err != nil {
 			errs = append(errs, err)
@@ -141,7 +144,7 @@ func (p *program) intent(cmd *cobra.Command, files []string) ([]document, api.Ap
 		return nil, asked, err
 	}
 	if len(docs) == 0 {
-		return nil, asked, model.Invalid("", "%s: there is no object in it", strings.Join(files, ", "))
+		return nil, asked, model.Invalid("", "there is no object in %s", strings.Join(files, ", "))
 	}
 	return docs, asked, nil
 }
@@ -170,9 +173,9 @@ func (p *program) read(file string) ([]byte, error) {
 }
 
 // objectPlace is how a master says which object it means: objects[2] (networks blue:web).
-var objectPlace = regexp.MustCompile(`objects\[(\d+)\]`)
+var objectPlace = regexp.MustCompile(`objects\[(\d+)\](?: \((\w+) )?`)
 
-// placed says where in the files that is which the master refuses.
+// placed says where in the files that is which the master refuses, in netctl's words.
 func placed(docs []document, err error) error {
 	var refused *api.Error
 	if !errors.As(err, &refused) {
@@ -181,12 +184,16 @@ func placed(docs []document, err error) error {
 	out := *refused
 	field := refused.Field // of the first object that is named
 	out.Text = objectPlace.ReplaceAllStringFunc(refused.Text, func(found string) string {
-		i, err := strconv.Atoi(objectPlace.FindStringSubmatch(found)[1])
+		m := objectPlace.FindStringSubmatch(found)
+		i, err := strconv.Atoi(m[1])
 		if err != nil || i >= len(docs) {
 			return found
 		}
 		at := docs[i].at(field).String()
 		field = ""
+		if m[2] != "" {
+			at += " (" + kindOf(m[2]).name + " "
+		}
 		return at
 	})
 	return &out

@@ -32,6 +32,12 @@ func canonical(root *cobra.Command, args []string) ([]string, error) {
 	if len(args) > 1 && (args[0] == cobra.ShellCompRequestCmd || args[0] == cobra.ShellCompNoDescRequestCmd) {
 		// The last argument is half written. What comes before it may be too: then the shell gets what cobra makes of it.
 		last := len(args) - 1
+		if strings.HasPrefix(args[last], "-") && strings.Contains(args[last], "=") { // the flag is whole, half written is its value
+			if done, err := canonical(root, args[1:]); err == nil {
+				return append([]string{args[0]}, done...), nil
+			}
+			return args, nil
+		}
 		done, err := canonical(root, args[1:last])
 		if err != nil {
 			return args, nil

@@ -33,7 +33,7 @@ type position struct {
 }
 
 func (p position) String() string {
-	if p.line == 0 {
+	if p.line == 0 { // nothing more is known
 		return p.file
 	}
 	return fmt.Sprintf("%s:%d:%d", p.file, p.line, p.column)
@@ -71,7 +71,7 @@ func documents(file string, text []byte) ([]document, error) {
 				break
 			}
 			if err != nil {
-				return nil, &wrong{position{file: file}, strings.TrimPrefix(err.Error(), "yaml: ")}
+				return nil, malformed(file, err)
 			}
 			roots = append(roots, &n)
 		}
@@ -97,6 +97,17 @@ func documents(file string, text []byte) ([]document, error) {
 		}
 	}
 	return out, nil
+}
+
+// malformed is what the YAML reader says, which knows lines only.
+func malformed(file string, err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if after, ok := strings.CutPrefix(text, "line "); ok {
+		if line, rest, ok := strings.Cut(after, ": "); ok {
+			return &wrong{position{file: file + ":" + line}, rest}
+		}
+	}
+	return &wrong{position{file: file}, text}
 }
 
 // resolved is what an alias stands for.

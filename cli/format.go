@@ -124,6 +124,10 @@ func fieldTable(b []byte) (string, error) {
 	walk = func(path string, n *yaml.Node) {
 		switch n.Kind {
 		case yaml.MappingNode:
+			if set := path[strings.LastIndex(path, ".")+1:]; strings.HasSuffix(path, ".link-sets."+set) || strings.HasSuffix(path, ".links."+set) {
+				t.rows = append(t.rows, []string{path, linked(n)})
+				return
+			}
 			for i := 0; i+1 < len(n.Content); i += 2 {
 				walk(strings.TrimPrefix(path+"."+n.Content[i].Value, "."), n.Content[i+1])
 			}
@@ -137,6 +141,20 @@ func fieldTable(b []byte) (string, error) {
 	}
 	walk("", n)
 	return t.String(), nil
+}
+
+// linked is the keys of a link, or of a set of them.
+func linked(n *yaml.Node) string {
+	var keys []string
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		switch name, value := n.Content[i].Value, n.Content[i+1]; {
+		case value.Kind == yaml.MappingNode: // of a set
+			keys = append(keys, name)
+		case name == "key":
+			return value.Value
+		}
+	}
+	return strings.Join(keys, ",")
 }
 
 // nodeOfJSON reads one JSON value. Unlike a map, the result has its fields in their order, each with its line and column from 1.
