@@ -167,7 +167,7 @@ func (p *plan) createEndpoint(e model.Endpoint) (model.Endpoint, error) {
 	if err != nil {
 		return e, err
 	}
-	at, err := node(p.world(), e.Node)
+	at, err := node(p.world(), "homingHost", e.Node)
 	if err != nil {
 		return e, err
 	}

@@ -30,11 +30,11 @@ func (m *Master) nodes() noun {
 			return out
 		},
 		get: func(w model.World, key string) (any, error) {
-			n, err := node(w, key)
+			n, err := node(w, "nodeName", key)
 			return nodeOf(w, n, len(endpointsAt(w, key))), err
 		},
 		inspect: func(w model.World, key string) (any, error) {
-			n, err := node(w, key)
+			n, err := node(w, "nodeName", key)
 			if err != nil {
 				return nil, err
 			}
@@ -62,11 +62,11 @@ func nodeOperOf(w model.World, n model.Node) nodeOper {
 	return out
 }
 
-// node finds a node by its name.
-func node(w model.World, name string) (model.Node, error) {
+// node finds a node by its name, which a request has in the field.
+func node(w model.World, field, name string) (model.Node, error) {
 	n, ok := w.Nodes.Get(name)
 	if !ok {
-		return n, model.NotFound("homingHost", "node %s not found: the masters know it once its netplugin runs; netctl node ls lists those there are", name)
+		return n, model.NotFound(field, "node %s not found: the masters know it once its netplugin runs; netctl node ls lists those there are", name)
 	}
 	return n, nil
 }
@@ -158,7 +158,7 @@ func (m *Master) nodeAlive(w http.ResponseWriter, r *http.Request, args []string
 		if world, err = m.catchUp(ctx); err != nil {
 			return away(err)
 		}
-		if _, err := node(world, args[0]); err != nil {
+		if _, err := node(world, "nodeName", args[0]); err != nil {
 			return err
 		}
 	}

@@ -76,7 +76,7 @@ func TestWordFromAnUnknownNodeIsRefused(t *testing.T) {
 	t.Parallel()
 	s := alone(t)
 	_, err := s.client.Post(t.Context(), api.AlivePath("n9"), nil, nil)
-	refused(t, err, model.ErrNotFound, "homingHost", "n9")
+	refused(t, err, model.ErrNotFound, "nodeName", "n9")
 }
 
 func TestLiveNodesNameAndAddressAreItsOwn(t *testing.T) {
@@ -134,7 +134,7 @@ func TestRemovedNodeTakesEverythingWithIt(t *testing.T) {
 		t.Errorf("again: %v", err)
 	}
 	_, err := s.client.Post(t.Context(), api.AlivePath("n1"), nil, nil)
-	refused(t, err, model.ErrNotFound, "homingHost", "n1")
+	refused(t, err, model.ErrNotFound, "nodeName", "n1")
 }
 
 // Endpoints that are attached while their node is removed go with it or are refused; none stays behind.

@@ -16,7 +16,7 @@ const batch = store.MaxOps / 4
 // removeNode removes a node. It goes before its endpoints, so that none comes to it meanwhile; where that is all that
 // happens before a master dies, the others' sweep does the rest.
 func removeNode(p *plan, key string) error {
-	n, err := node(p.world(), key)
+	n, err := node(p.world(), "nodeName", key)
 	if err != nil {
 		if len(endpointsAt(p.world(), key)) > 0 {
 			return nil // removeOrphans has to finish
