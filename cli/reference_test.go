@@ -145,8 +145,10 @@ func TestHelpOfEveryCommandShowsAnExample(t *testing.T) {
 			t.Errorf("netctl %s -h: exit %d, stderr %q, stdout:\n%s", path, got.exit, got.stderr, got.stdout)
 		}
 		for line := range strings.Lines(c.Example) {
-			first, _, _ := strings.Cut(line, " | ")
-			words := strings.Fields(first)
+			words := strings.Fields(line[strings.LastIndex(line, " | ")+1:])
+			if words[0] == "|" { // what comes before is another command
+				words = words[1:]
+			}
 			if words[0] != "netctl" || c.HasSubCommands() {
 				continue
 			}
