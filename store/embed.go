@@ -65,6 +65,15 @@ func Embed(ctx context.Context, e Embedding) (_ *Embedded, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if e.Peers != nil && e.Peers.Lost {
+		if !hasData(dir) {
+			return nil, fmt.Errorf("--peers-lost goes on from a master's state, and there is none in %s: give it to the master that has some", dir)
+		}
+		if err := e.Peers.alone(ctx); err != nil {
+			return nil, err
+		}
+		config.ForceNewCluster = true
+	}
 	if e.Peers != nil && !hasData(dir) {
 		begin, err := e.Peers.await(ctx, e.Log)
 		if err != nil {

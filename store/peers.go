@@ -28,6 +28,8 @@ type Peers struct {
 	// CA, Cert and Key are files. With them members prove to each other who they are; without, whoever reaches
 	// Listen can be a member.
 	CA, Cert, Key string
+	// Lost begins a new cluster with this member's data, because a majority of the old one is gone for good.
+	Lost bool
 }
 
 func (p *Peers) tls() transport.TLSInfo {
@@ -47,7 +49,22 @@ func (p *Peers) others() []string {
 	return slices.DeleteFunc(slices.Clone(p.All), func(s string) bool { return s == p.Self })
 }
 
-// urls is what to ask for the members' URLs, as etcd's initial-cluster.
+// alone refuses to go on without the others where one of them has data and runs: there would be two stores.
+func (p *Peers) alone(ctx context.Context) error {
+	rt, err := transport.NewTransport(p.tls(), askTimeout)
+	if err != nil {
+		return fmt.Errorf("read the certificates for the other masters: %w", err)
+	}
+	defer rt.CloseIdleConnections()
+	for _, n := range ask(ctx, rt, p.urlsOf(p.others())) {
+		if len(n.members) > 0 {
+			return fmt.Errorf("%s runs and has data, so the masters' state is not lost: start without --peers-lost", n.addr)
+		}
+	}
+	return nil
+}
+
+// initial is the members and their URLs as etcd wants them told.
 func (p *Peers) initial() string {
 	var parts []string
 	for _, a := range p.All {

@@ -22,6 +22,7 @@ type options struct {
 	etcd        []string
 	etcdListen  string // URL of the embedded etcd for others; "" for none
 	peers       []string
+	peersLost   bool
 	caFile      string // of etcd's TLS
 	certFile    string
 	keyFile     string
@@ -38,6 +39,7 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	f.StringSliceVar(&o.etcd, "etcd-endpoints", nil, "URLs of an etcd cluster to use, separated by commas (default: an embedded one)")
 	f.StringVar(&o.etcdListen, "etcd-listen", "", "URL at which the embedded etcd serves other masters, without authentication (default: none but root on this machine)")
 	f.StringSliceVar(&o.peers, "peers", nil, "addresses of all masters, this one's too, separated by commas: their embedded etcds are one store (port 2380, or as address:port; the same list for all)")
+	f.BoolVar(&o.peersLost, "peers-lost", false, "most of --peers have lost their data for good: go on with this master's alone (once, for one master)")
 	f.StringVar(&o.caFile, "etcd-ca", "", "file with the authorities that sign etcd's certificates, or those of --peers")
 	f.StringVar(&o.certFile, "etcd-cert", "", "file with this master's certificate for etcd, or for its peers")
 	f.StringVar(&o.keyFile, "etcd-key", "", "file with the key of that certificate")
@@ -109,6 +111,9 @@ func (o options) check() error {
 	}
 	if len(o.peers) > 0 && (len(o.etcd) > 0 || o.etcdListen != "") {
 		return fmt.Errorf("--peers makes the masters' embedded etcds one store, so --etcd-endpoints and --etcd-listen have no place beside it; leave them out")
+	}
+	if o.peersLost && len(o.peers) == 0 {
+		return fmt.Errorf("--peers-lost is for masters with --peers; leave it out")
 	}
 	if len(o.peers) > 0 && (o.caFile == "") != (o.certFile == "") {
 		return fmt.Errorf("with --peers, --etcd-ca, --etcd-cert and --etcd-key belong together; give all or none")

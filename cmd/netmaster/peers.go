@@ -17,7 +17,7 @@ const peerPort = "2380"
 
 // peersOf reads --peers and finds which of them is this master. local are the machine's addresses; lookup resolves names.
 func peersOf(o options, local []netip.Addr, lookup func(host string) ([]netip.Addr, error)) (*store.Peers, error) {
-	p := &store.Peers{CA: o.caFile, Cert: o.certFile, Key: o.keyFile}
+	p := &store.Peers{CA: o.caFile, Cert: o.certFile, Key: o.keyFile, Lost: o.peersLost}
 	// What the operator says of this master's address goes before what the machine has.
 	for _, said := range []string{o.advertise, o.listen} {
 		host, _, _ := net.SplitHostPort(said)

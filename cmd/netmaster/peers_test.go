@@ -174,7 +174,8 @@ func TestMajorityWithoutDataDoesNotBeginAnew(t *testing.T) {
 		p.up(t)
 	}
 	three[0].make(t, "blue")
-	three[2].has(t, "blue")
+	three[0].make(t, "green")
+	three[2].has(t, "blue", "green")
 	for _, p := range three {
 		p.kill(t)
 	}
@@ -185,10 +186,37 @@ func TestMajorityWithoutDataDoesNotBeginAnew(t *testing.T) {
 	three[1].says(t, three[0].addr+":2380 does not answer")
 	three[0].up(t)
 	three[1].says(t, "the data of "+three[1].addr)
+	if first := three[0]; strings.Contains(first.log.String(), "netmaster serves") {
+		t.Error("one of three serves alone")
+	}
 	var list []api.Tenant
 	if err := client(t, three[1].addr+":9999").Get(t.Context(), api.ListPath(api.Tenants), &list); err == nil {
 		t.Errorf("a master whose data are gone serves %+v", list)
 	}
+
+	// The operator knows that they will not come back.
+	first := three[0]
+	first.kill(t)
+	flags := first.flags
+	first.flags = append(slices.Clone(flags), "--peers-lost")
+	first.up(t)
+	// That the last write counts may have been known to the others only.
+	eventually(t, "it serves", func() error {
+		_, err := client(t, first.addr+":9999").Delete(t.Context(), api.ObjectPath(api.Tenants, "green"))
+		return err
+	})
+	for _, p := range three {
+		p.has(t, "blue")
+	}
+	three[2].make(t, "red")
+	first.kill(t)
+	first.up(t) // with the flag, which would now make two stores
+	if err := first.Wait(); err == nil || !strings.Contains(first.log.String(), "start without --peers-lost") {
+		t.Errorf("it ended with %v: %s", err, first.log)
+	}
+	first.flags = flags
+	first.up(t)
+	first.has(t, "blue", "red")
 }
 
 func TestLoneMasterGetsPeersAndKeepsItsState(t *testing.T) {
