@@ -68,6 +68,7 @@ type watchResult struct {
 type controlResult struct {
 	Puts  []putPair     `json:"puts"`
 	Watch []watchResult `json:"watch"`
+	World worldResult   `json:"world"`
 }
 
 // benchControl is the mode -control.
@@ -107,7 +108,11 @@ func control(ctx context.Context, o options, progress io.Writer) (r controlResul
 	if err != nil {
 		return r, err
 	}
-	defer master.end()
+	defer func() {
+		if master != nil {
+			master.end()
+		}
+	}()
 	etcd, err := startSelf(ctx, "etcd", "-dir", filepath.Join(dir, "etcd"))
 	if err != nil {
 		return r, err
@@ -148,7 +153,9 @@ func control(ctx context.Context, o options, progress io.Writer) (r controlResul
 		}
 		r.Watch = append(r.Watch, w)
 	}
-	return r, nil
+	fmt.Fprintf(progress, "Masters: %d endpoints\n", o.endpoints)
+	master, r.World, err = largeWorld(ctx, o.programs, filepath.Join(dir, "master"), master, o.endpoints)
+	return r, err
 }
 
 // prepareMaster makes what endpoints need.
@@ -167,7 +174,7 @@ func prepareMaster(ctx context.Context, url string) error {
 	return nil
 }
 
-// report is the two tables.
+// report is the tables.
 func (r controlResult) report() string {
 	rows := [][]string{{"endpoints created", "bare etcd puts", "over REST", "ratio", "bare p50 / p99", "REST p50 / p99", "p99 ratio", "wanted"}}
 	for _, clients := range crowds {
@@ -195,7 +202,7 @@ func (r controlResult) report() string {
 	}
 	w := func(figure func(watchResult) float64) float64 { return median(series(r.Watch, figure)) }
 	p99 := w(func(w watchResult) float64 { return w.P99 })
-	return text + "\n" + table([][]string{
+	text += "\n" + table([][]string{
 		{"acknowledged write to agents", "p50", "p99", "last", "wanted"},
 		{
 			fmt.Sprintf("%d agents", r.Watch[0].Agents),
@@ -205,6 +212,10 @@ func (r controlResult) report() string {
 			fmt.Sprintf("p99 at most %d ms: %s", watchLimit.Milliseconds(), met(p99 <= float64(watchLimit.Milliseconds()))),
 		},
 	})
+	if r.World.Endpoints > 0 {
+		text += "\n" + table(r.World.rows())
+	}
+	return text
 }
 
 func met(ok bool) string {

@@ -49,7 +49,7 @@ func TestMastersAreMeasured(t *testing.T) {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", filepath.Join(programs, "netmaster"), "../cmd/netmaster").CombinedOutput(); err != nil {
 		t.Fatalf("build netmaster: %v\n%s", err, out)
 	}
-	r, err := control(ctx, options{programs: programs, rounds: 1, controlSecs: 0.2}, t.Output())
+	r, err := control(ctx, options{programs: programs, rounds: 1, controlSecs: 0.2, endpoints: 3000}, t.Output())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,5 +63,33 @@ func TestMastersAreMeasured(t *testing.T) {
 	}
 	if w := r.Watch[0]; w.Writes == 0 || w.P99 <= 0 || w.Max < w.P99 {
 		t.Errorf("nothing measured: %+v", w)
+	}
+	if w := r.World; w.Endpoints < 3000 || w.Start <= 0 || w.Heap <= 0 || w.AgentRSS < w.Heap || w.MasterRSS < w.Heap {
+		t.Errorf("nothing measured: %+v", w)
+	}
+}
+
+func TestAnonymousMemoryIsRead(t *testing.T) {
+	t.Parallel()
+	got, err := parseAnonymous([]byte("Name:\tx\nVmRSS:\t 500 kB\nRssAnon:\t  300 kB\nRssFile:\t 200 kB\n"))
+	if err != nil || got != 300<<10 {
+		t.Errorf("got %d, %v, want 307200", got, err)
+	}
+	for _, bad := range []string{"", "RssFile:\t1 kB\n", "RssAnon:\tmuch kB\n"} {
+		if _, err := parseAnonymous([]byte(bad)); err == nil {
+			t.Errorf("%q was accepted", bad)
+		}
+	}
+}
+
+func TestHeavyOrSlowWorldIsNotMet(t *testing.T) {
+	t.Parallel()
+	good := worldResult{Endpoints: 1000, Start: 5, Heap: 1000 * memoryLimit}
+	slow, heavy := good, good
+	slow.Start, heavy.Heap = 5.1, 1000*memoryLimit+1
+	for want, r := range map[string]worldResult{"met": good, "not met": slow, "not met ": heavy} {
+		if got := strings.Contains(table(r.rows()), "not met"); got != strings.HasPrefix(want, "not") {
+			t.Errorf("%+v: want %q in\n%s", r, want, table(r.rows()))
+		}
 	}
 }

@@ -41,7 +41,7 @@ func main() {
 
 // roles are what this program does for itself, in processes of their own, by its first argument.
 func roles() map[string]func(arguments []string) error {
-	return map[string]func([]string) error{"worker": work, "etcd": bareEtcd, "puts": puts, "agents": agents}
+	return map[string]func([]string) error{"worker": work, "etcd": bareEtcd, "puts": puts, "agents": agents, "world": holdWorld, "fill": fill}
 }
 
 // options are the command line.
@@ -57,6 +57,7 @@ type options struct {
 
 	control     bool
 	controlSecs float64
+	endpoints   int
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
@@ -76,6 +77,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.starts, "starts", 20, "starts of each network that -start measures")
 	f.BoolVar(&o.control, "control", false, "measure the masters alone")
 	f.Float64Var(&o.controlSecs, "control-secs", 2, "seconds of each measurement of the masters")
+	f.IntVar(&o.endpoints, "endpoints", 100_000, "endpoints of the World whose cost is measured")
 	f.StringVar(&o.programs, "programs", beside(), "directory of netmaster, netplugin and netctl")
 	if err := f.Parse(arguments); err != nil {
 		return o, err
@@ -86,6 +88,9 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	var err error
 	if o.programs, err = filepath.Abs(o.programs); err != nil {
 		return o, fmt.Errorf("find the programs: %w", err)
+	}
+	if o.endpoints < 1 || o.endpoints > 1_000_000 {
+		return o, errors.New("-endpoints is 1 to 1000000")
 	}
 	if o.controlSecs <= 0 || o.controlSecs > 60 {
 		return o, errors.New("-control-secs is more than 0 and at most 60")
