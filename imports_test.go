@@ -21,11 +21,12 @@ var mayImport = map[string][]string{
 	"store/memory":         {"model", "store"},
 	"store/storetest":      {"model", "store"},
 	"alloc":                {"model"},
-	"master":               {"model", "api", "store", "alloc"},
+	"master":               {"model", "api", "store", "alloc", "compile"}, // compile, as netctl policy trace asks the intent alone
 	"compile":              {"model"},
 	"datapath":             {"model", "compile"},
 	"netdev":               {"model"},
 	"agent":                {"model", "api", "compile", "datapath", "netdev"},
+	"observe":              {"model", "api", "compile"},
 	"docker":               {"model", "api", "agent"},
 	"dns":                  {"model", "netdev"},
 	"cni":                  {"model", "api", "agent"},

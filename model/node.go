@@ -11,8 +11,10 @@ type Node struct {
 	Ctrl netip.Addr `json:"ctrl,omitzero"` // where its agent can be asked for its status
 	// VXLANPort is the UDP port at which it listens, equal on all nodes.
 	VXLANPort uint16 `json:"vxlanPort"`
-	MTU       int    `json:"mtu,omitempty"`     // bytes, of its underlay
-	Version   string `json:"version,omitempty"` // its netplugin's
+	// StatusPort is the TCP port on Ctrl at which its agent tells what it has seen; 0: it does not.
+	StatusPort uint16 `json:"statusPort,omitempty"`
+	MTU        int    `json:"mtu,omitempty"`     // bytes, of its underlay
+	Version    string `json:"version,omitempty"` // its netplugin's
 }
 
 func (Node) Kind() Kind    { return KindNode }

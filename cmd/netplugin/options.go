@@ -23,6 +23,7 @@ type options struct {
 	vtep      string // "" to find out
 	ctrl      string // "" for the same
 	vxlanPort uint16
+	status    uint16 // TCP port; 0: any that is free
 	plugin    string // the name of Docker's drivers
 	docker    string // the engine's socket
 	attach    string // auto, tcx or clsact
@@ -46,6 +47,7 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	f.StringVar(&o.vtep, "vtep-ip", "", "this node's address for VXLAN (default: the one that leads to the master)")
 	f.StringVar(&o.ctrl, "ctrl-ip", "", "this node's address for control (default: the one for VXLAN)")
 	f.Uint16Var(&o.vxlanPort, "vxlan-port", 4789, "UDP port of VXLAN, equal on all nodes")
+	f.Uint16Var(&o.status, "status-port", api.DefaultAgentPort, "TCP port on the control address at which masters ask what this node has seen; 0: any that is free")
 	f.StringVar(&o.plugin, "plugin-name", "netplugin", "name of the network and IPAM drivers in Docker")
 	f.StringVar(&o.docker, "docker-socket", "/var/run/docker.sock", "where the Docker engine answers; empty for none")
 	f.StringVar(&o.attach, "attach", "auto", "how programs are attached to devices: auto, tcx (kernel 6.6) or clsact")

@@ -15,10 +15,12 @@ import (
 	"github.com/contivnet/contiv/agent"
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/cni"
+	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/dns"
 	"github.com/contivnet/contiv/docker"
 	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/observe"
 )
 
 // mastersPatience is how long the edges stay shut at the start while no master answers. Calls that need none, such as
@@ -44,6 +46,15 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer port.Close()
+	ctrl := underlay.Addr
+	if o.ctrl != "" {
+		ctrl = netip.MustParseAddr(o.ctrl) // options.check has read it
+	}
+	status, err := listenStatus(ctrl, o.status)
+	if err != nil {
+		return err
+	}
+	defer status.Close()
 	client, err := api.NewClient(o.masters...)
 	if err != nil {
 		return err
@@ -57,9 +68,8 @@ func run(ctx context.Context, o options) error {
 	}
 	defer path.Close()
 
-	node := model.Node{Name: o.node, VTEP: underlay.Addr, Ctrl: underlay.Addr, VXLANPort: o.vxlanPort, MTU: underlay.MTU, Version: version}
-	if o.ctrl != "" {
-		node.Ctrl = netip.MustParseAddr(o.ctrl) // options.check has read it
+	node := model.Node{
+		Name: o.node, VTEP: underlay.Addr, Ctrl: ctrl, StatusPort: portOf(status), VXLANPort: o.vxlanPort, MTU: underlay.MTU, Version: version,
 	}
 	engine := docker.NewEngine(o.docker, o.plugin)
 	a, err := agent.New(agent.Options{
@@ -82,6 +92,11 @@ func run(ctx context.Context, o options) error {
 	o.log.Info("netplugin", "version", version, "node", node.Name, "masters", client.Masters(), "vtep", node.VTEP, "device", underlay.Interface,
 		"container MTU", underlay.MTU-vxlanOverhead, "VXLAN port", o.vxlanPort, "docker", o.docker)
 	names := dns.New(a.World, o.log)
+	observer := observe.New(observe.Options{
+		Node: o.node, Source: seen{path}, Log: o.log,
+		Names:   func() (model.World, compile.Tables) { return a.World(), a.Tables() },
+		Applied: func() int64 { revision, _ := a.Applied(); return revision },
+	})
 	diagnose := func(ctx context.Context, repair bool) (diagnosis, error) {
 		return examine(ctx, a, path, driver, repair)
 	}
@@ -91,6 +106,8 @@ func run(ctx context.Context, o options) error {
 		names.Run,
 		func(ctx context.Context) error { return serveNames(ctx, a, names, o) },
 		func(ctx context.Context) error { return serveStatus(ctx, statusSocket(o.runDir), diagnose) },
+		observer.Run,
+		func(ctx context.Context) error { return serveObserved(ctx, status, observer.Handler()) },
 		afterFirstWord(a, (&cni.Server{Agent: a, Socket: cni.SocketPath, Log: o.log}).Run),
 	}
 	if driver != nil {

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package observe
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Source is what a data path has seen, in its own numbers.
+type Source interface {
+	// Drops counts dropped packets since the data path's maps were made.
+	Drops() ([]Drop, error)
+	// Rules counts what rules decided since then. Those that have not decided anything may be left out.
+	Rules() ([]Rule, error)
+	// Events are the connections that were opened and refused since the last call, the oldest first. lost counts
+	// those since the last call that are missing, as there was no room for them.
+	Events() (events []Event, lost uint64, err error)
+}
+
+// Drop is how many packets of one port were dropped for a reason.
+type Drop struct {
+	Port    string // the host side of the sender's veth pair, as vvport3; "" for what came from outside, or from a port that is gone
+	Reason  string // as spoofed_mac
+	Packets uint64
+}
+
+// Rule is what the rule with that number did.
+type Rule struct {
+	Number      uint32 // as compile.Rule has it
+	Packets     uint64
+	Connections uint64 // let in or refused
+	Audited     uint64 // let in, but it would have refused them
+}
+
+// Event is a connection as it was opened or refused.
+type Event struct {
+	Time     time.Time
+	Tenant   uint32 // its number
+	From, To netip.AddrPort
+	Protocol uint8  // IP protocol number
+	Verdict  string // api.FlowAllowed, api.FlowDenied or api.FlowAudited
+	Rule     uint32 // the one that decided, or when audited would have; 0: none
+	Reason   string // of the drop, as policy_in; "" for none
+}
