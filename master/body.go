@@ -74,7 +74,10 @@ func badField[T any](b []byte, err error) error {
 		if errors.As(e, &other) {
 			return model.Invalid("", "the request is a JSON %s; give an object, as {\"key\": …}", other.Value)
 		}
-		return model.Invalid("", "the request is not a JSON object: %v", e)
+		if errors.As(err, &other) { // of the kind, and beyond that in no shape
+			err = e
+		}
+		return model.Invalid("", "the request is not a JSON object: %s", err)
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {
 		alone, e := json.Marshal(map[string]json.RawMessage{name: fields[name]})
