@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
-// Command bench measures Contiv's data path beside its peers on one machine, and how long containers take
-// to start.
+// Command bench measures Contiv's data path beside its peers on one machine, its masters beside a bare etcd, and how long
+// containers take to start.
 //
 // It wires every contestant at once (bare veth pairs, static bridges, Docker's own networks on real engines,
 // Contiv on real engines), then visits them in turn for many short rounds. Right before each contestant it
@@ -10,6 +10,9 @@
 //
 // The load is made by this same program, started again inside the namespaces ("bench worker"), with
 // blocking system calls of which the Go runtime knows nothing.
+//
+// The masters are measured beside a bare etcd in the same way: endpoints created over REST, what a thousand watching agents
+// wait for, and what a large World costs. Clients and servers are processes of their own.
 //
 // What bites:
 //   - One stream, round trips, connections and small packets run on one CPU, both ends and all softirqs: so the

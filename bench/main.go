@@ -75,7 +75,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.json, "json", "", "write every sample to this file")
 	f.BoolVar(&o.start, "start", false, "measure how long containers take to start instead")
 	f.IntVar(&o.starts, "starts", 20, "starts of each network that -start measures")
-	f.BoolVar(&o.control, "control", false, "measure the masters alone")
+	f.BoolVar(&o.control, "control", false, "measure the masters only; without it they come last, unless -topo or -only choose")
 	f.Float64Var(&o.controlSecs, "control-secs", 2, "seconds of each measurement of the masters")
 	f.IntVar(&o.endpoints, "endpoints", 100_000, "endpoints of the World whose cost is measured")
 	f.StringVar(&o.programs, "programs", beside(), "directory of netmaster, netplugin and netctl")
@@ -162,6 +162,12 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	}
 	if o.json != "" {
 		if err := writeEntries(o.json, entries); err != nil {
+			return err
+		}
+	}
+	if o.topo == "both" && o.only == "" { // all is asked for
+		o.json = ""
+		if err := benchControl(ctx, o, stdout, stderr); err != nil {
 			return err
 		}
 	}
