@@ -300,39 +300,79 @@ func TestNamesThatAreNoneAreNotSent(t *testing.T) {
 func TestWrongUsageSendsNothingAndShowsHow(t *testing.T) {
 	t.Parallel()
 	for args, want := range map[string]string{
-		"tenant create":                         "Tenant name required",
-		"tenant rm":                             "Tenant name required",
-		"tenant inspect":                        "Tenant name required",
-		"tenant create a b":                     "More arguments than required",
-		"tenant ls x":                           "More arguments than required",
-		"version x":                             "More arguments than required",
-		"global info x":                         "More arguments than required",
-		"net create -s 10.1.2.0/24":             "Network name required",
-		"net rm":                                "Network name required",
-		"net inspect":                           "Network name required",
-		"net create x":                          "Subnet is required",
-		"net create x -s 10.1.2.0/24 -g 10.1.2": "Invalid gateway - Enter in A.B.C.D format",
-		"net create x -s 10.1.2.0/24 -g 1::2":   "Invalid gateway - Enter in A.B.C.D format",
-		"net create x -s6 1::/64 -g6 10.1.2.1":  "Invalid IPv6 gateway - Enter in A:B::C format",
-		"net create x -s 10.1.2.0/24 -p many":   `--pkt-tag "many" is not a number`,
-		"global set":                            "No setting is named",
-		"global set -s 172.19":                  `--private-subnet "172.19" is not a subnet; write it as 172.19.0.0/16`,
-		"endpoint inspect":                      "Endpoint name required",
-		"node rm":                               "Node name required",
-		"nonsense":                              `unknown command "nonsense" for "netctl"`,
-		"net crate":                             `unknown command "crate" for "netctl network"; did you mean create?`,
-		"-- nonsense":                           `unknown command "nonsense" for "netctl"`,
-		"help nonsense":                         `unknown command "nonsense" for "netctl"`,
-		"net ls --nonsense":                     "unknown flag --nonsense",
-		"net ls -nonsense=3":                    "unknown flag -nonsense",
-		"net ls -aq":                            "unknown flag -aq", // shorts are not bundled
-		"net ls -tblue":                         "unknown flag -tblue",
-		"-t blue net ls":                        "unknown flag -t",
-		"net ls ---all":                         "unknown flag ---all",
-		"net ls -t":                             "flag needs an argument: --tenant",
-		"net ls -all=perhaps":                   `--all "perhaps" is not true or false`,
-		"net ls --netmaster=ftp://x":            `Error connecting to netmaster: master "ftp://x" is not a URL: it must begin with http:// or https://`,
-		"completion tcsh":                       `shell "tcsh" is unknown; use bash, fish, zsh or powershell`,
+		"tenant create":                           "Tenant name required",
+		"tenant rm":                               "Tenant name required",
+		"tenant inspect":                          "Tenant name required",
+		"tenant create a b":                       "More arguments than required",
+		"tenant ls x":                             "More arguments than required",
+		"version x":                               "More arguments than required",
+		"global info x":                           "More arguments than required",
+		"net create -s 10.1.2.0/24":               "Network name required",
+		"net rm":                                  "Network name required",
+		"net inspect":                             "Network name required",
+		"net create x":                            "Subnet is required",
+		"net create x -s 10.1.2.0/24 -g 10.1.2":   "Invalid gateway - Enter in A.B.C.D format",
+		"net create x -s 10.1.2.0/24 -g 1::2":     "Invalid gateway - Enter in A.B.C.D format",
+		"net create x -s6 1::/64 -g6 10.1.2.1":    "Invalid IPv6 gateway - Enter in A:B::C format",
+		"net create x -s 10.1.2.0/24 -p many":     `--pkt-tag "many" is not a number`,
+		"global set":                              "No setting is named",
+		"global set -s 172.19":                    `--private-subnet "172.19" is not a subnet; write it as 172.19.0.0/16`,
+		"endpoint inspect":                        "Endpoint name required",
+		"node rm":                                 "Node name required",
+		"nonsense":                                `unknown command "nonsense" for "netctl"`,
+		"net crate":                               `unknown command "crate" for "netctl network"; did you mean create?`,
+		"-- nonsense":                             `unknown command "nonsense" for "netctl"`,
+		"help nonsense":                           `unknown command "nonsense" for "netctl"`,
+		"net ls --nonsense":                       "unknown flag --nonsense",
+		"net ls -nonsense=3":                      "unknown flag -nonsense",
+		"net ls -aq":                              "unknown flag -aq", // shorts are not bundled
+		"net ls -tblue":                           "unknown flag -tblue",
+		"-t blue net ls":                          "unknown flag -t",
+		"net ls ---all":                           "unknown flag ---all",
+		"net ls -t":                               "flag needs an argument: --tenant",
+		"net ls -all=perhaps":                     `--all "perhaps" is not true or false`,
+		"net ls --netmaster=ftp://x":              `Error connecting to netmaster: master "ftp://x" is not a URL: it must begin with http:// or https://`,
+		"group create web":                        "Network and group name required",
+		"group create a b c":                      "More arguments than required",
+		"group rm":                                "EndpointGroup name required",
+		"group inspect":                           "EndpointGroup name required",
+		"netprofile create":                       "Net profile name required",
+		"netprofile create x -burst=y":            `--burst "y" is not a number`,
+		"policy create":                           "Policy name required",
+		"policy audit p":                          "Policy name and on or off required",
+		"policy audit p maybe":                    `audit "maybe" is unknown; use on or off`,
+		"policy rule-add p":                       "Policy name and Rule ID required",
+		"policy rule-rm p":                        "Policy name and Rule ID required",
+		"policy rule-ls":                          "Policy name required",
+		"policy rule-add p 1 -e g":                "Cant specify to-group for incoming rule",
+		"policy rule-add p 1 -o n":                "Cant specify to-network for incoming rule",
+		"policy rule-add p 1 -g g -n n":           "Can't specify both from-group argument and -from-network",
+		"policy rule-add p 1 -d out -g g":         "Cant specify from-group for outgoing rule",
+		"policy rule-add p 1 -d out -n n":         "Cant specify from-network for outgoing rule",
+		"policy rule-add p 1 -d out -i 1.1.1.1":   "Cant specify from-ip-address for outgoing rule",
+		"policy rule-add p 1 -d out -e g -o n":    "Can't specify both -to-group and -to-network",
+		"policy rule-add p 1 -d up":               `Unknown direction "up"; use in or out`,
+		"policy rule-add p 1 -P 65536":            `--port "65536" is not in range`,
+		"policy rule-add p 1 -P http":             `--port "http" is not a number`,
+		"external-contracts create":               "Contracts group name required",
+		"external-contracts create x":             "Contracts not provided",
+		"external-contracts create x -a c":        "Either provided or consumed must be specified",
+		"external-contracts create x -a c -c -p":  "Cannot use both provided and consumed",
+		"bgp create":                              "Host name required",
+		"bgp create h":                            "Missing attributes: give --router-ip and --as",
+		"bgp create h --router-ip=1.1.1.1 --as=1": "Wrong CIDR format. Enter in x.x.x.x/len format",
+		"bgp create h --router-ip=1.1.1.1/24 --as=1 --neighbor=router": "Wrong IP format. Enter in x.x.x.x format",
+		"app-profile create":   "Profile name required",
+		"app-profile group-ls": "Profile name required",
+		"service create":       "Service name required",
+		"service inspect":      "Service name required",
+		"aci-gw set x":         "More arguments than required",
+		"apply":                "File name required",
+		"apply x":              "More arguments than required",
+		"export -o table":      "--output table is not possible here; use yaml or json",
+		"net ls -o xml":        `--output "xml" is not json, yaml or table`,
+		"net ls -j -o yaml":    "Cannot use both --json and --output yaml",
+		"completion tcsh":      `shell "tcsh" is unknown; use bash, fish, zsh or powershell`,
 	} {
 		m, url := newMaster(t)
 		got := netctl(t, url, args)
@@ -454,6 +494,24 @@ func TestWordsAreCompletedFromTheServer(t *testing.T) {
 	t.Parallel()
 	m, url := newMaster(t)
 	fill(t, m)
+	for _, g := range []api.EndpointGroup{{TenantName: "default", GroupName: "db"}, {TenantName: "default", GroupName: "app"}, {TenantName: "blue", GroupName: "web"}} {
+		m.put(t, api.EndpointGroups, g.TenantName+":"+g.GroupName, g)
+	}
+	for _, name := range []string{"prod", "db-policy"} {
+		m.put(t, api.Policies, "default:"+name, api.Policy{TenantName: "default", PolicyName: name})
+	}
+	for _, r := range []api.Rule{
+		{PolicyName: "db-policy", RuleID: "1", Priority: 10}, {PolicyName: "db-policy", RuleID: "10", Priority: 1},
+		{PolicyName: "db-policy", RuleID: "2", Priority: 1}, {PolicyName: "prod", RuleID: "3", Priority: 1},
+	} {
+		r.TenantName = "default"
+		m.put(t, api.Rules, model.RuleKey(r.TenantName, r.PolicyName, r.RuleID), r)
+	}
+	m.put(t, api.Netprofiles, "default:gold", api.Netprofile{TenantName: "default", ProfileName: "gold"})
+	m.put(t, api.ExtContractsGroups, "default:fabric", api.ExtContractsGroup{TenantName: "default", ContractsGroupName: "fabric"})
+	m.put(t, api.ServiceLBs, "default:dns", api.ServiceLB{TenantName: "default", ServiceName: "dns"})
+	m.put(t, api.BGPs, "node1", api.BGP{Hostname: "node1"})
+	m.put(t, api.AppProfiles, "default:shop", api.AppProfile{TenantName: "default", AppProfileName: "shop"})
 	for _, c := range []struct {
 		args []string
 		want []string
@@ -467,6 +525,30 @@ func TestWordsAreCompletedFromTheServer(t *testing.T) {
 		{[]string{"node", "inspect", ""}, []string{"node1", "node2"}},
 		{[]string{"ep", "inspect", ""}, []string{"c1", "c10"}},
 		{[]string{"node", "rm", "node1", ""}, nil},
+		{[]string{"net", "rm", "-tenant=b"}, []string{"blue", "default", "empty"}}, // the shell keeps blue
+		{[]string{"group", "create", ""}, []string{"contiv-vlan", "web"}},
+		{[]string{"group", "create", "web", ""}, []string{"app", "db"}},
+		{[]string{"group", "create", "web", "new", "-p", ""}, []string{"db-policy", "prod"}},
+		{[]string{"group", "create", "web", "new", "-n", ""}, []string{"gold"}},
+		{[]string{"group", "create", "web", "new", "-e", ""}, []string{"fabric"}},
+		{[]string{"group", "rm", "-t", "blue", ""}, []string{"web"}},
+		{[]string{"policy", "inspect", ""}, []string{"db-policy", "prod"}},
+		{[]string{"policy", "audit", "prod", ""}, []string{"on", "off"}},
+		{[]string{"policy", "rule-rm", "db-policy", ""}, []string{"2", "10", "1"}},
+		{[]string{"policy", "rule-add", "prod", "1", "-g", ""}, []string{"app", "db"}},
+		{[]string{"policy", "rule-add", "prod", "1", "-direction="}, []string{"in", "out"}},
+		{[]string{"policy", "rule-add", "prod", "1", "-to-network", ""}, []string{"contiv-vlan", "web"}},
+		{[]string{"netprofile", "rm", ""}, []string{"gold"}},
+		{[]string{"external-contracts", "rm", ""}, []string{"fabric"}},
+		{[]string{"service", "inspect", ""}, []string{"dns"}},
+		{[]string{"service", "create", "x", "-s", ""}, []string{"contiv-vlan", "web"}},
+		{[]string{"bgp", "create", ""}, []string{"node1", "node2"}},
+		{[]string{"bgp", "rm", ""}, []string{"node1"}},
+		{[]string{"app-profile", "update", ""}, []string{"shop"}},
+		{[]string{"app-profile", "create", "x", "-g", ""}, []string{"app", "db"}},
+		{[]string{"app-profile", "create", "x", "-g", "db,"}, []string{"db,app", "db,db"}},
+		{[]string{"global", "set", "--established", ""}, []string{"keep", "recheck"}},
+		{[]string{"net", "ls", "-o", ""}, []string{"json", "yaml", "table"}},
 	} {
 		var stdout, stderr bytes.Buffer
 		exit := Run(t.Context(), append([]string{"__completeNoDesc"}, c.args...), Env{Stdin: strings.NewReader(""), Stdout: &stdout,
