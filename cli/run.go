@@ -21,7 +21,7 @@ const (
 	ExitDone        = 0
 	ExitUsage       = 1 // the arguments are wrong; nothing was sent
 	ExitUnreachable = 2 // no master answers, or its store is away: trying again may help
-	ExitRefused     = 3 // the master says no
+	ExitRefused     = 3 // the master says no, or would: a name or a file cannot be right
 	ExitOutput      = 4 // the answer could not be written
 )
 
@@ -107,8 +107,8 @@ func (p *program) root() *cobra.Command {
 
 Flags may stand before or after names, with one dash or two: --subnet=10.1.2.0/24, -subnet 10.1.2.0/24, -s 10.1.2.0/24.
 
-Exit codes: 0 done, 1 wrong usage, 2 no netmaster answers (or its store is away), 3 the netmaster refuses,
-4 the output cannot be written.`
+Exit codes: 0 done, 1 wrong usage, 2 no netmaster answers (or its store is away), 3 refused, by the netmaster or as a name or
+a file cannot be right, 4 the output cannot be written.`
 	root.CompletionOptions.DisableDefaultCmd = true    // ours is completion.go
 	root.SilenceErrors, root.SilenceUsage = true, true // Run writes both
 	root.SetIn(p.Stdin)
