@@ -14,8 +14,9 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// page is how many objects are listed at a time, to bound the size of an answer.
-const page = 5000
+// page is how many objects are listed at a time, to bound the size of an answer. For each page etcd counts all that come
+// after it, so many small ones would take long.
+const page = 20_000
 
 // errForgotten says that etcd has compacted what a follower needed.
 var errForgotten = errors.New("etcd has forgotten the revisions in between")
