@@ -21,6 +21,8 @@ import (
 const (
 	snapshotFile  = "world.json"
 	snapshotPause = 10 * time.Second // between two snapshots: a busy cluster would write without end
+	snapshotShare = 100              // and this many times as long as the last one took: a World may be large
+	snapshotLimit = 5 * time.Minute  // but no longer
 )
 
 // snapshotLoop keeps the last World on disk, for a start while every master is down.
@@ -30,12 +32,13 @@ func (a *Agent) snapshotLoop(ctx context.Context) error {
 		next := a.worldChanged.next()
 		var pause <-chan time.Time
 		if w := a.World(); a.Fresh() && w.Revision != saved {
-			pause = time.After(snapshotPause)
+			began := time.Now()
 			if err := saveSnapshot(a.StateDir, w); err != nil {
 				a.Log.Warn("the last World is not on disk: a start without masters would not know it", "error", err)
 			} else {
 				saved = w.Revision
 			}
+			pause = time.After(min(max(snapshotPause, snapshotShare*time.Since(began)), snapshotLimit))
 		}
 		if pause != nil {
 			select {

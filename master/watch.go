@@ -46,7 +46,7 @@ func (m *Master) watch(w http.ResponseWriter, r *http.Request, _ []string) error
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	flow := &flow{w: w, rc: http.NewResponseController(w)}
-	out := bufio.NewWriterSize(flow, 64<<10)
+	out := bufio.NewWriterSize(flow, 16<<10) // there may be thousands
 	pulse := time.NewTicker(api.WatchPulse * time.Second * 4 / 5)
 	defer pulse.Stop()
 	for due := false; ; {
