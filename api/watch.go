@@ -4,7 +4,6 @@ package api
 
 import (
 	"encoding/json"
-	"fmt"
 
 	"github.com/contivnet/contiv/model"
 )
@@ -26,34 +25,4 @@ const WatchPulse = 5
 type WatchObject struct {
 	Kind  model.Kind      `json:"kind"`
 	Value json.RawMessage `json:"value"` // in the words of package model, not of v1
-}
-
-// WatchEventOf is c as it goes over the wire.
-func WatchEventOf(c model.Change) (WatchEvent, error) {
-	e := WatchEvent{Revision: c.Revision, Reset: c.Reset, Delete: c.Delete}
-	for _, o := range c.Put {
-		b, err := json.Marshal(o)
-		if err != nil {
-			return e, fmt.Errorf("encode %s %s: %w", o.Kind(), o.Key(), err)
-		}
-		e.Put = append(e.Put, WatchObject{o.Kind(), b})
-	}
-	return e, nil
-}
-
-// Change is what the line says. Objects of kinds that this version does not know are passed over: a newer
-// master may have them, and an older agent has no use for them.
-func (e WatchEvent) Change() (model.Change, error) {
-	c := model.Change{Revision: e.Revision, Reset: e.Reset, Delete: e.Delete}
-	for _, w := range e.Put {
-		if !model.Knows(w.Kind) {
-			continue
-		}
-		o, err := model.Decode(w.Kind, w.Value)
-		if err != nil {
-			return c, err
-		}
-		c.Put = append(c.Put, o)
-	}
-	return c, nil
 }

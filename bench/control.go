@@ -108,11 +108,7 @@ func control(ctx context.Context, o options, progress io.Writer) (r controlResul
 	if err != nil {
 		return r, err
 	}
-	defer func() {
-		if master != nil {
-			master.end()
-		}
-	}()
+	defer master.end()
 	etcd, err := startSelf(ctx, "etcd", "-dir", filepath.Join(dir, "etcd"))
 	if err != nil {
 		return r, err
@@ -154,7 +150,7 @@ func control(ctx context.Context, o options, progress io.Writer) (r controlResul
 		r.Watch = append(r.Watch, w)
 	}
 	fmt.Fprintf(progress, "Masters: %d endpoints\n", o.endpoints)
-	master, r.World, err = largeWorld(ctx, o.programs, filepath.Join(dir, "master"), master, o.endpoints)
+	r.World, err = largeWorld(ctx, o.programs, filepath.Join(dir, "large"), o.endpoints)
 	return r, err
 }
 
@@ -164,7 +160,12 @@ func prepareMaster(ctx context.Context, url string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := c.Put(ctx, api.ObjectPath(api.Networks, model.NetworkKey(model.DefaultTenant, controlNetwork)), api.Network{Subnet: "10.0.0.0/8"}, nil); err != nil {
+	starting, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	if eventually(starting, func() bool {
+		_, err = c.Put(starting, api.ObjectPath(api.Networks, model.NetworkKey(model.DefaultTenant, controlNetwork)), api.Network{Subnet: "10.0.0.0/8"}, nil)
+		return err == nil
+	}) != nil {
 		return fmt.Errorf("make a network: %w", err)
 	}
 	node := api.Node{VtepIP: netip.MustParseAddr("192.0.2.1"), VXLANPort: 4789}

@@ -41,35 +41,37 @@ type worldResult struct {
 	MasterRSS int64 `json:"master_rss"`
 }
 
-// largeWorld fills the master's store up to so many endpoints, starts a master on it, and asks for the World. It gives the master that now runs.
-func largeWorld(ctx context.Context, programs, dir string, master *daemon, endpoints int) (*daemon, worldResult, error) {
-	var r worldResult
-	look := func() error { return runSelf(ctx, &r, "world", "-to", master.url) }
-	if err := look(); err != nil {
-		return master, r, err
+// largeWorld has a master store so many endpoints, ends it, starts it again and asks for the World.
+func largeWorld(ctx context.Context, programs, dir string, endpoints int) (r worldResult, err error) {
+	master, err := startMaster(ctx, programs, dir)
+	if err != nil {
+		return r, err
 	}
-	if missing := endpoints - r.Endpoints; missing > 0 {
-		var filled int
-		if err := runSelf(ctx, &filled, "fill", "-to", master.url, "-clients", "64", "-count", strconv.Itoa(missing)); err != nil {
-			return master, r, err
-		}
+	defer func() { master.end() }() // the one that runs by then
+	if err := prepareMaster(ctx, master.url); err != nil {
+		return r, err
+	}
+	var filled int
+	if err := runSelf(ctx, &filled, "fill", "-to", master.url, "-clients", "64", "-count", strconv.Itoa(endpoints)); err != nil {
+		return r, err
 	}
 	master.end()
 	began := time.Now()
-	master, err := startMaster(ctx, programs, dir)
+	again, err := startMaster(ctx, programs, dir)
 	if err != nil {
-		return nil, r, err
+		return r, err
 	}
+	master = again
 	if err := served(ctx, master.url); err != nil {
-		return master, r, err
+		return r, err
 	}
 	start := time.Since(began).Seconds()
-	if err := look(); err != nil {
-		return master, r, err
+	if err := runSelf(ctx, &r, "world", "-to", master.url); err != nil {
+		return r, err
 	}
 	r.Start = start
 	r.MasterRSS, err = anonymous(master.cmd.Process.Pid)
-	return master, r, err
+	return r, err
 }
 
 // served waits until the master answers for a network.
