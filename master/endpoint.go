@@ -43,10 +43,18 @@ func endpoints() noun {
 
 // meantEndpoint finds an endpoint by its id, its container's id or name, or by a part of one of them.
 func meantEndpoint(w model.World, key string) (model.Endpoint, error) {
-	if e, ok := w.Endpoints.Get(key); ok {
-		return e, nil
+	exact, part := namedEndpoints(w, key)
+	if len(exact) == 0 {
+		exact = part
 	}
-	var exact, part []model.Endpoint
+	return theEndpoint(key, exact)
+}
+
+// namedEndpoints are those that key names, and those of which it is a part of a name.
+func namedEndpoints(w model.World, key string) (exact, part []model.Endpoint) {
+	if e, ok := w.Endpoints.Get(key); ok {
+		return []model.Endpoint{e}, nil
+	}
 	for _, e := range w.Endpoints.All() {
 		switch {
 		case e.Container == key || e.Name == key:
@@ -55,10 +63,11 @@ func meantEndpoint(w model.World, key string) (model.Endpoint, error) {
 			part = append(part, e)
 		}
 	}
-	found := exact
-	if len(found) == 0 {
-		found = part
-	}
+	return exact, part
+}
+
+// theEndpoint is the only one of those that were found.
+func theEndpoint(key string, found []model.Endpoint) (model.Endpoint, error) {
 	switch len(found) {
 	case 0:
 		return model.Endpoint{}, model.NotFound("endpointID", "endpoint %s not found; give an endpoint id, a container id or name, or a part of one", key)

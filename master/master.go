@@ -43,6 +43,7 @@ type Master struct {
 	Options
 	ledger  *ledger
 	contact contact
+	agents  *http.Client // asks nodes what they have seen
 	routes  []route
 	// turn is held by a write of tenants, networks, nodes or settings. Such writes are guarded on all of their kind, so
 	// two at once in one master would only make each other start again.
@@ -69,7 +70,7 @@ func New(o Options) *Master {
 		o.ForwardMode = model.ForwardRouting
 	}
 	m := &Master{
-		Options: o, ledger: newLedger(o.Backlog),
+		Options: o, ledger: newLedger(o.Backlog), agents: agentsClient(),
 		turn: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}),
 	}
 	m.routes = m.allRoutes()

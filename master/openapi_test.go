@@ -21,6 +21,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
@@ -49,6 +50,10 @@ var others = map[string]struct {
 	"GET " + api.WatchPath:                         {"The World and its changes, a line of JSON each: what agents follow. It does not end.", nil, api.WatchEvent{}, []string{"revision"}},
 	"POST " + api.ApplyPath:                        {"Create or update many objects in the order that their references need: all, or where one is refused none.", api.ApplyRequest{}, api.ApplyAnswer{}, []string{"dry-run"}},
 	"GET " + api.ExportPath:                        {"The whole intent, as apply takes it.", nil, api.ApplyRequest{}, nil},
+	"GET " + api.DropsPath:                         {"How many packets nodes have dropped, by reason, network and group.", nil, api.Drops{}, nil},
+	"GET " + api.RulesPath:                         {"How often rules have decided, on all nodes.", nil, api.RuleCounts{}, []string{"tenant", "policy"}},
+	"GET " + api.FlowsPath:                         {"Connections as they were opened and refused, a line of JSON each.", nil, api.FlowLine{}, []string{"tenant", "group", "verdict", "last", "follow"}},
+	"GET " + api.TracePath:                         {"What would become of a connection, by the intent alone.", nil, api.Trace{}, []string{"from", "to", "tenant", "proto", "port"}},
 	"POST /api/v1/nodes/{node}/alive":              {"A node's word that it lives, due every 5 s.", struct{}{}, "", nil},
 	"POST /api/v1/addresses/{network}":             {"Give a node an address of a network before the endpoint is known. Unless an endpoint takes it, it is free again after 120 s.", api.AddressRequest{}, api.Address{}, nil},
 	"DELETE /api/v1/addresses/{network}/{address}": {"Give an address back that no endpoint has taken.", nil, "", []string{"owner"}},
@@ -60,6 +65,11 @@ var parameters = map[string]string{
 	"revision": "where the watcher is; 0 or left out: nowhere, so the first line is the whole World",
 	"dry-run":  "true: check and answer, and write nothing",
 	"owner":    "the node that holds the address",
+	"tenant":   "a tenant's name; left out: the default tenant of a trace, else every one", "policy": "a policy's name; left out: every one",
+	"group": "the name of a group that one of the ends is in; left out: every one", "verdict": "allowed, denied or audited; left out: every one",
+	"last": "how many of those that are kept, the newest; left out: 100, at most 4096", "follow": "true: go on with those that come",
+	"from": "the sender: a container's name or id, an endpoint's id, a part of one, an address, or group:NAME for one of its containers",
+	"to":   "the receiver, named as the sender is", "proto": "tcp, udp, sctp, icmp or a number", "port": "the receiver's; of tcp, udp and sctp alone",
 }
 
 // plain are fields that mean the same wherever they are, by their JSON names.
@@ -268,7 +278,7 @@ func (d *describer) operation(t *testing.T, method string, path []string) object
 		failures = append(failures, http.StatusRequestEntityTooLarge)
 		out["requestBody"] = object{"content": d.content(asks)}
 	}
-	if route == "GET "+api.WatchPath {
+	if route == "GET "+api.WatchPath || route == "GET "+api.FlowsPath {
 		ok["content"] = object{"application/x-ndjson": d.content(gets)["application/json"]}
 	}
 	responses := object{"200": ok}
@@ -307,6 +317,10 @@ func (d *describer) schema(t reflect.Type) object {
 		return object{"type": "string", "description": "an Ethernet address, as 02:02:0a:01:01:05"}
 	case t == reflect.TypeFor[json.RawMessage]():
 		return object{}
+	case t == reflect.TypeFor[time.Time]():
+		return object{"type": "string", "format": "date-time"}
+	case t.Kind() == reflect.Pointer:
+		return d.schema(t.Elem())
 	case t.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
 		panic(fmt.Sprint(t, " is not described"))
 	}
@@ -317,6 +331,8 @@ func (d *describer) schema(t reflect.Type) object {
 		return object{"type": "boolean"}
 	case reflect.Int, reflect.Int64:
 		return object{"type": "integer"}
+	case reflect.Uint64:
+		return object{"type": "integer", "minimum": 0}
 	case reflect.Uint16, reflect.Uint32:
 		return object{"type": "integer", "minimum": 0, "maximum": uint64(1)<<t.Bits() - 1}
 	case reflect.Slice:

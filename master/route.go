@@ -35,6 +35,7 @@ func (m *Master) allRoutes() []route {
 		{http.MethodPost, split(api.Root + api.Addresses + "/{network}"), m.holdAddress},
 		{http.MethodDelete, split(api.Root + api.Addresses + "/{network}/{address}"), m.releaseAddress},
 	}
+	routes = append(routes, m.observeRoutes()...)
 	for _, n := range m.nouns() {
 		routes = append(routes, m.routesOf(n)...)
 	}
