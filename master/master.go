@@ -43,6 +43,7 @@ type Master struct {
 	Options
 	ledger  *ledger
 	contact contact
+	wake    wake
 	agents  *http.Client // asks nodes what they have seen
 	routes  []route
 	// turn is held by a write of tenants, networks, nodes or settings. Such writes are guarded on all of their kind, so
@@ -93,6 +94,7 @@ func (m *Master) Run(ctx context.Context) error {
 		close(m.ready)
 		var asking sync.WaitGroup
 		asking.Go(func() { m.keepContact(ctx) })
+		asking.Go(func() { m.stayAwake(ctx) })
 		m.sweepLoop(ctx)
 		asking.Wait()
 	}

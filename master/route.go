@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
@@ -72,6 +73,9 @@ func (m *Master) serve(w http.ResponseWriter, r *http.Request) error {
 		default:
 			if !m.canServe() && path[0] == "api" {
 				return errNotServing
+			}
+			if method != http.MethodGet && m.wake.drowsy(time.Now()) {
+				return errDrowsy
 			}
 			return route.serve(w, r, args)
 		}

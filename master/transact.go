@@ -244,6 +244,11 @@ func (m *Master) catchUp(ctx context.Context) (model.World, error) {
 // attempt bounds one call of the store to a part of the time there is: what etcd's members pass on to a leader that has just died is
 // lost, and what goes to a member that hangs may succeed at the next.
 func (m *Master) attempt(ctx context.Context) (context.Context, context.CancelFunc) {
+	if deadline, ok := ctx.Deadline(); ok && time.Now().After(deadline) { // it was, while this process slept, and no timer has said so yet
+		ctx, cancel := context.WithCancel(ctx)
+		cancel()
+		return ctx, cancel
+	}
 	return context.WithTimeout(ctx, m.Patience/3)
 }
 

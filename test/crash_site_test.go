@@ -234,13 +234,40 @@ func (s *site) revive() {
 }
 
 // zombie tells whether a child has ended and has not been waited for.
-func zombie(pid int) bool {
+func zombie(pid int) bool { return strings.HasPrefix(state(pid), "Z") }
+
+// state is a child's, as ps shows it.
+func state(pid int) string {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return true
+		return "Z"
 	}
 	_, rest, _ := strings.Cut(string(b), ") ")
-	return strings.HasPrefix(rest, "Z")
+	return rest
+}
+
+// stopped waits until a SIGSTOP has come to every thread.
+func (m *mortal) stopped(t *testing.T) {
+	t.Helper()
+	m.mu.Lock()
+	pid := m.cmd.Process.Pid
+	m.mu.Unlock()
+	err := cluster.Eventually(t.Context(), patience, func() error {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", pid))
+		for _, dir := range threads {
+			var id int
+			if _, err := fmt.Sscan(filepath.Base(dir), &id); err != nil {
+				return err
+			}
+			if s := state(id); !strings.HasPrefix(s, "T") {
+				return fmt.Errorf("thread %d is in state %.1s", id, s)
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // client speaks to the masters in this order.
