@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
 
 	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/model"
@@ -36,6 +37,33 @@ func BenchmarkKnownFlow(b *testing.B) {
 			all, _ := n.dp.Drops()
 			b.Errorf("the program returned %d; drops %v", code, nonZero(all))
 		}
+		return err
+	}))
+}
+
+// BenchmarkConnection is the cost of the program alone for a packet of a connection of which policy was asked.
+func BenchmarkConnection(b *testing.B) {
+	n := newBare(b, 2)
+	must(b, n.dp.Apply(n.tables(1, []uint32{0, 7}, []uint32{0, 0}, []uint32{0, 0}, []compile.Verdict{
+		{Role: 7, Protocol: unix.IPPROTO_TCP, Port: 80, Allow: true, Priority: 1, Rule: 3},
+	})))
+	for from, flags := range []byte{syn, syn | ack} {
+		ports := []uint16{1000, 80}
+		if reason := n.run(b, from, n.packet(from, 1-from, false, unix.IPPROTO_TCP, ports[from], ports[1-from], flags)); reason != "" {
+			b.Fatal(reason)
+		}
+	}
+	frame := n.packet(0, 1, false, unix.IPPROTO_TCP, 1000, 80, ack)
+	if reason := n.run(b, 0, frame); reason != "" {
+		b.Fatal(reason)
+	}
+	must(b, n.do(func() error {
+		context, err := n.context(0)
+		if err != nil {
+			return err
+		}
+		b.ResetTimer()
+		_, err = n.dp.objects.FromContainer.Run(&ebpf.RunOptions{Data: frame, Context: context, Repeat: uint32(max(b.N, 1000))})
 		return err
 	}))
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -43,6 +44,28 @@ func clockNow() (uint16, error) {
 		return 0, fmt.Errorf("read the clock: %w", err)
 	}
 	return uint16(ts.Nano() >> 32), nil
+}
+
+// packetCounts are packets of connections that were removed before they were counted with their rules.
+type packetCounts struct {
+	mu     sync.Mutex
+	byRule map[uint32]uint64
+}
+
+func (p *packetCounts) add(c contivConnection) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.byRule == nil {
+		p.byRule = map[uint32]uint64{}
+	}
+	p.byRule[c.OutRule] += uint64(c.Packets)
+	p.byRule[c.InRule] += uint64(c.Packets)
+}
+
+func (p *packetCounts) of(rule uint32) uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.byRule[rule]
 }
 
 // collector collects idle connections until it is stopped.
@@ -96,11 +119,25 @@ func (d *Datapath) forgetConnections(gone map[contivEndpointKey]bool) error {
 
 // forget removes the connections that over tells of.
 func (d *Datapath) forget(over func(contivConnectionKey, contivConnection) bool) error {
-	const batch = 4096
 	m := d.objects.Connections
+	return eachConnection(m, func(k contivConnectionKey, c contivConnection) error {
+		if !over(k, c) {
+			return nil
+		}
+		if err := m.Delete(k); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return fmt.Errorf("forget a connection: %w", err)
+		}
+		d.forgotten.add(c)
+		return nil
+	})
+}
+
+// eachConnection reads a table of connections in batches, while it changes. Who comes meanwhile may be left out.
+func eachConnection(m *ebpf.Map, take func(contivConnectionKey, contivConnection) error) error {
+	const batch = 4096
 	keys, values := make([]contivConnectionKey, batch), make([]contivConnection, batch)
 	var cursor ebpf.MapBatchCursor
-	for range 2 * (m.MaxEntries()/batch + 64) { // it may grow meanwhile; the rest waits for the next time
+	for range 2 * (m.MaxEntries()/batch + 64) {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
 		if errors.Is(err, unix.ENOSPC) { // a bucket has more than fit
 			keys, values = make([]contivConnectionKey, 2*len(keys)), make([]contivConnection, 2*len(values))
@@ -110,11 +147,8 @@ func (d *Datapath) forget(over func(contivConnectionKey, contivConnection) bool)
 			return fmt.Errorf("read connections: %w", err)
 		}
 		for i := range n {
-			if !over(keys[i], values[i]) {
-				continue
-			}
-			if err := m.Delete(keys[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-				return fmt.Errorf("forget a connection: %w", err)
+			if err := take(keys[i], values[i]); err != nil {
+				return err
 			}
 		}
 		if err != nil {

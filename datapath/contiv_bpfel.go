@@ -20,6 +20,8 @@ type contivConnection struct {
 	Epoch   uint32
 	OutRule uint32
 	InRule  uint32
+	Packets uint32
+	Pad     uint32
 }
 
 type contivConnectionKey struct {

@@ -29,6 +29,7 @@ type Datapath struct {
 	mode        AttachMode // tcx or clsact
 	uplink      uint32     // its ifindex
 
+	forgotten packetCounts
 	listening sync.Mutex // held while somebody reads events
 	collector *collector
 	settler   *settler // nil: ports are attached as they stay

@@ -30,10 +30,25 @@ func (d *Datapath) RuleCounts() (map[uint32]RuleCount, error) {
 			sum.Denied += c.Denied
 			sum.Audited += c.Audited
 		}
+		sum.Packets += d.forgotten.of(number)
 		out[number] = sum
 	}
 	if err := all.Err(); err != nil {
 		return nil, fmt.Errorf("read the counts of rules: %w", err)
+	}
+	for _, m := range []*ebpf.Map{d.objects.Connections, d.objects.Openings} {
+		err := eachConnection(m, func(_ contivConnectionKey, c contivConnection) error {
+			for _, number := range []uint32{c.OutRule, c.InRule} {
+				if sum, ok := out[number]; ok {
+					sum.Packets += uint64(c.Packets)
+					out[number] = sum
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
 	}
 	return out, nil
 }

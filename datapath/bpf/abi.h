@@ -171,7 +171,7 @@ struct {
 } verdicts SEC(".maps");
 
 struct rule_count {
-	__u64 packets; // of connections on which it decided
+	__u64 packets; // of connections on which it decided; more are in connections
 	__u64 allowed; // connections
 	__u64 denied;  // attempts
 	__u64 audited; // attempts that it would have denied
@@ -290,6 +290,8 @@ struct connection {
 	__u16 state;
 	__u32 epoch; // in which it was asked about
 	__u32 out_rule, in_rule; // which let it pass; 0: none was needed
+	__u32 packets; // that are not in its rules' counts yet
+	__u32 pad;
 };
 
 // connections: what has been seen in both directions. It is never evicted; what has ended is removed here, what is idle

@@ -271,10 +271,26 @@ VERIFIED_ONCE int is_still_allowed(const struct flow *f, const struct contact *c
 	return true;
 }
 
-static __always_inline void count_packet(const struct connection *x)
+// Packets are counted with their connection, as a look-up of its rules for each would cost more than all the rest. They
+// come to the rules' counts when this many have gathered, and when the connection ends; Go adds those that have not.
+#define PACKETS_GATHERED 256
+
+static __noinline void hand_in_packets(struct connection *x)
 {
-	count(x->out_rule, TALLY_PACKETS);
-	count(x->in_rule, TALLY_PACKETS);
+	__u32 n = x->packets;
+
+	x->packets = 0;
+	count(x->out_rule, TALLY_PACKETS, n);
+	count(x->in_rule, TALLY_PACKETS, n);
+}
+
+// Two processors may count one packet less between them.
+static __always_inline void count_packet(struct connection *x)
+{
+	if (!(x->out_rule | x->in_rule))
+		return;
+	if (++x->packets >= PACKETS_GATHERED)
+		hand_in_packets(x);
 }
 
 // What begins: ask, remember, tell. known: its key has a connection.
@@ -308,28 +324,32 @@ VERIFIED_ONCE int begin(const struct flow *f, const struct contact *c, int known
 	if (outcome) {
 		__u32 rule = outcome == DROP_POLICY_OUT ? out.rule : in.rule;
 
-		count(rule, TALLY_DENIED);
+		count(rule, TALLY_DENIED, 1);
 		tell(c, EVENT_REFUSED, rule, outcome == DROP_POLICY_OUT);
 		return outcome;
 	}
 	x.out_rule = out.rule;
 	x.in_rule = in.rule;
-	count_packet(&x);
-	if (c->error || c->resets)
+	x.packets = !!(out.rule | in.rule);
+	if (c->error || c->resets) {
+		hand_in_packets(&x);
 		return 0;
+	}
 	if (known && c->begins) // its ends have forgotten it
 		bpf_map_delete_elem(&connections, &c->key);
 	if (!known || c->begins)
 		bpf_map_update_elem(&openings, &c->key, &x, BPF_ANY);
-	count(out.rule, TALLY_ALLOWED);
-	count(in.rule, TALLY_ALLOWED);
+	else
+		hand_in_packets(&x);
+	count(out.rule, TALLY_ALLOWED, 1);
+	count(in.rule, TALLY_ALLOWED, 1);
 	tell(c, EVENT_OPENED, in.rule ? in.rule : out.rule, !in.rule && out.rule);
 	if (out.audit) {
-		count(out.audit, TALLY_AUDITED);
+		count(out.audit, TALLY_AUDITED, 1);
 		tell(c, EVENT_AUDITED, out.audit, true);
 	}
 	if (in.audit) {
-		count(in.audit, TALLY_AUDITED);
+		count(in.audit, TALLY_AUDITED, 1);
 		tell(c, EVENT_AUDITED, in.audit, false);
 	}
 	return 0;
@@ -351,6 +371,7 @@ static __always_inline void follow(const struct contact *c, struct connection *x
 		if (!(x->state & fin))
 			x->state |= fin;
 	} else if (c->resets || (x->state & (STATE_FIN_LOW | STATE_FIN_HIGH)) == (STATE_FIN_LOW | STATE_FIN_HIGH)) {
+		hand_in_packets(x);
 		bpf_map_delete_elem(&connections, &c->key);
 	}
 }
@@ -370,8 +391,10 @@ static __always_inline void follow_opening(const struct contact *c, struct conne
 		promoted.state &= STATE_ORIGIN_HIGH;
 		if (c->ends)
 			promoted.state |= c->high ? STATE_FIN_HIGH : STATE_FIN_LOW;
-		if (!bpf_map_update_elem(&connections, &c->key, &promoted, BPF_ANY))
+		if (!bpf_map_update_elem(&connections, &c->key, &promoted, BPF_ANY)) {
 			x->state |= STATE_PROMOTED;
+			x->packets = 0;
+		}
 	}
 }
 
@@ -411,6 +434,72 @@ VERIFIED_ONCE int check_contact(const struct flow *f, const struct contact *c)
 		return begin(f, c, false);
 	follow_opening(c, o);
 	return 0;
+}
+
+// A packet of a connection that nothing is to be done about: most of them. Others go through check_policy.
+static __always_inline bool is_established(struct __sk_buff *skb, const struct flow *f, const struct connection_key *key,
+					   const __u8 *tcp_flags)
+{
+	struct connection *x = bpf_map_lookup_elem(&connections, key);
+	__u16 now;
+
+	if (!x || (f->epoch & EPOCH_RECHECK && x->epoch != f->epoch))
+		return false;
+	if (tcp_flags && (*tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) || x->state & (STATE_FIN_LOW | STATE_FIN_HIGH)))
+		return false;
+	now = clock();
+	if (x->seen != now) // spares other processors' caches
+		x->seen = now;
+	count_packet(x);
+	return true;
+}
+
+static __always_inline bool is_established4(struct __sk_buff *skb, const struct flow *f, const struct flow4_key *packet,
+					    const struct upper *u, __u32 offset)
+{
+	struct connection_key key;
+	const __u8 *flags = NULL;
+	bool source_is_high;
+
+	if (u->offset != offset + sizeof(struct iphdr))
+		return false;
+	if (packet->kind == IPPROTO_TCP) {
+		flags = at(skb, offset + sizeof(struct iphdr) + 13, 1);
+		if (!flags)
+			return false;
+	} else if (packet->kind != IPPROTO_UDP) {
+		return false;
+	}
+	key.tenant = f->tenant;
+	key.proto = packet->kind;
+	source_is_high = packet->source != packet->destination ? packet->source > packet->destination
+							       : (__u16)u->first > u->first >> 16;
+	map_ipv4(key.low, source_is_high ? packet->destination : packet->source);
+	map_ipv4(key.high, source_is_high ? packet->source : packet->destination);
+	key.ports = source_is_high ? u->first << 16 | u->first >> 16 : u->first;
+	return is_established(skb, f, &key, flags);
+}
+
+static __always_inline bool is_established6(struct __sk_buff *skb, const struct flow *f, const struct flow6_key *packet,
+					    const struct upper *u, __u32 offset)
+{
+	struct connection_key key;
+	const __u8 *flags = NULL;
+	__u32 high;
+
+	if (u->offset != offset + sizeof(struct ipv6hdr))
+		return false;
+	if (packet->kind == IPPROTO_TCP) {
+		flags = at(skb, offset + sizeof(struct ipv6hdr) + 13, 1);
+		if (!flags)
+			return false;
+	} else if (packet->kind != IPPROTO_UDP) {
+		return false;
+	}
+	key.tenant = f->tenant;
+	key.proto = packet->kind;
+	order_ends(&key, &high, (const __u8 *)packet->source, (const __u8 *)packet->destination, u->first);
+	return is_established(skb, f, &key, flags);
 }
 
 // Whether a packet of a flow that asks may pass. 0: it may.

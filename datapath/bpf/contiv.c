@@ -163,7 +163,7 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
 	}
-	if (f->asks) {
+	if (f->asks && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
 		struct question q = question4(&key, sender);
 
 		outcome = check_policy(skb, f, &q, &u);
@@ -191,7 +191,7 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
 	}
-	if (f->asks) {
+	if (f->asks && !is_established6(skb, f, &key, &u, ETH_HLEN)) {
 		struct question q = question6(&key, sender);
 
 		outcome = check_policy(skb, f, &q, &u);
@@ -241,7 +241,7 @@ static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
 	}
-	if (f->asks) {
+	if (f->asks && !is_established4(skb, f, &key, &u, ETH_HLEN + OUTER_LEN)) {
 		struct question q = question4(&key, outer_source);
 
 		outcome = check_policy(skb, f, &q, &u);
@@ -269,7 +269,7 @@ static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 		if (!f)
 			return drop(DROP_FLOW_TABLE);
 	}
-	if (f->asks) {
+	if (f->asks && !is_established6(skb, f, &key, &u, ETH_HLEN + OUTER_LEN)) {
 		struct question q = question6(&key, outer_source);
 
 		outcome = check_policy(skb, f, &q, &u);

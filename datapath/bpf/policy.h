@@ -65,7 +65,7 @@ enum tally {
 	TALLY_AUDITED,
 };
 
-static __always_inline void count(__u32 rule, enum tally what)
+static __always_inline void count(__u32 rule, enum tally what, __u32 n)
 {
 	struct rule_count *c;
 
@@ -76,16 +76,16 @@ static __always_inline void count(__u32 rule, enum tally what)
 		return;
 	switch (what) {
 	case TALLY_PACKETS:
-		c->packets++;
+		c->packets += n;
 		break;
 	case TALLY_ALLOWED:
-		c->allowed++;
+		c->allowed += n;
 		break;
 	case TALLY_DENIED:
-		c->denied++;
+		c->denied += n;
 		break;
 	case TALLY_AUDITED:
-		c->audited++;
+		c->audited += n;
 		break;
 	}
 }

@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/compile"
+	"github.com/contivnet/contiv/model"
+)
+
+// bare is a node whose containers are only devices: the programs are run on packets by the kernel's test run.
+type bare struct {
+	*node
+	ports []compile.Port
+}
+
+const bareTenant = 1
+
+func newBare(t testing.TB, ports int) *bare {
+	t.Helper()
+	_, n := oneNode(t, AttachAuto)
+	b, other := &bare{node: n}, newSpace(t)
+	for i := range ports {
+		name := fmt.Sprintf("port%d", i)
+		veth(t, n.space, name, other, name)
+		v4 := netip.AddrFrom4([4]byte{10, 1, 0, byte(i + 1)})
+		b.ports = append(b.ports, compile.Port{
+			Name: name, Tenant: bareTenant, Network: 1, IPv4: v4, IPv6: netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(i + 1)}), MAC: model.MACOf(v4),
+		})
+	}
+	return b
+}
+
+// tables are those of the ports, with roles and classes by port.
+func (b *bare) tables(revision int64, in, out, class []uint32, verdicts []compile.Verdict) compile.Tables {
+	t := compile.Tables{Revision: revision, Networks: []compile.Network{{Tag: 1, Tenant: bareTenant}}, Verdicts: verdicts}
+	rules := map[uint32]bool{}
+	for _, v := range verdicts {
+		rules[v.Rule], rules[v.Audit] = true, true
+	}
+	delete(rules, 0)
+	for _, r := range slices.Sorted(maps.Keys(rules)) {
+		t.Rules = append(t.Rules, compile.Rule{Number: r})
+	}
+	for i, p := range b.ports {
+		p.InRole, p.OutRole = in[i], out[i]
+		t.Ports = append(t.Ports, p)
+		for _, a := range []netip.Addr{p.IPv4, p.IPv6} {
+			t.Endpoints = append(t.Endpoints, compile.Endpoint{Tenant: bareTenant, Addr: a, Network: 1, MAC: p.MAC, Port: p.Name, Class: class[i]})
+		}
+	}
+	slices.SortFunc(t.Endpoints, func(a, b compile.Endpoint) int { return a.Addr.Compare(b.Addr) })
+	slices.SortFunc(t.Verdicts, func(a, b compile.Verdict) int {
+		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	})
+	return t
+}
+
+// What a program returns.
+const (
+	ranShot     = 2
+	ranRedirect = 7
+)
+
+// context is the struct __sk_buff of a packet that comes in by a port.
+func (b *bare) context(port int) (context [192]byte, err error) {
+	index, ok, err := b.dp.dev.index(b.ports[port].Name)
+	if err != nil || !ok {
+		return context, fmt.Errorf("device %s: %t %w", b.ports[port].Name, ok, err)
+	}
+	binary.NativeEndian.PutUint32(context[40:], index) // its ifindex
+	return context, nil
+}
+
+// run has a port send a frame. It gives why it was dropped; "" for carried.
+func (b *bare) run(t testing.TB, port int, frame []byte) string {
+	t.Helper()
+	before, err := b.dp.Drops()
+	must(t, err)
+	var code uint32
+	must(t, b.do(func() error {
+		context, err := b.context(port)
+		if err != nil {
+			return err
+		}
+		code, err = b.dp.objects.FromContainer.Run(&ebpf.RunOptions{Data: frame, Context: context, Repeat: 1})
+		return err
+	}))
+	switch code {
+	case ranRedirect:
+		return ""
+	case ranShot:
+		after, err := b.dp.Drops()
+		must(t, err)
+		for reason, n := range after {
+			if n > before[reason] {
+				return reason
+			}
+		}
+	}
+	t.Fatalf("the program returned %d", code)
+	return ""
+}
+
+// forgetAll empties the tables of connections.
+func (b *bare) forgetAll(t testing.TB) {
+	t.Helper()
+	for _, m := range []*ebpf.Map{b.dp.objects.Connections, b.dp.objects.Openings, b.dp.objects.Fragments} {
+		var keys [][]byte
+		key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
+		all := m.Iterate()
+		for all.Next(&key, &value) {
+			keys = append(keys, slices.Clone(key))
+		}
+		must(t, all.Err())
+		for _, k := range keys {
+			must(t, m.Delete(k))
+		}
+	}
+}
+
+// packet is an Ethernet frame from one port to another. Ports are ICMP's identifier, where it has one.
+func (b *bare) packet(from, to int, v6 bool, protocol uint8, source, destination uint16, flags byte) []byte {
+	var payload []byte
+	switch protocol {
+	case unix.IPPROTO_TCP:
+		payload = make([]byte, 20)
+		payload[12], payload[13] = 0x50, flags
+		fallthrough
+	case unix.IPPROTO_UDP, unix.IPPROTO_SCTP:
+		if payload == nil {
+			payload = make([]byte, 12)
+		}
+		binary.BigEndian.PutUint16(payload, source)
+		binary.BigEndian.PutUint16(payload[2:], destination)
+	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+		payload = []byte{flags, 0, 0, 0, byte(source >> 8), byte(source), 0, 1}
+	default:
+		payload = make([]byte, 16)
+	}
+	x, y := b.ports[from], b.ports[to]
+	if v6 {
+		return ethernet(x.MAC, y.MAC, unix.ETH_P_IPV6, ipv6(x.IPv6, y.IPv6, protocol, payload))
+	}
+	return ethernet(x.MAC, y.MAC, unix.ETH_P_IP, ipv4(x.IPv4, y.IPv4, protocol, payload))
+}
+
+const (
+	fin = 0x01
+	syn = 0x02
+	rst = 0x04
+	ack = 0x10
+
+	echoRequest  = 8
+	echoReply    = 0
+	echoRequest6 = 128
+)
+
+// verdictsMatch applies random tables and compares the kernel with compile.Tables.Verdict on random packets.
+func verdictsMatch(t *testing.T, b *bare, revision int64, seed uint64) (dropped int) {
+	t.Helper()
+	r := rand.New(rand.NewPCG(seed, 1))
+	pick := func(of ...uint32) uint32 { return of[r.IntN(len(of))] }
+	protocols := []int16{compile.AnyProtocol, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6, unix.IPPROTO_SCTP, 97}
+	ports := []uint32{0, 0, 1, 80, 65535}
+	roles, classes := []uint32{0, 1, 2, 1 << 31}, []uint32{0, 1, 2, 3, 1<<32 - 1}
+	rows := map[contivVerdictKey]compile.Verdict{}
+	for range r.IntN(80) {
+		v := compile.Verdict{
+			Role: pick(roles[1:]...), Class: pick(classes...), Protocol: protocols[r.IntN(len(protocols))], Allow: r.IntN(2) == 0,
+			Priority: uint8(r.IntN(4)), Rule: uint32(r.IntN(5)), Audit: uint32(r.IntN(2) * (10 + r.IntN(3))), AuditPriority: uint8(r.IntN(4)),
+		}
+		if v.Protocol == unix.IPPROTO_TCP || v.Protocol == unix.IPPROTO_UDP || v.Protocol == unix.IPPROTO_SCTP {
+			v.Port = uint16(pick(ports...))
+		}
+		rows[verdictKey(v)] = v
+	}
+	var in, out, class []uint32
+	for range b.ports {
+		in, out, class = append(in, pick(roles...)), append(out, pick(roles...)), append(class, pick(classes...))
+	}
+	tables := b.tables(revision, in, out, class, slices.Collect(maps.Values(rows)))
+	must(t, b.dp.Apply(tables))
+	b.forgetAll(t)
+	for i := range 200 {
+		from, to, v6 := r.IntN(len(b.ports)), r.IntN(len(b.ports)), r.IntN(2) == 0
+		if from == to {
+			continue
+		}
+		protocol, flags, source, port := uint8(protocols[1+r.IntN(len(protocols)-1)]), byte(syn), uint16(1000+i), uint16(pick(ports[1:]...))
+		asked := port
+		switch protocol {
+		case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
+			protocol, flags = unix.IPPROTO_ICMP, echoRequest
+			if v6 {
+				protocol, flags = unix.IPPROTO_ICMPV6, echoRequest6
+			}
+			asked = 0
+		case 97:
+			asked = 0
+			b.forgetAll(t) // without ports, what comes back is a reply
+		}
+		sent, hasOut := tables.Verdict(out[from], class[to], protocol, asked)
+		received, hasIn := tables.Verdict(in[to], class[from], protocol, asked)
+		want := ""
+		switch {
+		case hasOut && !sent.Allow:
+			want = "policy_out"
+		case hasIn && !received.Allow:
+			want = "policy_in"
+		}
+		if got := b.run(t, from, b.packet(from, to, v6, protocol, source, port, flags)); got != want {
+			t.Errorf("seed %d: protocol %d port %d from port%d (out %d, class %d) to port%d (in %d, class %d): %q, want %q\nout: %s\nin: %s",
+				seed, protocol, port, from, out[from], class[from], to, in[to], class[to], got, want, sent, received)
+		}
+		if want != "" {
+			dropped++
+		}
+	}
+	return dropped
+}
+
+func TestVerdictsAreThoseOfTheTables(t *testing.T) {
+	t.Parallel()
+	b := newBare(t, 6)
+	dropped := 0
+	for seed := range uint64(40) {
+		dropped += verdictsMatch(t, b, int64(seed+1), seed)
+	}
+	if dropped < 100 {
+		t.Errorf("of 8,000 packets only %d were denied: the test says little", dropped)
+	}
+}
+
+func FuzzVerdictsAreThoseOfTheTables(f *testing.F) {
+	f.Add(uint64(1))
+	b := newBare(f, 6)
+	revision := int64(0)
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		revision++
+		verdictsMatch(t, b, revision, seed)
+	})
+}
