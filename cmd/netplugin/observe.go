@@ -14,8 +14,6 @@ import (
 	"time"
 
 	"github.com/contivnet/contiv/cmd/internal/sockets"
-	"github.com/contivnet/contiv/datapath"
-	"github.com/contivnet/contiv/observe"
 )
 
 // maxReaders is how many connections the status port takes at once. More wait, which is a master's own concern.
@@ -77,19 +75,3 @@ func (c *counted) Close() error {
 	defer c.done()
 	return c.Conn.Close()
 }
-
-// seen is what the data path has seen.
-type seen struct{ path *datapath.Datapath }
-
-func (s seen) Drops() ([]observe.Drop, error) {
-	counts, err := s.path.Drops()
-	out := make([]observe.Drop, 0, len(counts))
-	for reason, packets := range counts {
-		out = append(out, observe.Drop{Reason: reason, Packets: packets})
-	}
-	return out, err
-}
-
-func (s seen) Rules() ([]observe.Rule, error) { return nil, nil }
-
-func (s seen) Events() ([]observe.Event, uint64, error) { return nil, 0, nil }

@@ -92,8 +92,12 @@ func run(ctx context.Context, o options) error {
 	o.log.Info("netplugin", "version", version, "node", node.Name, "masters", client.Masters(), "vtep", node.VTEP, "device", underlay.Interface,
 		"container MTU", underlay.MTU-vxlanOverhead, "VXLAN port", o.vxlanPort, "docker", o.docker)
 	names := dns.New(a.World, o.log)
+	seen, err := newSeen(path)
+	if err != nil {
+		return err
+	}
 	observer := observe.New(observe.Options{
-		Node: o.node, Source: seen{path}, Log: o.log,
+		Node: o.node, Source: seen, Log: o.log,
 		Names:   func() (model.World, compile.Tables) { return a.World(), a.Tables() },
 		Applied: func() int64 { revision, _ := a.Applied(); return revision },
 	})
@@ -106,6 +110,7 @@ func run(ctx context.Context, o options) error {
 		names.Run,
 		func(ctx context.Context) error { return serveNames(ctx, a, names, o) },
 		func(ctx context.Context) error { return serveStatus(ctx, statusSocket(o.runDir), diagnose) },
+		seen.listen,
 		observer.Run,
 		func(ctx context.Context) error { return serveObserved(ctx, status, observer.Handler()) },
 		afterFirstWord(a, (&cni.Server{Agent: a, Socket: cni.SocketPath, Log: o.log}).Run),

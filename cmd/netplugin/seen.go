@@ -1,0 +1,95 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"sync"
+
+	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/datapath"
+	"github.com/contivnet/contiv/observe"
+)
+
+// maxUnread is how many events are kept between two readings. More can come at once from many small connections only.
+const maxUnread = 16384
+
+// seen is what the data path has seen, in the words of package observe.
+type seen struct {
+	path *datapath.Datapath
+
+	mu     sync.Mutex
+	unread []observe.Event
+	over   uint64 // events that were not kept
+	lost   uint64 // those that the data path had lost at the last reading
+	failed error
+}
+
+// newSeen begins with nothing lost: what was before is nobody's.
+func newSeen(path *datapath.Datapath) (*seen, error) {
+	lost, err := path.EventsLost()
+	return &seen{path: path, lost: lost}, err
+}
+
+// listen takes events out of the data path's ring until ctx ends. Where it cannot, connections are not told, and all else goes on.
+func (s *seen) listen(ctx context.Context) error {
+	for e, err := range s.path.Events(ctx) {
+		s.mu.Lock()
+		switch {
+		case err != nil:
+			s.failed = err
+		case len(s.unread) >= maxUnread:
+			s.over++
+		default:
+			s.unread = append(s.unread, eventOf(e))
+		}
+		s.mu.Unlock()
+	}
+	<-ctx.Done() // a part that ends would end the others
+	return nil
+}
+
+func eventOf(e datapath.Event) observe.Event {
+	out := observe.Event{Time: e.Time, Tenant: e.Tenant, From: e.Source, To: e.Destination, Protocol: e.Protocol, Rule: e.Rule, Verdict: api.FlowAllowed}
+	switch e.Kind {
+	case datapath.Audited:
+		out.Verdict = api.FlowAudited
+	case datapath.Refused:
+		out.Verdict, out.Reason = api.FlowDenied, "policy_in"
+		if e.Out {
+			out.Reason = "policy_out"
+		}
+	}
+	return out
+}
+
+func (s *seen) Events() (events []observe.Event, lost uint64, err error) {
+	now, err := s.path.EventsLost()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events, lost = s.unread, s.over
+	s.unread, s.over = nil, 0
+	if err != nil {
+		return events, lost, err
+	}
+	lost, s.lost = lost+now-s.lost, now
+	return events, lost, s.failed
+}
+
+func (s *seen) Drops() ([]observe.Drop, error) {
+	counts, err := s.path.Drops()
+	out := make([]observe.Drop, 0, len(counts))
+	for reason, packets := range counts {
+		out = append(out, observe.Drop{Reason: reason, Packets: packets})
+	}
+	return out, err
+}
+
+func (s *seen) Rules() ([]observe.Rule, error) {
+	counts, err := s.path.RuleCounts()
+	out := make([]observe.Rule, 0, len(counts))
+	for number, c := range counts {
+		out = append(out, observe.Rule{Number: number, Packets: c.Packets, Connections: c.Allowed + c.Denied, Audited: c.Audited})
+	}
+	return out, err
+}
