@@ -252,3 +252,7 @@ func FuzzVerdictsAreThoseOfTheTables(f *testing.F) {
 		verdictsMatch(t, b, revision, seed)
 	})
 }
+
+func runOf(frame []byte, context [192]byte) *ebpf.RunOptions {
+	return &ebpf.RunOptions{Data: frame, Context: context, Repeat: 1}
+}

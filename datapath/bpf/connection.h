@@ -245,11 +245,12 @@ static __always_inline int ask(const struct flow *f, __u32 what, struct answer *
 }
 
 // Asks about what the other end might have begun.
-static __always_inline bool might_be_reply(const struct flow *f, __u32 what_back, struct answer *out, struct answer *in)
+static __always_inline int ask_back(const struct flow *f, __u32 what_back, struct answer *out, struct answer *in)
 {
 	in->rule = 0;
-	return !is_denied(f->destination_out, f->source_class, what_back, out) &&
-	       !is_denied(f->source_in, f->destination_class, what_back, in);
+	if (is_denied(f->destination_out, f->source_class, what_back, out))
+		return DROP_POLICY_OUT;
+	return is_denied(f->source_in, f->destination_class, what_back, in) ? DROP_POLICY_IN : 0;
 }
 
 // Whether what was allowed in another epoch still is. Its rules may be others now.
@@ -262,7 +263,7 @@ VERIFIED_ONCE int is_still_allowed(const struct flow *f, const struct contact *c
 	if (!(x->state & STATE_ORIGIN_HIGH) == !c->high) {
 		if (ask(f, c->what, &out, &in))
 			return false;
-	} else if (!might_be_reply(f, c->what_back, &out, &in)) {
+	} else if (ask_back(f, c->what_back, &out, &in)) {
 		return false;
 	}
 	x->epoch = f->epoch;
@@ -293,6 +294,22 @@ static __always_inline void count_packet(struct connection *x)
 		hand_in_packets(x);
 }
 
+// Counts and tells what may not pass. from_origin: it is asked about as it is, otherwise as the reply that it would be.
+VERIFIED_ONCE int refuse(const struct flow *f, const struct contact *c, int from_origin)
+{
+	struct answer out = {}, in = {};
+	__u32 rule;
+	int outcome;
+
+	if (!f || !c)
+		return DROP_MALFORMED;
+	outcome = from_origin ? ask(f, c->what, &out, &in) : ask_back(f, c->what_back, &out, &in);
+	rule = outcome == DROP_POLICY_OUT ? out.rule : in.rule;
+	count(rule, TALLY_DENIED, 1);
+	tell(c, EVENT_REFUSED, rule, outcome == DROP_POLICY_OUT);
+	return outcome == DROP_POLICY_OUT ? DROP_POLICY_OUT : DROP_POLICY_IN;
+}
+
 // What begins: ask, remember, tell. known: its key has a connection.
 VERIFIED_ONCE int begin(const struct flow *f, const struct contact *c, int known)
 {
@@ -307,7 +324,7 @@ VERIFIED_ONCE int begin(const struct flow *f, const struct contact *c, int known
 	x.state = c->high ? STATE_ORIGIN_HIGH | STATE_FIRST_HIGH : 0;
 	if (outcome && c->tcp && !c->begins) {
 		// A connection that was evicted, or is older than this node's knowledge of it.
-		if (might_be_reply(f, c->what_back, &out, &in)) {
+		if (!ask_back(f, c->what_back, &out, &in)) {
 			x.state ^= STATE_ORIGIN_HIGH;
 			outcome = 0;
 		} else if (f->older && !(f->epoch & EPOCH_RECHECK)) {
@@ -315,19 +332,12 @@ VERIFIED_ONCE int begin(const struct flow *f, const struct contact *c, int known
 			out.rule = 0;
 			in.rule = 0;
 			x.state |= STATE_OLDER;
-		} else {
-			outcome = ask(f, c->what, &out, &in); // for its rule
 		}
 		out.audit = 0;
 		in.audit = 0;
 	}
-	if (outcome) {
-		__u32 rule = outcome == DROP_POLICY_OUT ? out.rule : in.rule;
-
-		count(rule, TALLY_DENIED, 1);
-		tell(c, EVENT_REFUSED, rule, outcome == DROP_POLICY_OUT);
-		return outcome;
-	}
+	if (outcome)
+		return refuse(f, c, true);
 	x.out_rule = out.rule;
 	x.in_rule = in.rule;
 	x.packets = !!(out.rule | in.rule);
@@ -410,11 +420,9 @@ VERIFIED_ONCE int check_contact(const struct flow *f, const struct contact *c)
 		from_origin = !(x->state & STATE_ORIGIN_HIGH) == !c->high;
 		if (c->begins || (c->query && !from_origin))
 			return begin(f, c, true);
-		if (f->epoch & EPOCH_RECHECK && x->epoch != f->epoch && !is_still_allowed(f, c, x)) {
-			bpf_map_delete_elem(&connections, &c->key);
-			bpf_map_delete_elem(&openings, &c->key);
-			return begin(f, c, false); // counts and tells
-		}
+		// It stays in the table, so that it is not taken for one that was lost.
+		if (f->epoch & EPOCH_RECHECK && x->epoch != f->epoch && !is_still_allowed(f, c, x))
+			return refuse(f, c, from_origin);
 		follow(c, x);
 		return 0;
 	}
