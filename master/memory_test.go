@@ -15,7 +15,7 @@ import (
 // An endpoint may take 1 KiB of a master: of its World, of what is derived from that, and of what is kept for watchers. Not
 // parallel: it measures the process.
 func TestEndpointTakes800BytesOfAMaster(t *testing.T) {
-	const count = 100_000
+	const count = 50_000
 	heap := func() int64 {
 		runtime.GC()
 		runtime.GC()

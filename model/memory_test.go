@@ -44,7 +44,7 @@ func dockerEndpoint(t *testing.T, i int) []Object {
 
 // The limit is 1 KiB an endpoint in a master or an agent, which have more than the World. Not parallel: it measures the process.
 func TestEndpointTakes700BytesOfAWorld(t *testing.T) {
-	const count = 100_000
+	const count = 50_000
 	before := liveHeap()
 	var w World
 	for i := range count { // one at a time, as they come in life: lists that grow so have no room to spare
