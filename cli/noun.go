@@ -16,13 +16,14 @@ import (
 // noun is a collection of the API as its commands see it, T the shape of its objects.
 type noun[T any] struct {
 	plural   string
-	command  string // netctl's word for it, as net
-	word     string // in messages, as network
-	field    string // the JSON name of an object's name
-	max      int    // characters in a name
-	required string // what is said when no name is given
-	argument string // how usages show its name, as NETWORK
-	sample   string // a name, in examples
+	command  string                                  // netctl's word for it, as net
+	word     string                                  // in messages, as network
+	field    string                                  // the JSON name of an object's name
+	max      int                                     // characters in a name
+	check    func(field, name string, max int) error // nil: model.CheckName
+	required string                                  // what is said when no name is given
+	argument string                                  // how usages show its name, as NETWORK
+	sample   string                                  // a name, in examples
 	name     func(T) string
 	tenant   func(T) string // nil for what belongs to no tenant
 
@@ -39,7 +40,14 @@ func (n noun[T]) object(tenant, name string) (object, error) {
 			return object{}, err
 		}
 	}
-	return object{n.plural, key, n.word + " " + key, "; netctl " + ls + " shows those that there are"}, model.CheckName(n.field, name, n.max)
+	return object{n.plural, key, n.word + " " + key, "; netctl " + ls + " shows those that there are"}, n.checkName(name)
+}
+
+func (n noun[T]) checkName(name string) error {
+	if n.check == nil {
+		return model.CheckName(n.field, name, n.max)
+	}
+	return n.check(n.field, name, n.max)
 }
 
 func (n noun[T]) compare(a, b T) int {

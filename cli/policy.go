@@ -18,12 +18,12 @@ func (p *program) policy() *cobra.Command {
 		n.inspect(p, "Show a policy and the endpoints that it is about"),
 		n.ls(p, "List policies"),
 		n.rm(p, "Delete a policy that no group has, with its rules", func(tenant, name string) string { return "Deleting policy " + tenant + ":" + name }),
-		p.ruleAdd(), p.ruleLs(), p.ruleRm())
+		p.ruleAdd(), p.ruleLs(), p.ruleRm(), p.policyTrace())
 }
 
 func policies() noun[api.Policy] {
 	return noun[api.Policy]{
-		plural: api.Policies, command: "policy", word: "policy", field: "policyName", max: 64, required: "Policy name required",
+		plural: api.Policies, command: "policy", word: "policy", field: "policyName", max: 64, check: model.CheckPolicyName, required: "Policy name required",
 		argument: "POLICY", sample: "db-policy",
 		name: func(p api.Policy) string { return p.PolicyName }, tenant: func(p api.Policy) string { return p.TenantName },
 		head: []string{"Tenant", "Policy"}, underline: []string{"------", "------"},

@@ -95,7 +95,7 @@ func TestGroupsAreChecked(t *testing.T) {
 		{"tenant", func(g *Group) { g.Tenant = "" }, "tenantName", "tenantName is empty"},
 		{"name", func(g *Group) { g.Name = "we b" }, "groupName", "we b"},
 		{"no network", func(g *Group) { g.Network = "" }, "networkName", "networkName is empty"},
-		{"policy", func(g *Group) { g.Policies = []string{"a", "b_c"} }, "policies", "b_c"},
+		{"policy", func(g *Group) { g.Policies = []string{"a", "b_"} }, "policies", "b_"},
 		{"policy twice", func(g *Group) { g.Policies = []string{"a", "b", "a"} }, "policies", `"a" twice`},
 		{"contracts", func(g *Group) { g.Contracts = []string{""} }, "extContractsGrps", "empty"},
 		{"contracts twice", func(g *Group) { g.Contracts = []string{"c", "c"} }, "extContractsGrps", "twice"},

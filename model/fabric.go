@@ -24,7 +24,7 @@ func (a AppProfile) Check() error {
 	if err := CheckName("appProfileName", a.Name, 64); err != nil {
 		return err
 	}
-	return checkNames("endpointGroups", a.Groups)
+	return checkNames("endpointGroups", a.Groups, CheckName)
 }
 
 // Types of contracts.

@@ -42,10 +42,10 @@ func (g Group) Check() error {
 			return err
 		}
 	}
-	if err := checkNames("policies", g.Policies); err != nil {
+	if err := checkNames("policies", g.Policies, CheckPolicyName); err != nil {
 		return err
 	}
-	if err := checkNames("extContractsGrps", g.Contracts); err != nil {
+	if err := checkNames("extContractsGrps", g.Contracts, CheckName); err != nil {
 		return err
 	}
 	if g.Netprofile != "" {
@@ -60,9 +60,9 @@ func (g Group) Check() error {
 }
 
 // checkNames refuses a list with what is no name, or with one twice.
-func checkNames(field string, names []string) error {
+func checkNames(field string, names []string, check func(field, name string, max int) error) error {
 	for i, n := range names {
-		if err := CheckName(field, n, 64); err != nil {
+		if err := check(field, n, 64); err != nil {
 			return err
 		}
 		if slices.Contains(names[:i], n) {

@@ -2,7 +2,10 @@
 
 package model
 
-import "regexp"
+import (
+	"regexp"
+	"strings"
+)
 
 // The v1 API's grammar of names: DNS labels joined by dots.
 var nameGrammar = regexp.MustCompile(`^(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9\-]*[a-zA-Z0-9])\.)*([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9\-]*[A-Za-z0-9])$`)
@@ -18,4 +21,14 @@ func CheckName(field, name string, max int) error {
 		return Invalid(field, "%s %q is not a name; use letters, digits, '-' and '.', beginning and ending with a letter or digit", field, name)
 	}
 	return nil
+}
+
+// CheckPolicyName is CheckName for policies: '_' may be in one too, as in the tutorials' prod_web. No policy is ever a
+// host's name, which is why other nouns may not have it.
+func CheckPolicyName(field, name string, max int) error {
+	plain := strings.ReplaceAll(name, "_", "-")
+	if err := CheckName(field, plain, max); err == nil || name == plain {
+		return err
+	}
+	return Invalid(field, "%s %q is not a name; use letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", field, name[:min(len(name), 80)])
 }

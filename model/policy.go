@@ -21,5 +21,5 @@ func (p Policy) Check() error {
 	if err := CheckName("tenantName", p.Tenant, 64); err != nil {
 		return err
 	}
-	return CheckName("policyName", p.Name, 64)
+	return CheckPolicyName("policyName", p.Name, 64)
 }

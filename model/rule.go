@@ -57,7 +57,10 @@ func (r Rule) PolicyKey() string { return PolicyKey(r.Tenant, r.Policy) }
 
 // Check refuses a rule that could never be right, whatever else exists.
 func (r Rule) Check() error {
-	for _, f := range []struct{ field, name string }{{"tenantName", r.Tenant}, {"policyName", r.Policy}, {"ruleId", r.ID}} {
+	if err := CheckPolicyName("policyName", r.Policy, 64); err != nil {
+		return err
+	}
+	for _, f := range []struct{ field, name string }{{"tenantName", r.Tenant}, {"ruleId", r.ID}} {
 		if err := CheckName(f.field, f.name, 64); err != nil {
 			return err
 		}
