@@ -113,7 +113,8 @@ func (p *program) ruleRm() *cobra.Command {
 func (p *program) ruleLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rule-ls POLICY", Short: "List a policy's rules", Example: "  netctl policy rule-ls db-policy",
-		Long: "List a policy's rules by their priority, the lowest first.",
+		Long: "List a policy's rules by their priority, the lowest first. Where nodes tell, the last columns are how many packets and connections\n" +
+			"each has let in or refused since it came; Audited, shown where there are any, is how many connections it would have refused.",
 		Args: one("Policy name required"), ValidArgsFunction: p.completeArgs(policies().names),
 	}
 	tenant := p.tenantFlag(cmd)
@@ -137,7 +138,16 @@ func (p *program) ruleLs() *cobra.Command {
 		if l.quiet {
 			return show(p, l, rules, func(r api.Rule) string { return r.RuleID }, table{}, nil)
 		}
-		return p.print(l.format, rules, func() (string, error) { return ruleTables(rules), nil })
+		counts, err := p.ruleCounts(cmd.Context(), c, *tenant, args[0], len(rules))
+		if err != nil {
+			return err
+		}
+		for i := range rules {
+			if rules[i].written, err = counts.join(rules[i].written, rules[i].value.Key); err != nil {
+				return err
+			}
+		}
+		return p.print(l.format, rules, func() (string, error) { return ruleTables(rules, counts), nil })
 	}
 	return cmd
 }
@@ -156,7 +166,7 @@ func byPriority(a, b api.Rule) int {
 	return cmp.Or(cmp.Compare(a.Priority, b.Priority), cmp.Compare(m, n), cmp.Compare(a.RuleID, b.RuleID))
 }
 
-func ruleTables(rules []item[api.Rule]) string {
+func ruleTables(rules []item[api.Rule], counts ruleCounts) string {
 	in := table{
 		head: []string{"Rule", "Priority", "From EndpointGroup", "From Network", "From IpAddress", "To IpAddress", "Protocol", "Port", "Action"},
 		underline: []string{"----", "--------", "------------------", "------------", "---------", "------------", "--------", "----",
@@ -166,10 +176,12 @@ func ruleTables(rules []item[api.Rule]) string {
 		head:      []string{"Rule", "Priority", "To EndpointGroup", "To Network", "To IpAddress", "Protocol", "Port", "Action"},
 		underline: []string{"----", "--------", "----------------", "----------", "---------", "--------", "----", "------"},
 	}
+	in.add(counts.head())
+	out.add(counts.head())
 	for _, i := range rules {
 		r := i.value
 		first := []string{r.RuleID, strconv.Itoa(r.Priority)}
-		last := []string{r.ToIPAddress, r.Protocol, strconv.Itoa(int(r.Port)), r.Action}
+		last := append([]string{r.ToIPAddress, r.Protocol, strconv.Itoa(int(r.Port)), r.Action}, counts.cells(r.Key)...)
 		if r.Direction == model.Out {
 			out.rows = append(out.rows, append(append(first, r.ToEndpointGroup, r.ToNetwork), last...))
 			continue

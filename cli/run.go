@@ -39,11 +39,11 @@ type Env struct {
 // Run is netctl with args, which do not include the program's name. The result is its exit code; what
 // went wrong has been written to Stderr.
 func Run(ctx context.Context, args []string, env Env) (exit int) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
 	out := &stdout{to: env.Stdout}
 	env.Stdout = out
-	p := &program{Env: env}
+	p := &program{Env: env, whole: ctx}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	err := p.execute(ctx, args)
 	if err == nil {
 		err = out.err
@@ -70,6 +70,7 @@ type program struct {
 	Env
 	masters  []string // of --netmaster
 	insecure bool
+	whole    context.Context // Run's own, for commands that go on for as long as the user wants
 }
 
 func (p *program) execute(ctx context.Context, args []string) error {
@@ -90,9 +91,11 @@ func (p *program) root() *cobra.Command {
 		p.apply(),
 		p.bgp(),
 		p.completion(),
+		p.drops(),
 		p.endpoint(),
 		p.export(),
 		p.externalContracts(),
+		p.flows(),
 		p.global(),
 		p.group(),
 		p.login(),

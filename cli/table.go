@@ -16,6 +16,14 @@ type table struct {
 	rows            [][]string
 }
 
+// add appends columns, underlined as long as they are.
+func (t *table) add(head []string) {
+	for _, h := range head {
+		t.head = append(t.head, h)
+		t.underline = append(t.underline, strings.Repeat("-", len(h)))
+	}
+}
+
 func (t table) String() string {
 	under := t.underline
 	if under == nil {

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/contivnet/contiv/api"
+)
+
+func (p *program) drops() *cobra.Command {
+	cmd := &cobra.Command{
+		Use: "drops", Short: "Show how many packets nodes have dropped, and why",
+		Long: "Show how many packets nodes have dropped since they were set up, by reason and by the network and group of the container that sent\n" +
+			"them. There is no network for what came from outside, nor where the container is gone. The reasons policy_in and policy_out are\n" +
+			"rules that deny: netctl policy rule-ls shows which, netctl flows whom. Nodes are asked now; one that does not answer is named on\n" +
+			"standard error.",
+		Example: "  netctl drops\n  netctl drops -o json",
+		Args:    noArgs, ValidArgsFunction: cobra.NoFileCompletions,
+	}
+	f := p.formatFlag(cmd, formatTable)
+	f.jsonFlag(cmd)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		c, err := p.client(cmd)
+		if err != nil {
+			return err
+		}
+		var d api.Drops
+		if err := c.Get(cmd.Context(), api.DropsPath, &d); err != nil {
+			return err
+		}
+		return p.print(f, d, func() (string, error) {
+			p.tellSilent(d.Silent)
+			t := table{head: []string{"Node", "Reason", "Network", "Group", "Packets"}}
+			for _, n := range d.Drops {
+				t.rows = append(t.rows, []string{n.Node, n.Reason, n.Network, n.Group, strconv.FormatUint(n.Packets, 10)})
+			}
+			return t.String(), nil
+		})
+	}
+	return cmd
+}
+
+// tellSilent names nodes of which nothing is known, lest that is taken for nothing.
+func (p *program) tellSilent(nodes []api.Silent) {
+	for _, n := range nodes {
+		fmt.Fprintf(p.Stderr, "netctl: node %s is not in this: %s\n", cell(n.Node), cell(n.Error))
+	}
+}
