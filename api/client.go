@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -35,8 +36,40 @@ type Client struct {
 	masters []string
 	http    *http.Client
 	token   string
-	last    atomic.Int32 // index of the master that answered last
+	last    atomic.Int32 // index of the master to ask first
+	hung    []hung       // by index
 }
+
+// hung is closed and replaced whenever a master is found to answer nothing, so that who follows it leaves it too.
+type hung struct {
+	mu sync.Mutex
+	ch chan struct{}
+}
+
+func (h *hung) found() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ch == nil {
+		h.ch = make(chan struct{})
+	}
+	return h.ch
+}
+
+func (h *hung) tell() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.ch != nil {
+		close(h.ch)
+		h.ch = nil
+	}
+}
+
+// Where there are other masters, one is waited for mostWait: each says within 5 s that its store is away, so one that is silent for longer
+// hangs. A caller that has less time gives it half, but no less than LeastWait.
+const (
+	mostWait  = 6 * time.Second
+	LeastWait = 2500 * time.Millisecond
+)
 
 // NewClient speaks to the masters, given as http://host:port. An address without a scheme is taken as http.
 func NewClient(masters ...string) (*Client, error) { return ClientOptions{}.NewClient(masters...) }
@@ -75,10 +108,7 @@ func (o ClientOptions) NewClient(masters ...string) (*Client, error) {
 	if len(c.masters) == 0 {
 		return nil, errors.New("no master is named: give --netmaster http://host:9999")
 	}
-	if len(c.masters) > 1 {
-		// Each answers within 5 s that its store is away, so one that is silent for longer hangs.
-		c.http.Transport.(*http.Transport).ResponseHeaderTimeout = 6 * time.Second
-	}
+	c.hung = make([]hung, len(c.masters))
 	return c, nil
 }
 
@@ -124,16 +154,17 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) (int6
 	first := int(c.last.Load())
 	for i := range c.masters {
 		at := (first + i) % len(c.masters)
-		resp, err := c.send(ctx, method, c.masters[at]+path, body)
-		if err != nil {
-			failed = err
-			if ctx.Err() != nil {
-				break
-			}
-			continue
+		trying, tried := ctx, func() {}
+		if i < len(c.masters)-1 {
+			trying, tried = patient(ctx)
 		}
-		rev, err := answer(resp, out)
+		began := time.Now()
+		rev, err := c.ask(trying, method, c.masters[at]+path, body, out)
+		tried()
 		var refusal *Error
+		if err != nil && !errors.As(err, &refusal) && time.Since(began) >= LeastWait {
+			c.hung[at].tell()
+		}
 		if errors.As(err, &refusal) && refusal.Status == http.StatusServiceUnavailable && len(c.masters) > 1 {
 			failed = err // its store is away; another master's may not be
 			continue
@@ -143,12 +174,33 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) (int6
 			return rev, err
 		}
 		failed = err
+		c.last.CompareAndSwap(int32(at), int32((at+1)%len(c.masters))) // the next call may have less time
+		if ctx.Err() != nil {
+			break
+		}
 	}
 	var refusal *Error
 	if errors.As(failed, &refusal) {
 		return 0, refusal
 	}
 	return 0, &UnreachableError{Masters: c.masters, Err: failed}
+}
+
+// patient bounds how long one master is waited for.
+func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	wait := mostWait
+	if deadline, ok := ctx.Deadline(); ok {
+		wait = min(wait, max(LeastWait, time.Until(deadline)/2))
+	}
+	return context.WithTimeout(ctx, wait)
+}
+
+func (c *Client) ask(ctx context.Context, method, url string, body []byte, out any) (int64, error) {
+	resp, err := c.send(ctx, method, url, body)
+	if err != nil {
+		return 0, err
+	}
+	return answer(resp, out)
 }
 
 func (c *Client) send(ctx context.Context, method, url string, body []byte) (*http.Response, error) {

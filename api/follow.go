@@ -24,7 +24,7 @@ func (c *Client) Follow(ctx context.Context, revision int64, handle func(model.C
 	}
 	for at := int(c.last.Load()); ; at = (at + 1) % len(c.masters) {
 		began := time.Now()
-		err := c.follow(ctx, c.masters[at], &revision, handle, func() { trouble(nil) })
+		err := c.follow(ctx, at, &revision, handle, func() { trouble(nil) })
 		var broken *handlerError
 		switch {
 		case ctx.Err() != nil:
@@ -48,14 +48,22 @@ type handlerError struct{ err error }
 
 func (e *handlerError) Error() string { return e.err.Error() }
 
-func (c *Client) follow(ctx context.Context, master string, revision *int64, handle func(model.Change) error, connected func()) error {
+func (c *Client) follow(ctx context.Context, at int, revision *int64, handle func(model.Change) error, connected func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	// Three missed pulses end the request.
 	silence := time.AfterFunc(3*WatchPulse*time.Second, cancel)
 	defer silence.Stop()
+	hung := c.hung[at].found()
+	go func() {
+		select {
+		case <-hung: // a request found out before the pulses did
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 
-	resp, err := c.send(ctx, http.MethodGet, fmt.Sprintf("%s%s?revision=%d", master, WatchPath, *revision), nil)
+	resp, err := c.send(ctx, http.MethodGet, fmt.Sprintf("%s%s?revision=%d", c.masters[at], WatchPath, *revision), nil)
 	if err != nil {
 		return err
 	}
@@ -70,7 +78,7 @@ func (c *Client) follow(ctx context.Context, master string, revision *int64, han
 		ch, err := ReadChange(lines)
 		if err != nil {
 			if ctx.Err() != nil {
-				return fmt.Errorf("silent for %d s", 3*WatchPulse)
+				return errors.New("it is silent")
 			}
 			return fmt.Errorf("the watch broke off: %w", err)
 		}

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"sync/atomic"
 	"time"
+
+	"github.com/contivnet/contiv/api"
 )
 
 // contact is when this master last knew that its World was the store's. A master that is cut off from the others' majority hears
@@ -52,8 +54,8 @@ func (m *Master) cutOff() bool {
 // A master that was stopped, as by a paused virtual machine or by swapping, wakes with requests of clients that have long gone to another
 // master. What they asked for then may be undone by now, and must not be done again: an object that was deleted would be back.
 const (
-	// longSleep is less than clients wait for an answer (api.Client: 6 s).
-	longSleep = 5 * time.Second
+	// longSleep is no more than clients wait for an answer.
+	longSleep = api.LeastWait
 	// drowsy is for how long writes are refused after a long sleep. What came before waits in the connections' buffers and
 	// is read at once.
 	drowsy = time.Second

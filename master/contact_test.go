@@ -16,7 +16,7 @@ func TestMasterThatSleptIsDrowsyForAMoment(t *testing.T) {
 		after time.Duration
 		want  bool
 	}{
-		{0, false}, {time.Second, false}, {4 * time.Second, false},
+		{0, false}, {time.Second, false}, {3 * time.Second, false},
 		{10 * time.Second, true}, {10*time.Second + drowsy/2, true}, {10*time.Second + drowsy, false},
 		{5 * time.Second, false}, {6 * time.Second, false}, // the clock was set back
 	} {

@@ -31,6 +31,8 @@ type Options struct {
 	Bin string
 	// Engine is which Docker engine; the machine's by default.
 	Engine netlab.EngineOptions
+	// Masters is on how many hosts there is a master; with more than one they have a store of their own. 0: one, on the first host.
+	Masters int
 	// MasterFlags and AgentFlags are more flags.
 	MasterFlags, AgentFlags []string
 	// Progress hears what is being started, before it is.
@@ -40,7 +42,8 @@ type Options struct {
 // Cluster is a lab with Contiv on it.
 type Cluster struct {
 	Lab     *netlab.Lab
-	Master  *netlab.Process
+	Master  *netlab.Process // the first
+	Masters []*netlab.Process
 	Nodes   []*Node
 	options Options
 }
@@ -81,6 +84,7 @@ func On(lab *netlab.Lab, o Options) *Cluster {
 
 func (c *Cluster) on(lab *netlab.Lab) {
 	c.Lab = lab
+	c.Masters = make([]*netlab.Process, max(1, c.options.Masters))
 	for _, h := range lab.Hosts() {
 		c.Nodes = append(c.Nodes, &Node{Host: h, cluster: c})
 	}
@@ -94,8 +98,13 @@ func (c *Cluster) progress(what string) {
 
 // Start starts the master and all nodes, and gives each engine the image.
 func (c *Cluster) Start(ctx context.Context) error {
-	c.progress("netmaster on " + c.Nodes[0].Name())
-	if err := c.StartMaster(ctx); err != nil {
+	for i := range c.Masters {
+		c.progress("netmaster on " + c.Nodes[i].Name())
+		if err := c.launchMaster(i); err != nil {
+			return err
+		}
+	}
+	if err := c.awaitMasters(ctx); err != nil {
 		return err
 	}
 	c.progress("a Docker engine and netplugin on each host")
@@ -115,19 +124,63 @@ func (c *Cluster) Start(ctx context.Context) error {
 
 func (c *Cluster) program(name string) string { return filepath.Join(c.options.Bin, name) }
 
-// MasterURL is where the master answers.
-func (c *Cluster) MasterURL() string { return fmt.Sprintf("http://%s:9999", c.Nodes[0].Addr()) }
+// MasterURL is where the masters answer, as a list.
+func (c *Cluster) MasterURL() string {
+	var urls []string
+	for i := range c.Masters {
+		urls = append(urls, fmt.Sprintf("http://%s:9999", c.Nodes[i].Addr()))
+	}
+	return strings.Join(urls, ",")
+}
 
-// StartMaster starts the master on the first host and waits until it answers.
+// StartMaster starts the master on the first host and waits until masters answer.
 func (c *Cluster) StartMaster(ctx context.Context) error {
-	p, err := c.Nodes[0].Start("netmaster", c.program("netmaster"), c.options.MasterFlags...)
+	if err := c.launchMaster(0); err != nil {
+		return err
+	}
+	return c.awaitMasters(ctx)
+}
+
+// RestartMaster kills the master on the i-th host, where it still runs, starts it again and waits until it serves.
+func (c *Cluster) RestartMaster(ctx context.Context, i int) error {
+	if err := c.Masters[i].Kill(); err != nil {
+		return err
+	}
+	if err := c.launchMaster(i); err != nil {
+		return err
+	}
+	own := fmt.Sprintf("http://%s:9999", c.Nodes[i].Addr())
+	return Eventually(ctx, 30*time.Second, func() error {
+		_, err := c.Nodes[0].Output(ctx, c.program("netctl"), "--netmaster", own, "tenant", "ls")
+		return err
+	})
+}
+
+func (c *Cluster) launchMaster(i int) error {
+	flags := c.options.MasterFlags
+	if len(c.Masters) > 1 {
+		var peers []string
+		for j := range c.Masters {
+			peers = append(peers, c.Nodes[j].Addr().String())
+		}
+		flags = append([]string{"--peers", strings.Join(peers, ",")}, flags...)
+	}
+	p, err := c.Nodes[i].Start("netmaster", c.program("netmaster"), flags...)
 	if err != nil {
 		return err
 	}
-	c.Master = p
+	c.Masters[i] = p
+	c.Master = c.Masters[0]
+	return nil
+}
+
+// awaitMasters waits until one answers.
+func (c *Cluster) awaitMasters(ctx context.Context) error {
 	return Eventually(ctx, 30*time.Second, func() error {
-		if !p.Running() {
-			return hopeless{fmt.Errorf("the master ended: %s", tail(p.Log()))}
+		for _, p := range c.Masters {
+			if !p.Running() {
+				return hopeless{fmt.Errorf("a master ended: %s", tail(p.Log()))}
+			}
 		}
 		_, err := c.Netctl(ctx, "tenant", "ls")
 		return err
