@@ -9,3 +9,8 @@ import _ "embed"
 //
 //go:embed docker.md
 var Docker string
+
+// Policy is policy.md.
+//
+//go:embed policy.md
+var Policy string
