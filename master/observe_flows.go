@@ -35,11 +35,12 @@ func (m *Master) observeFlows(w http.ResponseWriter, r *http.Request, _ []string
 	defer cancel()
 	j := &joint{
 		master: m, query: q, told: make(chan told), begin: make(chan struct{}), turns: make(chan struct{}, agentsAtOnce),
-		reading: map[string]bool{}, silent: map[string]bool{},
+		reading: map[string]bool{}, silent: map[string]bool{}, until: map[string]time.Time{},
 	}
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := &lineWriter{flow: &flow{w: w, rc: http.NewResponseController(w)}}
 	out.buffer = bufio.NewWriter(out.flow)
+	began := time.Now()
 	if err := out.write(j.history(ctx)...); err != nil || !q.Follow {
 		return nil // the client has gone, or has what it wants
 	}
@@ -53,7 +54,7 @@ func (m *Master) observeFlows(w http.ResponseWriter, r *http.Request, _ []string
 		case t := <-j.told:
 			lines = j.line(t)
 		case <-look.C:
-			lines = j.look(ctx, -1) // what comes only: what was there has been told, or was missed
+			lines = j.look(ctx, api.MaxLastFlows, began)
 		case <-pulse.C:
 			lines = []api.FlowLine{{}}
 		case <-ctx.Done():
@@ -93,12 +94,14 @@ type joint struct {
 	begin  chan struct{} // closed when readers may tell what is new
 	turns  chan struct{} // held by readers that have not come past what was there
 
-	reading map[string]bool // nodes that have a reader
-	silent  map[string]bool // nodes of which the client knows that they do not tell
+	reading map[string]bool      // nodes that have a reader
+	silent  map[string]bool      // nodes of which the client knows that they do not tell
+	until   map[string]time.Time // what nodes have told, by their clocks
 }
 
-// look begins to read nodes that are not read, and says which cannot be.
-func (j *joint) look(ctx context.Context, last int) (lines []api.FlowLine) {
+// look begins to read nodes that are not read, and says which cannot be. Of what was there, each node is asked for the last. One that has
+// told something before goes on from there; another begins at a time.
+func (j *joint) look(ctx context.Context, last int, begin time.Time) (lines []api.FlowLine) {
 	w := j.master.ledger.current()
 	for n := range w.Nodes.Sorted() {
 		if j.reading[n.Name] {
@@ -111,8 +114,12 @@ func (j *joint) look(ctx context.Context, last int) (lines []api.FlowLine) {
 		j.reading[n.Name] = true
 		q := j.query
 		q.Last = last
+		after := begin
+		if until, ok := j.until[n.Name]; ok {
+			after = until
+		}
 		go func() {
-			past, err := j.read(ctx, n, q)
+			past, err := j.read(ctx, n, q, after)
 			if err == nil && !past {
 				err = errors.New("its netplugin broke off")
 			}
@@ -144,12 +151,15 @@ func (j *joint) line(t told) []api.FlowLine {
 		}
 		return j.silence(t.node, t.err.Error())
 	}
+	if f := t.line.Flow; f != nil && f.Time.After(j.until[t.node]) {
+		j.until[t.node] = f.Time
+	}
 	return []api.FlowLine{t.line}
 }
 
 // history is what was there, and an empty line. It returns when each node has told it or been silent for too long.
 func (j *joint) history(ctx context.Context) []api.FlowLine {
-	lines := j.look(ctx, j.query.Last)
+	lines := j.look(ctx, j.query.Last, time.Time{})
 	left := map[string]bool{}
 	for node := range j.reading {
 		left[node] = true
@@ -167,8 +177,9 @@ func (j *joint) history(ctx context.Context) []api.FlowLine {
 			if t.past || t.ended {
 				delete(left, t.node)
 			}
+			said := j.line(t)
 			if t.line.Flow == nil {
-				lines = append(lines, j.line(t)...)
+				lines = append(lines, said...)
 				continue
 			}
 			// Each node tells as many as all of them should, so that they are never more than twice that.
@@ -188,8 +199,8 @@ func (j *joint) tell(ctx context.Context, t told) {
 	}
 }
 
-// read tells what a node tells, until it ends.
-func (j *joint) read(ctx context.Context, n model.Node, q api.FlowQuery) (past bool, err error) {
+// read tells what a node tells that came after a time, until it ends.
+func (j *joint) read(ctx context.Context, n model.Node, q api.FlowQuery, after time.Time) (past bool, err error) {
 	select {
 	case j.turns <- struct{}{}:
 	case <-ctx.Done():
@@ -215,6 +226,7 @@ func (j *joint) read(ctx context.Context, n model.Node, q api.FlowQuery) (past b
 	err = api.ReadFlowLines(body, func(l api.FlowLine) error {
 		patience.Stop() // what takes time now is the client's reading
 		switch {
+		case !past && l.Flow != nil && !l.Flow.Time.After(after): // told before, or before anybody asked
 		case l != (api.FlowLine{}):
 			j.tell(waiting, told{node: n.Name, line: l})
 		case !past:

@@ -28,6 +28,7 @@ type fakeAgent struct {
 	flows  []api.Flow // that were there
 	come   chan api.FlowLine
 	hung   chan struct{} // not nil: nothing is answered before it is closed
+	leave  chan struct{} // closed once: who follows is left alone
 
 	mu    sync.Mutex
 	asked []string // queries of flows
@@ -65,6 +66,9 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		select {
 		case l := <-a.come:
 			e.Encode(l)
+		case <-a.leave:
+			a.leave = nil
+			return
 		case <-r.Context().Done():
 			return
 		}
@@ -74,7 +78,7 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // agent makes a node that is up and whose agent answers.
 func (s server) agent(a *fakeAgent, last byte) *fakeAgent {
 	s.Helper()
-	a.counts.Node, a.come = a.name, make(chan api.FlowLine, 10)
+	a.counts.Node, a.come, a.leave = a.name, make(chan api.FlowLine, 10), make(chan struct{})
 	h := httptest.NewServer(a)
 	s.Cleanup(func() { h.CloseClientConnections(); h.Close() })
 	at := netip.MustParseAddrPort(strings.TrimPrefix(h.URL, "http://"))
@@ -222,8 +226,13 @@ func TestFlowsOfAllNodesAreToldInTheOrderOfTimeThenAsTheyCome(t *testing.T) {
 	a.come <- api.FlowLine{Flow: new(flowAt("a", 8))} // as it comes: nobody waits for the past
 	a.come <- api.FlowLine{Lost: &api.Lost{Node: "a", Flows: 3}}
 	until("a 8", "lost a 3")
-	// A node that comes later is followed too, from then on.
-	c := s.agent(&fakeAgent{name: "c", flows: []api.Flow{flowAt("c", 7)}}, 14)
+	// One that broke off goes on where it was. So does one that comes later: what it saw before anybody asked is not told.
+	a.flows = append(a.flows, flowAt("a", 8), flowAt("a", 11))
+	close(a.leave)
+	until("silent a", "a 11")
+	asked := api.Flow{Time: time.Now().Add(time.Hour), Node: "c"}
+	c := s.agent(&fakeAgent{name: "c", flows: []api.Flow{flowAt("c", 7), asked}}, 14)
+	until(said(api.FlowLine{Flow: &asked}))
 	c.come <- api.FlowLine{Flow: new(flowAt("c", 10))}
 	until("c 10")
 	cancel()
