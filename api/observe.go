@@ -57,11 +57,13 @@ type NodeCounts struct {
 
 // DropCount is how many packets were dropped for a reason.
 type DropCount struct {
-	Node    string `json:"node"`              // where
-	Reason  string `json:"reason"`            // as spoofed_mac
-	Network string `json:"network,omitempty"` // key of the network of the container that sent them; "" for what came from outside, or from a container that is gone
-	Group   string `json:"group,omitempty"`   // key of its group; "" for none or unknown
-	Packets uint64 `json:"packets"`           // how many
+	Node   string `json:"node"`   // where
+	Reason string `json:"reason"` // as spoofed_mac
+	// Network is the key of the network of the container that sent them; where a rule refused them, of the group whose rule it is.
+	// "" for what came from outside, or where it is not known.
+	Network string `json:"network,omitempty"`
+	Group   string `json:"group,omitempty"` // key of the group likewise; "" for none, or where several have the rule
+	Packets uint64 `json:"packets"`         // how many
 }
 
 // Compare is the order by node, reason, network and group.

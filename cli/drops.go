@@ -14,10 +14,10 @@ import (
 func (p *program) drops() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "drops", Short: "Show how many packets nodes have dropped, and why",
-		Long: "Show how many packets nodes have dropped since they were set up, by reason and by the network and group of the container that sent\n" +
-			"them. There is no network for what came from outside, nor where the container is gone. The reasons policy_in and policy_out are\n" +
-			"rules that deny: netctl policy rule-ls shows which, netctl flows whom. Nodes are asked now; one that does not answer is named on\n" +
-			"standard error.",
+		Long: "Show how many packets nodes have dropped since they were set up, by reason, network and group. The reasons policy_in and policy_out\n" +
+			"are rules that deny, told of the group whose rules they are: netctl policy rule-ls shows which, netctl flows whom. Others are told of\n" +
+			"the container that sent the packets. There is no group where several have the rule, where the packets came from outside, or where\n" +
+			"nobody knows. Nodes are asked now; one that does not answer is named on standard error.",
 		Example: "  netctl drops\n  netctl drops -o json",
 		Args:    noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}

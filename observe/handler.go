@@ -79,7 +79,7 @@ func (o *Observer) Counts() (api.NodeCounts, error) {
 		return out, err
 	}
 	rules, err := o.Source.Rules()
-	out.Drops, out.Rules = n.drops(o.Node, drops), n.rules(rules)
+	out.Drops, out.Rules = n.drops(o.Node, drops, rules), n.rules(rules)
 	return out, err
 }
 

@@ -83,22 +83,49 @@ func (n *naming) flow(e Event) api.Flow {
 	return f
 }
 
-// rule is the key of the rule with that number.
-func (n *naming) rule(number uint32) string {
+// row says what a rule's number stands for.
+func (n *naming) row(number uint32) (compile.Rule, bool) {
 	for _, t := range []compile.Tables{n.tables, n.before} {
 		if i, ok := slices.BinarySearchFunc(t.Rules, number, func(r compile.Rule, n uint32) int { return cmp.Compare(r.Number, n) }); ok {
-			return t.Rules[i].Key
+			return t.Rules[i], true
 		}
+	}
+	return compile.Rule{}, false
+}
+
+// rule is the key of the rule with that number.
+func (n *naming) rule(number uint32) string {
+	if row, ok := n.row(number); ok {
+		return row.Key
 	}
 	return api.RemovedRule
 }
 
-// drops adds counts up by reason, network and group.
-func (n *naming) drops(node string, counts []Drop) []api.DropCount {
+// drops adds counts up by reason, network and group. What rules have refused is told of the group whose rules they are.
+func (n *naming) drops(node string, counts []Drop, rules []Rule) []api.DropCount {
 	sums := map[api.DropCount]uint64{} // without the packets
+	refused := map[string]uint64{}     // by reason, what is told of groups
+	for _, r := range rules {
+		row, _ := n.row(r.Number)
+		rule, ok := n.world.Rules.Get(row.Key)
+		g, one := n.world.Groups.Get(row.Group)
+		if !ok || !one { // several groups have it: nobody knows whose it was
+			continue
+		}
+		key := api.DropCount{Node: node, Reason: PolicyIn, Network: g.NetworkKey(), Group: g.Key()}
+		if rule.Direction == model.Out {
+			key.Reason = PolicyOut
+		}
+		sums[key] += r.Denied
+		refused[key.Reason] += r.Denied
+	}
 	for _, d := range counts {
 		key := api.DropCount{Node: node, Reason: d.Reason}
-		if e, ok := n.endpointAt(d.Port); ok {
+		if told := min(refused[d.Reason], d.Packets); told > 0 {
+			refused[d.Reason] -= told
+			d.Packets -= told
+		}
+		if e, ok := n.endpointAt(d.Port); ok && d.Reason != PolicyIn && d.Reason != PolicyOut {
 			key.Network = e.NetworkKey()
 			if e.Group != "" {
 				key.Group = model.GroupKey(e.Tenant, e.Group)

@@ -270,7 +270,7 @@ func TestCountsHaveTheNamesOfRulesAndOfWhoSent(t *testing.T) {
 		{Port: "vvport9", Reason: "policy_in", Packets: 3}, {Port: "vvport11", Reason: "malformed"},
 	}}
 	o, url := watched(t, r)
-	r.rules = []Rule{{Number: ruleNumber(t, o, "blue:p:1"), Packets: 8, Connections: 3, Audited: 1}, {Number: 12345, Packets: 1}}
+	r.rules = []Rule{{Number: ruleNumber(t, o, "blue:p:1"), Packets: 8, Connections: 3, Denied: 5, Audited: 1}, {Number: 12345, Packets: 1}}
 	resp, err := http.Get(url + api.AgentCountsPath)
 	if err != nil {
 		t.Fatal(err)
@@ -283,8 +283,8 @@ func TestCountsHaveTheNamesOfRulesAndOfWhoSent(t *testing.T) {
 	want := api.NodeCounts{
 		Node: "two", Revision: 7,
 		Drops: []api.DropCount{
-			{Node: "two", Reason: "policy_in", Packets: 7},
-			{Node: "two", Reason: "policy_in", Network: "blue:net", Group: "blue:db", Packets: 1},
+			{Node: "two", Reason: "policy_in", Packets: 3},
+			{Node: "two", Reason: "policy_in", Network: "blue:net", Group: "blue:db", Packets: 5},
 			{Node: "two", Reason: "spoofed_mac", Network: "blue:net", Group: "blue:db", Packets: 2},
 		},
 		Rules: []api.RuleCount{{Rule: "blue:p:1", Packets: 8, Connections: 3, Audited: 1}},

@@ -18,6 +18,12 @@ type Source interface {
 	Events() (events []Event, lost uint64, err error)
 }
 
+// Reasons of Drops and Events that are rules' doing.
+const (
+	PolicyIn  = "policy_in"
+	PolicyOut = "policy_out"
+)
+
 // Drop is how many packets of one port were dropped for a reason.
 type Drop struct {
 	Port    string // the host side of the sender's veth pair, as vvport3; "" for what came from outside, or from a port that is gone
@@ -30,6 +36,7 @@ type Rule struct {
 	Number      uint32 // as compile.Rule has it
 	Packets     uint64
 	Connections uint64 // let in or refused
+	Denied      uint64 // of these refused: packets, as each is asked about
 	Audited     uint64 // let in, but it would have refused them
 }
 

@@ -155,8 +155,8 @@ func TestOperatorSeesWhoWasRefusedByWhichRule(t *testing.T) {
 	for _, d := range asked[api.Drops](t, c, "drops").Drops {
 		if d.Reason == "policy_in" {
 			refusedThere += d.Packets
-			if d.Node != a.Name() {
-				t.Errorf("a rule of incoming packets drops at %s", d.Node)
+			if d.Node != a.Name() || d.Group != "default:db" || d.Network != "default:contiv-net" {
+				t.Errorf("a rule of db's incoming packets drops as %+v", d)
 			}
 		}
 	}

@@ -55,9 +55,9 @@ func eventOf(e datapath.Event) observe.Event {
 	case datapath.Audited:
 		out.Verdict = api.FlowAudited
 	case datapath.Refused:
-		out.Verdict, out.Reason = api.FlowDenied, "policy_in"
+		out.Verdict, out.Reason = api.FlowDenied, observe.PolicyIn
 		if e.Out {
-			out.Reason = "policy_out"
+			out.Reason = observe.PolicyOut
 		}
 	}
 	return out
@@ -89,7 +89,7 @@ func (s *seen) Rules() ([]observe.Rule, error) {
 	counts, err := s.path.RuleCounts()
 	out := make([]observe.Rule, 0, len(counts))
 	for number, c := range counts {
-		out = append(out, observe.Rule{Number: number, Packets: c.Packets, Connections: c.Allowed + c.Denied, Audited: c.Audited})
+		out = append(out, observe.Rule{Number: number, Packets: c.Packets, Connections: c.Allowed + c.Denied, Denied: c.Denied, Audited: c.Audited})
 	}
 	return out, err
 }
