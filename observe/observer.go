@@ -16,6 +16,9 @@ import (
 // every is how often the data path's ring is emptied.
 const every = 250 * time.Millisecond
 
+// spare is room in the ring for lines that say what was lost, so that a full reading does not push them out at once.
+const spare = 64
+
 // Options are what an Observer looks at. All are needed.
 type Options struct {
 	Node   string // its name
@@ -37,7 +40,7 @@ type Observer struct {
 
 // New makes an Observer that has seen nothing yet.
 func New(o Options) *Observer {
-	return &Observer{Options: o, ring: newRing(api.MaxLastFlows), done: make(chan struct{})}
+	return &Observer{Options: o, ring: newRing(api.MaxLastFlows + spare), done: make(chan struct{})}
 }
 
 // Run takes what the data path has seen out of its ring until ctx ends. Call it once.

@@ -4,19 +4,33 @@ package main
 
 import (
 	"context"
+	"iter"
 	"sync"
+	"time"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/observe"
 )
 
-// maxUnread is how many events are kept between two readings. More can come at once from many small connections only.
-const maxUnread = 16384
+const (
+	// maxUnread is how many events are kept between two readings: as many as are kept at all.
+	maxUnread = api.MaxLastFlows
+	// listenPause is how long events gather in the data path's ring. While some are there, more come without waking anybody.
+	listenPause = 50 * time.Millisecond
+)
+
+// eyes are what a datapath.Datapath sees with.
+type eyes interface {
+	Events(context.Context) iter.Seq2[datapath.Event, error]
+	EventsLost() (uint64, error)
+	Drops() (map[string]uint64, error)
+	RuleCounts() (map[uint32]datapath.RuleCount, error)
+}
 
 // seen is what the data path has seen, in the words of package observe.
 type seen struct {
-	path *datapath.Datapath
+	path eyes
 
 	mu     sync.Mutex
 	unread []observe.Event
@@ -26,14 +40,22 @@ type seen struct {
 }
 
 // newSeen begins with nothing lost: what was before is nobody's.
-func newSeen(path *datapath.Datapath) (*seen, error) {
+func newSeen(path eyes) (*seen, error) {
 	lost, err := path.EventsLost()
 	return &seen{path: path, lost: lost}, err
 }
 
 // listen takes events out of the data path's ring until ctx ends. Where it cannot, connections are not told, and all else goes on.
 func (s *seen) listen(ctx context.Context) error {
+	awake := time.Now()
 	for e, err := range s.path.Events(ctx) {
+		if e.Time.After(awake) { // all that had gathered is read
+			select {
+			case <-ctx.Done():
+			case <-time.After(listenPause):
+			}
+			awake = time.Now()
+		}
 		s.mu.Lock()
 		switch {
 		case err != nil:
