@@ -31,8 +31,7 @@ func (o *Observer) Handler() http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(stalled)) // an answer that cannot be written is cut off by the server
-		_ = json.NewEncoder(w).Encode(counts)                                       // the reader has gone if it fails
+		_ = json.NewEncoder(w).Encode(counts) // the reader has gone if it fails
 	})
 	followers := make(chan struct{}, maxFollowers)
 	mux.HandleFunc("GET "+api.AgentFlowsPath, func(w http.ResponseWriter, r *http.Request) {
@@ -53,8 +52,10 @@ func (o *Observer) Handler() http.Handler {
 		o.serveFlows(w, r, q)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.ContentLength != 0 { // the server would wait for what is left of it
-			_ = http.NewResponseController(w).SetReadDeadline(time.Now())
+		rc := http.NewResponseController(w)
+		_ = rc.SetWriteDeadline(time.Now().Add(stalled)) // also lest that of the connection's last request holds
+		if r.ContentLength != 0 {                        // the server would wait for what is left of it
+			_ = rc.SetReadDeadline(time.Now())
 			refuse(w, model.Invalid("", "nothing can be changed here, so send no body"))
 			return
 		}
