@@ -39,10 +39,9 @@ const (
 	contivConnectionStateSTATE_ORIGIN_HIGH contivConnectionState = 1
 	contivConnectionStateSTATE_FIRST_HIGH  contivConnectionState = 2
 	contivConnectionStateSTATE_REPLIED     contivConnectionState = 4
-	contivConnectionStateSTATE_PROMOTED    contivConnectionState = 8
-	contivConnectionStateSTATE_FIN_LOW     contivConnectionState = 16
-	contivConnectionStateSTATE_FIN_HIGH    contivConnectionState = 32
-	contivConnectionStateSTATE_OLDER       contivConnectionState = 64
+	contivConnectionStateSTATE_FIN_LOW     contivConnectionState = 8
+	contivConnectionStateSTATE_FIN_HIGH    contivConnectionState = 16
+	contivConnectionStateSTATE_OLDER       contivConnectionState = 32
 )
 
 type contivEndpoint struct {

@@ -7,7 +7,7 @@
 // Addresses and MACs are byte arrays in wire order. All other numbers are in the machine's order, unless __be.
 #pragma once
 
-const volatile __u32 map_meaning = 3;
+const volatile __u32 map_meaning = 4;
 
 // Why a packet was dropped. This is the only list: Go reads the names from here (DROP_SPOOFED_MAC is shown as
 // spoofed_mac). Steps return 0 (go on), one of these, or ANSWERED.
@@ -277,10 +277,9 @@ enum connection_state {
 	STATE_ORIGIN_HIGH = 1, // high began it, as far as is known
 	STATE_FIRST_HIGH = 2,  // high sent the first packet that was seen
 	STATE_REPLIED = 4,     // and the other end another
-	STATE_PROMOTED = 8,    // an opening that is a connection now
-	STATE_FIN_LOW = 16,
-	STATE_FIN_HIGH = 32,
-	STATE_OLDER = 64, // an opening that no rule allows: it began before there were any
+	STATE_FIN_LOW = 8,
+	STATE_FIN_HIGH = 16,
+	STATE_OLDER = 32, // an opening that no rule allows: it began before there were any
 };
 
 const volatile enum connection_state no_state; // has the object tell Go of the names above

@@ -19,6 +19,7 @@ struct contact {
 	__u8 ends;        // FIN
 	__u8 error;       // an ICMP error: opens nothing
 	__u8 tcp;
+	__u8 unknown; // connections have been looked at already, and do not have it
 };
 
 #define TCP_FIN 0x01
@@ -390,8 +391,13 @@ static __always_inline void follow(const struct contact *c, struct connection *x
 static __always_inline void follow_opening(const struct contact *c, struct connection *x)
 {
 	count_packet(x);
-	if (c->begins || c->resets || x->state & STATE_PROMOTED)
+	if (c->begins)
 		return;
+	if (c->resets) {
+		hand_in_packets(x);
+		bpf_map_delete_elem(&openings, &c->key);
+		return;
+	}
 	x->seen = clock();
 	if (!(x->state & STATE_FIRST_HIGH) != !c->high) {
 		x->state |= STATE_REPLIED;
@@ -401,10 +407,10 @@ static __always_inline void follow_opening(const struct contact *c, struct conne
 		promoted.state &= STATE_ORIGIN_HIGH;
 		if (c->ends)
 			promoted.state |= c->high ? STATE_FIN_HIGH : STATE_FIN_LOW;
-		if (!bpf_map_update_elem(&connections, &c->key, &promoted, BPF_ANY)) {
-			x->state |= STATE_PROMOTED;
-			x->packets = 0;
-		}
+		// Removed at once, its memory is used again while it is in the processor's cache. When connections are full
+		// it stays.
+		if (!bpf_map_update_elem(&connections, &c->key, &promoted, BPF_ANY))
+			bpf_map_delete_elem(&openings, &c->key);
 	}
 }
 
@@ -415,7 +421,7 @@ VERIFIED_ONCE int check_contact(const struct flow *f, const struct contact *c)
 
 	if (!f || !c)
 		return DROP_MALFORMED;
-	x = bpf_map_lookup_elem(&connections, &c->key);
+	x = c->unknown ? NULL : bpf_map_lookup_elem(&connections, &c->key);
 	if (x) {
 		from_origin = !(x->state & STATE_ORIGIN_HIGH) == !c->high;
 		if (c->begins || (c->query && !from_origin))
@@ -437,20 +443,20 @@ VERIFIED_ONCE int check_contact(const struct flow *f, const struct contact *c)
 		bpf_map_delete_elem(&openings, &c->key);
 		return begin(f, c, false);
 	}
-	// The ports are used again, or it was never asked about.
-	if (c->begins && o->state & (STATE_PROMOTED | STATE_OLDER))
+	if (c->begins && o->state & STATE_OLDER) // it was never asked about
 		return begin(f, c, false);
 	follow_opening(c, o);
 	return 0;
 }
 
 // A packet of a connection that nothing is to be done about: most of them. Others go through check_policy.
-static __always_inline bool is_established(struct __sk_buff *skb, const struct flow *f, const struct connection_key *key,
+static __always_inline bool is_established(const struct flow *f, const struct connection_key *key, struct upper *u,
 					   const __u8 *tcp_flags)
 {
 	struct connection *x = bpf_map_lookup_elem(&connections, key);
 	__u16 now;
 
+	u->unknown = !x;
 	if (!x || (f->epoch & EPOCH_RECHECK && x->epoch != f->epoch))
 		return false;
 	if (tcp_flags && (*tcp_flags & (TCP_FIN | TCP_SYN | TCP_RST) || x->state & (STATE_FIN_LOW | STATE_FIN_HIGH)))
@@ -463,7 +469,7 @@ static __always_inline bool is_established(struct __sk_buff *skb, const struct f
 }
 
 static __always_inline bool is_established4(struct __sk_buff *skb, const struct flow *f, const struct flow4_key *packet,
-					    const struct upper *u, __u32 offset)
+					    struct upper *u, __u32 offset)
 {
 	struct connection_key key;
 	const __u8 *flags = NULL;
@@ -485,11 +491,11 @@ static __always_inline bool is_established4(struct __sk_buff *skb, const struct 
 	map_ipv4(key.low, source_is_high ? packet->destination : packet->source);
 	map_ipv4(key.high, source_is_high ? packet->source : packet->destination);
 	key.ports = source_is_high ? u->first << 16 | u->first >> 16 : u->first;
-	return is_established(skb, f, &key, flags);
+	return is_established(f, &key, u, flags);
 }
 
 static __always_inline bool is_established6(struct __sk_buff *skb, const struct flow *f, const struct flow6_key *packet,
-					    const struct upper *u, __u32 offset)
+					    struct upper *u, __u32 offset)
 {
 	struct connection_key key;
 	const __u8 *flags = NULL;
@@ -507,7 +513,7 @@ static __always_inline bool is_established6(struct __sk_buff *skb, const struct 
 	key.tenant = f->tenant;
 	key.proto = packet->kind;
 	order_ends(&key, &high, (const __u8 *)packet->source, (const __u8 *)packet->destination, u->first);
-	return is_established(skb, f, &key, flags);
+	return is_established(f, &key, u, flags);
 }
 
 // Whether a packet of a flow that asks may pass. 0: it may.
@@ -524,6 +530,7 @@ VERIFIED_ONCE int check_policy(struct __sk_buff *skb, const struct flow *f, cons
 			return outcome == ANSWERED ? 0 : outcome;
 	}
 	STEP(read_contact(skb, f, q, u, &c));
+	c.unknown = u->unknown;
 	if (c.error) {
 		if (is_related(skb, q, f->tenant, u->offset + sizeof(struct icmp_start)))
 			return 0;

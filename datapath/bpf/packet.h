@@ -129,6 +129,7 @@ struct upper {
 	__u32 offset; // where it begins
 	__be32 id;    // of the datagram that this is a part of
 	__u32 part;
+	__u32 unknown; // there is no connection of it; 0: not known
 };
 
 enum {
