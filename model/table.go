@@ -117,6 +117,78 @@ func (t Table[T]) Sorted() iter.Seq[T] {
 	}
 }
 
+// Difference is one object that two tables do not have in common. Was is nil for one that came, Is for one that
+// went. Both are the tables' own: read only.
+type Difference[T any] struct {
+	Key     string
+	Was, Is *T
+}
+
+// Since runs over what makes t differ from old, in no particular order. It looks only into what they do not share, so for
+// a table that came from old by a few changes it costs microseconds, however large it is. An object that was put
+// again without a change may be among them.
+func (t Table[T]) Since(old Table[T]) iter.Seq[Difference[T]] {
+	return func(yield func(Difference[T]) bool) {
+		if t.root == old.root {
+			return
+		}
+		was, is := orEmpty(old.root), orEmpty(t.root)
+		for i := range fan {
+			if was[i] == is[i] {
+				continue
+			}
+			was, is := orEmpty(was[i]), orEmpty(is[i])
+			for j := range fan {
+				if was[j] == is[j] {
+					continue
+				}
+				was, is := orEmpty(was[j]), orEmpty(is[j])
+				for k := range fan {
+					if !differ(was[k], is[k], yield) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+func orEmpty[N any](n *N) *N {
+	if n == nil {
+		return new(N)
+	}
+	return n
+}
+
+// differ yields what two lists do not have in common, and tells whether to go on.
+func differ[T any](was, is []entry[T], yield func(Difference[T]) bool) bool {
+	if len(was) == len(is) && (len(was) == 0 || &was[0] == &is[0]) {
+		return true
+	}
+	for at, e := range is {
+		before := at // most stay where they were
+		if before >= len(was) || was[before].key != e.key {
+			before = find(was, e.key)
+		}
+		d := Difference[T]{Key: e.key, Is: e.value}
+		if before >= 0 {
+			d.Was = was[before].value
+		}
+		if d.Was != d.Is && !yield(d) {
+			return false
+		}
+	}
+	for at, e := range was {
+		if at < len(is) && is[at].key == e.key || find(is, e.key) >= 0 {
+			continue
+		}
+		if !yield(Difference[T]{Key: e.key, Was: e.value}) {
+			return false
+		}
+	}
+	return true
+}
+
 // editor is an edit of a table of any type.
 type editor interface {
 	put(Object)
