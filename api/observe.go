@@ -254,42 +254,58 @@ func ReadFlowLines(r io.Reader, handle func(FlowLine) error) error {
 	}
 }
 
+// flowsGather is how long a master may take to gather what was there, from nodes of which many may hang.
+const flowsGather = time.Minute
+
 // Flows calls handle with the lines of a master's answer, until the stream ends or handle fails. A followed stream ends
 // only when it breaks or ctx ends; both are errors then.
 func (c *Client) Flows(ctx context.Context, q FlowQuery, handle func(FlowLine) error) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	path := FlowsPath + "?" + q.Values().Encode()
 	var failed error
 	first := int(c.last.Load())
 	for i := range c.masters {
 		at := (first + i) % len(c.masters)
-		resp, err := c.send(ctx, http.MethodGet, c.masters[at]+path, nil)
-		if err == nil && resp.StatusCode == http.StatusServiceUnavailable && i+1 < len(c.masters) {
-			_, err = answer(resp, nil) // it starts or stops; another may not
+		begun, err := c.flowsOf(ctx, c.masters[at], q, handle)
+		var refusal *Error
+		if errors.As(err, &refusal) && !refusal.Retry() {
+			begun = true // another says the same
 		}
-		if err != nil {
-			failed = err
-			continue
-		}
-		c.last.Store(int32(at))
-		if resp.StatusCode != http.StatusOK {
-			_, err := answer(resp, nil)
+		if begun {
+			c.last.Store(int32(at))
 			return err
 		}
-		defer resp.Body.Close()
-		silence := time.AfterFunc(3*FlowPulse, cancel)
-		defer silence.Stop()
-		err = ReadFlowLines(resp.Body, func(l FlowLine) error {
-			silence.Reset(3 * FlowPulse)
-			return handle(l)
-		})
-		if err == nil && q.Follow {
-			err = errors.New("the netmaster ended the stream of flows; begin anew")
-		}
-		return err
+		failed = err // it starts or stops, or is away; another may not
+	}
+	var refusal *Error
+	if errors.As(failed, &refusal) {
+		return refusal
 	}
 	return &UnreachableError{Masters: c.masters, Err: failed}
+}
+
+// flowsOf asks one master. begun tells whether it has answered.
+func (c *Client) flowsOf(ctx context.Context, master string, q FlowQuery, handle func(FlowLine) error) (begun bool, err error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	silence := time.AfterFunc(mostWait, cancel)
+	defer silence.Stop()
+	resp, err := c.send(ctx, http.MethodGet, master+FlowsPath+"?"+q.Values().Encode(), nil)
+	if err != nil {
+		return false, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		_, err := answer(resp, nil)
+		return false, err
+	}
+	defer resp.Body.Close()
+	silence.Reset(flowsGather)
+	err = ReadFlowLines(resp.Body, func(l FlowLine) error {
+		silence.Reset(3 * FlowPulse)
+		return handle(l)
+	})
+	if err == nil && q.Follow {
+		err = errors.New("the netmaster ended the stream of flows; begin anew")
+	}
+	return true, err
 }
 
 // Verdicts of a Trace.

@@ -24,6 +24,8 @@ import (
 const (
 	// agentPatience is how long a node may take to answer.
 	agentPatience = 2 * time.Second
+	// agentsPatience is how long all of them may take where so many hang that they are not all asked at once. Clients wait 6 s.
+	agentsPatience = 5 * time.Second
 	// agentsAtOnce is how many nodes are asked side by side.
 	agentsAtOnce = 64
 	// maxCounts bounds what a node may answer, in bytes. 10,000 rules are 1 MB.
@@ -87,6 +89,8 @@ func (m *Master) openAgent(ctx context.Context, n model.Node, path string) (io.R
 	return resp.Body, nil
 }
 
+var errNoTurn = errors.New("too many others did not answer for it to be asked in time")
+
 var errSlowAgent = fmt.Errorf("its netplugin does not answer within %v", agentPatience)
 
 func agentError(ctx context.Context, n model.Node, err error) error {
@@ -102,6 +106,8 @@ func agentError(ctx context.Context, n model.Node, err error) error {
 
 // askCounts asks all nodes side by side. Both answers are in the order of the nodes' names.
 func (m *Master) askCounts(ctx context.Context, w model.World) (counts []api.NodeCounts, silent []api.Silent) {
+	ctx, cancel := context.WithTimeoutCause(ctx, agentsPatience, errNoTurn)
+	defer cancel()
 	var mu sync.Mutex
 	var asked sync.WaitGroup
 	turns := make(chan struct{}, agentsAtOnce)

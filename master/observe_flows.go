@@ -40,6 +40,10 @@ func (m *Master) observeFlows(w http.ResponseWriter, r *http.Request, _ []string
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	out := &lineWriter{flow: &flow{w: w, rc: http.NewResponseController(w)}}
 	out.buffer = bufio.NewWriter(out.flow)
+	// The client shall not take a master for hung that waits for nodes.
+	if err := out.flow.flush(nil); err != nil {
+		return nil
+	}
 	began := time.Now()
 	if err := out.write(j.history(ctx)...); err != nil || !q.Follow {
 		return nil // the client has gone, or has what it wants
