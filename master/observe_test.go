@@ -337,3 +337,48 @@ func TestTraceNamesWhatDecidesAndWhatWouldWithoutIt(t *testing.T) {
 		refused(t, err, row.kind, row.field, row.words...)
 	}
 }
+
+func TestNoMoreThan64NodesAreAskedAtOnce(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	var mu sync.Mutex
+	var once sync.Once
+	asked, most := 0, 0
+	full := make(chan struct{}) // closed when as many are asked as may be
+	for i := range 70 {
+		name := fmt.Sprint("n", i)
+		h := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mu.Lock()
+			asked++
+			if most = max(most, asked); most == 64 {
+				once.Do(func() { close(full) })
+			}
+			mu.Unlock()
+			select {
+			case <-full:
+			case <-r.Context().Done():
+			}
+			time.Sleep(10 * time.Millisecond) // for one more to come, if it may
+			mu.Lock()
+			asked--
+			mu.Unlock()
+			json.NewEncoder(w).Encode(api.NodeCounts{Node: name})
+		}))
+		t.Cleanup(h.Close)
+		at := netip.MustParseAddrPort(strings.TrimPrefix(h.URL, "http://"))
+		s.put(api.ObjectPath(api.Nodes, name), api.Node{VtepIP: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), CtrlIP: at.Addr(), StatusPort: at.Port(), VXLANPort: 4789})
+		if _, err := s.client.Post(s.Context(), api.AlivePath(name), nil, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s.until("all nodes are seen to be up", func() bool {
+		var nodes []api.Node
+		err := s.client.Get(s.Context(), api.ListPath(api.Nodes), &nodes)
+		return err == nil && len(nodes) == 70 && !slices.ContainsFunc(nodes, func(n api.Node) bool { return n.State != api.NodeUp })
+	})
+	var rules api.RuleCounts
+	s.must(s.client.Get(s.Context(), api.RulesPath, &rules))
+	if most != 64 || rules.Nodes != 70 {
+		t.Errorf("%d nodes were asked at once, and %d answered: %+v", most, rules.Nodes, rules.Silent)
+	}
+}

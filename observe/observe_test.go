@@ -5,6 +5,7 @@ package observe
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -327,4 +328,40 @@ func TestReaderCanChangeNothingAndTakesNoMoreThanItsShare(t *testing.T) {
 		t.Errorf("one follower too many gets %s", resp.Status)
 	}
 	next(t, follow(t, url, api.FlowQuery{}))
+}
+
+func TestReaderThatStallsHoldsUpNobodyAndLosesNothingUntold(t *testing.T) {
+	t.Parallel()
+	o, url := watched(t, &recorded{})
+	resp, err := http.Get(url + api.AgentFlowsPath + "?last=0&follow=true")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	// Far more than what lies between the two in the kernel.
+	const batches, each = 200, 500
+	began := time.Now()
+	for range batches {
+		o.keep(naming{}, make([]Event, each), 0)
+	}
+	if took := time.Since(began); took > patience {
+		t.Errorf("the node took %s to see what nobody reads", took)
+	}
+	told, lost := 0, 0
+	enough := errors.New("all is accounted for")
+	err = api.ReadFlowLines(resp.Body, func(l api.FlowLine) error {
+		switch {
+		case l.Flow != nil:
+			told++
+		case l.Lost != nil:
+			lost += int(l.Lost.Flows)
+		}
+		if told+lost == batches*each {
+			return enough
+		}
+		return nil
+	})
+	if !errors.Is(err, enough) || lost == 0 {
+		t.Errorf("of %d flows %d were told and %d lost: %v", batches*each, told, lost, err)
+	}
 }
