@@ -40,6 +40,29 @@ func TestIllegalNamesAreRefused(t *testing.T) {
 	}
 }
 
+func TestNoRangeGivesTheGatewayOfAnother(t *testing.T) {
+	t.Parallel()
+	for _, row := range []struct {
+		first, second api.Network
+		field         string // "": both may be
+	}{
+		{api.Network{Subnet: "10.1.1.10-10.1.1.20/24", Gateway: "10.1.1.40"}, api.Network{Subnet: "10.1.1.30-10.1.1.40/24"}, "subnet"},
+		{api.Network{Subnet: "10.1.1.30-10.1.1.40/24"}, api.Network{Subnet: "10.1.1.10-10.1.1.20/24", Gateway: "10.1.1.40"}, "gateway"},
+		{api.Network{Subnet: "10.1.1.10-10.1.1.20/24", Gateway: "10.1.1.40"}, api.Network{Subnet: "10.1.1.30-10.1.1.40/24", Gateway: "10.1.1.40"}, ""},
+		{api.Network{Subnet: "10.1.1.10-10.1.1.20/24", Gateway: "10.1.1.254"}, api.Network{Subnet: "10.1.1.30-10.1.1.40/24", Gateway: "10.1.1.253"}, ""},
+		{api.Network{IPv6Subnet: "2001:db8::10-2001:db8::20/64", IPv6Gateway: "2001:db8::30"}, api.Network{IPv6Subnet: "2001:db8::30-2001:db8::40/64"}, "ipv6Subnet"},
+	} {
+		s := alone(t)
+		s.must(s.try(api.Networks, "default:a", row.first))
+		switch err := s.try(api.Networks, "default:b", row.second); {
+		case row.field != "":
+			refused(t, err, model.ErrExists, row.field, "gateway")
+		case err != nil:
+			t.Errorf("%+v beside %+v: %v", row.second, row.first, err)
+		}
+	}
+}
+
 // As the original's TestOverlappingSubnets, with IPv6 and ranges alike.
 func TestSubnetsOverlapWithinATenantOnly(t *testing.T) {
 	t.Parallel()

@@ -152,12 +152,15 @@ func (p *plan) createNetwork(n model.Network) error {
 	if err != nil {
 		return err
 	}
-	for _, other := range networksOf(p.world(), n.Tenant) {
+	for _, other := range networksNear(p.world(), n) {
 		if n.IPv6.Overlaps(other.IPv6) {
 			return model.Exists("ipv6Subnet", "network %s conflicts with subnetv6 %s (it has %s); choose another", other.Name, n.IPv6, other.IPv6)
 		}
 		if n.IPv4.Overlaps(other.IPv4) {
 			return model.Exists("subnet", "network %s conflicts with subnet %s (it has %s); choose another", other.Name, n.IPv4, other.IPv4)
+		}
+		if err := gatewaysApart(n, other); err != nil {
+			return err
 		}
 		if err := p.strays(n, other); err != nil {
 			return err
@@ -185,12 +188,44 @@ func (p *plan) createNetwork(n model.Network) error {
 	return nil
 }
 
+// networksNear are those of n's tenant with which it shares a subnet, ranges apart or not, in the order of their keys. Sorting only
+// these keeps the check of thousands of networks in one request from taking minutes.
+func networksNear(w model.World, n model.Network) (out []model.Network) {
+	overlap := func(a, b model.Pool) bool { return !a.IsZero() && !b.IsZero() && a.Subnet().Overlaps(b.Subnet()) }
+	for _, other := range w.Networks.All() {
+		if other.Tenant == n.Tenant && (overlap(n.IPv4, other.IPv4) || overlap(n.IPv6, other.IPv6)) {
+			out = append(out, other)
+		}
+	}
+	slices.SortFunc(out, func(a, b model.Network) int { return cmp.Compare(a.Name, b.Name) })
+	return out
+}
+
+// gatewaysApart refuses a range that could give a container the gateway of another range of its subnet. Two ranges may have one gateway.
+func gatewaysApart(n, other model.Network) error {
+	for _, f := range []struct {
+		subnet, gateway string
+		now, old        model.Pool
+	}{{"subnet", "gateway", n.IPv4, other.IPv4}, {"ipv6Subnet", "ipv6Gateway", n.IPv6, other.IPv6}} {
+		switch {
+		case f.now.Gateway == f.old.Gateway:
+		case gives(f.now, f.old.Gateway):
+			return model.Exists(f.subnet, "network %s has its gateway %s in the range %s; choose another range, or the same gateway", other.Name, f.old.Gateway, f.now)
+		case gives(f.old, f.now.Gateway):
+			return model.Exists(f.gateway, "gateway %s is in the range %s of network %s; choose another", f.now.Gateway, f.old, other.Name)
+		}
+	}
+	return nil
+}
+
+// gives tells whether a is one of those that the pool gives unasked.
+func gives(p model.Pool, a netip.Addr) bool {
+	first, last, ok := p.Bounds()
+	return ok && a.IsValid() && !a.Less(first) && !last.Less(a)
+}
+
 // strays refuses a range in which another network of the subnet has given an address that was asked for.
 func (p *plan) strays(n, other model.Network) error {
-	overlap := func(a, b model.Pool) bool { return !a.IsZero() && !b.IsZero() && a.Subnet().Overlaps(b.Subnet()) }
-	if !overlap(n.IPv4, other.IPv4) && !overlap(n.IPv6, other.IPv6) {
-		return nil
-	}
 	for _, a := range p.world().Addresses.All() {
 		if a.Network == other.Key() && a.Owner != ownerGateway && n.Pool(a.Addr).Overlaps(poolOf(a.Addr)) {
 			return model.Exists("subnet", "network %s has given address %s, which is in this range; choose another", other.Name, a.Addr)
