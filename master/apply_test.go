@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/master"
@@ -185,6 +186,25 @@ func TestTooLargeAnApplySaysWhatToDo(t *testing.T) {
 	refused(t, err, model.ErrInvalid, "", "--max-txn-ops", "nothing was changed")
 	if _, err := s.apply("", objects[1:]...); err != nil {
 		t.Error(err)
+	}
+}
+
+// A commit whose time is over before it begins may take effect all the same, and must not be called a failure.
+func TestWhatIsNotCheckedInTimeIsNotWritten(t *testing.T) {
+	t.Parallel()
+	mem := memory.New()
+	hasty, s := serve(t, mem, master.Options{Patience: 20 * time.Millisecond}), serve(t, mem, master.Options{})
+	var objects []api.ApplyObject
+	for i := range 1500 {
+		objects = append(objects, object(api.Networks, api.Network{TenantName: "default", NetworkName: fmt.Sprint("n", i), Subnet: fmt.Sprintf("11.%d.%d.0/24", i/256, i%256)}))
+	}
+	_, err := hasty.apply("", objects...)
+	if err == nil || !strings.Contains(err.Error(), "nothing was changed") {
+		t.Errorf("too much for the time there is: %v", err)
+	}
+	answer, err := s.apply("", objects...)
+	if err != nil || len(answer) != len(objects) || !strings.HasPrefix(answer[0], api.ApplyCreated) {
+		t.Errorf("with time: %d results, %v", len(answer), err)
 	}
 }
 

@@ -152,8 +152,13 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 		}
 		p := newPlan(w, m.ledger)
 		motion := m.ledger.motion()
+		began := time.Now()
 		err := decide(p)
 		switch {
+		case time.Since(began) > m.Patience: // a commit would not be waited for, and might take effect all the same
+			m.ledger.drop(p.claims)
+			// Not a refusal: a process that was stopped meanwhile comes here too, and then another master does it.
+			return 0, fmt.Errorf("this was not checked within %s, so nothing was changed: ask for less at once, or try again later", m.Patience)
 		case errors.Is(err, errBusy):
 			m.ledger.drop(p.claims)
 			m.pause(ctx, motion)
