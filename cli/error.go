@@ -62,7 +62,7 @@ func wrongFlag(cmd *cobra.Command, err error) error {
 		case "int", "uint16", "uint32":
 			kind = "a number"
 			if strings.HasSuffix(value.Error(), "value out of range") {
-				kind = "in range"
+				kind = "in range" + map[string]string{"uint16": ", 0 to 65535", "uint32": ", 0 to 4294967295"}[f.Value.Type()]
 			}
 		case "format":
 			kind = "json, yaml or table"

@@ -352,7 +352,7 @@ func TestWrongUsageSendsNothingAndShowsHow(t *testing.T) {
 		"policy rule-add p 1 -d out -i 1.1.1.1":   "Cant specify from-ip-address for outgoing rule",
 		"policy rule-add p 1 -d out -e g -o n":    "Can't specify both -to-group and -to-network",
 		"policy rule-add p 1 -d up":               `Unknown direction "up"; use in or out`,
-		"policy rule-add p 1 -P 65536":            `--port "65536" is not in range`,
+		"policy rule-add p 1 -P 65536":            `--port "65536" is not in range, 0 to 65535`,
 		"policy rule-add p 1 -P http":             `--port "http" is not a number`,
 		"external-contracts create":               "Contracts group name required",
 		"external-contracts create x":             "Contracts not provided",

@@ -86,6 +86,7 @@ func badField[T any](b []byte, err error) error {
 		}
 		var v T
 		var other *json.UnmarshalTypeError
+		var told *model.Error
 		e = strict(alone, &v)
 		switch unknown, is := strings.CutPrefix(fmt.Sprint(e), "json: unknown field "); {
 		case e == nil:
@@ -95,11 +96,24 @@ func badField[T any](b []byte, err error) error {
 			return model.Invalid(name, "field %s in %s is unknown here; check its spelling, or leave it out", unknown, name)
 		case errors.As(e, &other):
 			return model.Invalid(name, "%s %s cannot be read; give %s", name, shortened(fields[name]), wanted(other.Type))
+		case errors.As(e, &told):
+			return model.Invalid(name, "%s", told.Text)
 		default:
-			return model.Invalid(name, "%s %s cannot be read: %s", name, shortened(fields[name]), strings.TrimPrefix(e.Error(), "json: "))
+			return model.Invalid(name, "%s %s cannot be read: %s", name, shortened(fields[name]), saidPlainly(e))
 		}
 	}
 	return model.Invalid("", "the request is not a JSON object: %s", err)
+}
+
+// saidPlainly is what a type says of a text that it cannot be read from, without the names of Go's functions.
+func saidPlainly(err error) string {
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	if rest, is := strings.CutPrefix(text, "ParseAddr("); is {
+		if _, why, ok := strings.Cut(rest, "\"): "); ok {
+			return why + "; write it as 10.1.1.5 or 2001:db8::5"
+		}
+	}
+	return text
 }
 
 // wanted says in JSON's words what a Go type is read from.

@@ -170,9 +170,13 @@ func (p *plan) updateGroup(old, g model.Group) (model.Group, error) {
 	case g.Network != old.Network:
 		return g, model.Exists("networkName", "Cannot change network association after epg is created. Group %s is on network %s, not on %s; delete the group first, or choose another name",
 			g.Key(), old.Network, g.Network)
+	case g.Pool != old.Pool && g.Pool.IsZero():
+		return g, model.Exists("ipPool", "Cannot change IP pool after epg is created. Group %s has ipPool %q, and it is left out; give it as it is", g.Key(), old.Pool.String())
 	case g.Pool != old.Pool:
 		return g, model.Exists("ipPool", "Cannot change IP pool after epg is created. Group %s has ipPool %q, not %q; delete the group first, or choose another name",
 			g.Key(), old.Pool.String(), g.Pool.String())
+	case g.Label != old.Label && g.Label == "":
+		return g, model.Exists("cfgdTag", "group %s has cfgdTag %q, which cannot be changed, and it is left out; give it as it is", g.Key(), old.Label)
 	case g.Label != old.Label:
 		return g, model.Exists("cfgdTag", "group %s exists with cfgdTag %q, which cannot be changed to %q; delete the group first, or choose another name", g.Key(), old.Label, g.Label)
 	}

@@ -86,7 +86,7 @@ func (m *Master) serve(w http.ResponseWriter, r *http.Request) error {
 		w.Header().Set("Allow", list)
 		return &api.Error{Status: http.StatusMethodNotAllowed, Text: fmt.Sprintf("%s is not possible for %s; use %s", r.Method, r.URL.Path, list)}
 	}
-	return &api.Error{Status: http.StatusNotFound, Text: fmt.Sprintf("nothing is served at %s; the collections are under %s", r.URL.Path, api.Root)}
+	return &api.Error{Status: http.StatusNotFound, Text: fmt.Sprintf("nothing is served at %s; %s lists what is", r.URL.Path, api.OpenAPIPath)}
 }
 
 func (m *Master) canServe() bool {

@@ -43,7 +43,7 @@ func askRule(asked api.Rule) (write, error) {
 				return nil, err
 			}
 		case old != r:
-			return nil, model.Exists("ruleId", "can not update a rule after its created: rule %s is another; remove it first with netctl policy rule-rm, or choose another ruleId", r.Key())
+			return nil, model.Exists("ruleId", "can not update a rule after its created: rule %s exists and says otherwise; remove it first with netctl policy rule-rm, or choose another ruleId", r.Key())
 		}
 		return ruleOf(r), nil
 	}}, err

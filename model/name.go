@@ -26,8 +26,8 @@ func CheckName(field, name string, max int) error {
 // CheckPolicyName is CheckName for policies: '_' may be in one too, as in the tutorials' prod_web. No policy is ever a
 // host's name, which is why other nouns may not have it.
 func CheckPolicyName(field, name string, max int) error {
-	plain := strings.ReplaceAll(name, "_", "-")
-	if err := CheckName(field, plain, max); err == nil || name == plain {
+	err := CheckName(field, strings.ReplaceAll(name, "_", "-"), max)
+	if err == nil || name == "" || len(name) > max {
 		return err
 	}
 	return Invalid(field, "%s %q is not a name; use letters, digits, '-', '_' and '.', beginning and ending with a letter or digit", field, name[:min(len(name), 80)])

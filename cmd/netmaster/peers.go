@@ -47,7 +47,7 @@ func peersOf(o options, local []netip.Addr, lookup func(host string) ([]netip.Ad
 				continue
 			}
 			if p.Self != "" && p.Self != name {
-				return nil, fmt.Errorf("--peers %s and %s are both this machine; say which is this master with --internal-address", p.Self, name)
+				return nil, fmt.Errorf("--peers %s and %s are both this machine, at %s; masters on one machine need addresses of their own (127.0.0.1 and 127.0.0.2, not two ports), and each --internal-address with its", p.Self, name, a)
 			}
 			p.Self, p.Listen = name, net.JoinHostPort(a.String(), port)
 		}
