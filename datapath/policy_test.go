@@ -166,3 +166,76 @@ func with(r model.Rule, priority int) model.Rule {
 	r.Priority = priority
 	return r
 }
+
+// A restart, and an upgrade that lays out the other maps anew, keep connections that only their own table knows of.
+func TestConnectionsOutliveARestartAndAnUpgrade(t *testing.T) {
+	t.Parallel()
+	c, n1, n2 := twoNodes(t, AttachAuto, dual(t))
+	c.withPolicy("db", "web", "guard", in(model.Deny, "", 0), with(in(model.Allow, "tcp", 8888), 10))
+	c.withPolicy("sealed", "web", "seal", in(model.Deny, "", 0), out(model.Deny, "", 0))
+	db, near, far := n1.start("red:web", "10.1.1.1", "fd01::a"), n1.start("red:web", "10.1.1.2", "fd01::b"), n2.start("red:web", "10.1.1.3", "fd01::c")
+	db.join("db")
+	c.apply()
+	to := netip.AddrPortFrom(db.endpoint.IPv4, 8888)
+	db.listen(db.endpoint.IPv4, 8888)
+	conns := []net.Conn{near.connects(to), far.connects(to)}
+	db.join("sealed") // from here on only known connections pass
+	c.apply()
+	for round := range 4 {
+		for _, conn := range conns {
+			if err := echoes(conn, patience); err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+		}
+		near.doesNotConnect(to)
+		for _, n := range c.nodes {
+			must(t, n.dp.Close())
+			if round%2 == 1 {
+				n.opts.Flows4 *= 2 // another layout, so other maps
+			}
+			n.open()
+			must(t, n.dp.Apply(n.tables()))
+		}
+	}
+}
+
+// A container that comes while rules change is under its rules from its first packet on.
+func TestNewContainerIsNeverReachedBeforeItsPolicy(t *testing.T) {
+	t.Parallel()
+	want := rows{
+		ports:     map[uint32]contivPort{7: {Tenant: 1, InRole: [2]uint32{5, 5}}, 8: {Tenant: 1, InRole: [2]uint32{5, 5}}},
+		endpoints: map[contivEndpointKey]contivEndpoint{{Tenant: 1}: {Ifindex: 7, Class: [2]uint32{3, 3}}, {Tenant: 2}: {Ifindex: 8, Class: [2]uint32{3, 3}}},
+		verdicts:  map[contivVerdictKey]contivVerdict{{Role: 5}: {Deny: 1}},
+	}
+	held := rows{ // port 8 has another endpoint's address
+		ports:     map[uint32]contivPort{8: {Tenant: 1}},
+		endpoints: map[contivEndpointKey]contivEndpoint{{Tenant: 2}: {Ifindex: 9}},
+		epoch:     8,
+	}
+	p := planFor(held, want)
+	if !p.flip || p.epoch != 13 {
+		t.Errorf("flip %t to epoch %d, want 13: the next one, in the other bank", p.flip, p.epoch)
+	}
+	if len(p.verdicts.keys) != 1 || p.verdicts.keys[0].bank() != 1 {
+		t.Errorf("verdicts to write before: %+v", p.verdicts.keys)
+	}
+	if len(p.ports.keys) != 1 || p.ports.values[0].InRole != [2]uint32{0, 5} {
+		t.Errorf("ports to write before: %v %+v", p.ports.keys, p.ports.values)
+	}
+	if len(p.endpoints.keys) != 0 || len(p.endpoints.gone) != 1 {
+		t.Errorf("endpoints before the rules: %+v, gone %+v", p.endpoints.keys, p.endpoints.gone)
+	}
+	if len(p.newPorts.keys) != 1 || p.newPorts.keys[0] != 7 || len(p.newEndpoints.keys) != 2 {
+		t.Errorf("after the rules: ports %v, endpoints %v", p.newPorts.keys, p.newEndpoints.keys)
+	}
+	again := planFor(p.after, want)
+	if again.changed || len(again.newEndpoints.keys)+len(again.ports.keys)+len(again.endpoints.keys)+len(again.verdicts.keys) != 0 {
+		t.Errorf("what is done is not done: %+v", again)
+	}
+	// Another container with the same rules needs no new decision of anybody.
+	more := want
+	more.ports = map[uint32]contivPort{7: want.ports[7], 8: want.ports[8], 9: {Tenant: 1, InRole: [2]uint32{5, 5}}}
+	if p := planFor(p.after, more); p.changed || len(p.newPorts.keys) != 1 {
+		t.Errorf("a container more: changed %t, %+v", p.changed, p.newPorts.keys)
+	}
+}
