@@ -189,7 +189,7 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 				len(p.txn.Put)+len(p.txn.Delete)+len(p.txn.DeleteAll), len(p.txn.Guards))
 		case err != nil: // it may have taken effect; the next World tells
 			m.ledger.drop(p.claims)
-			trouble = err
+			trouble = fmt.Errorf("this write may yet take effect: %w", err)
 			m.pause(ctx, nil)
 			w = m.ledger.current()
 		case ok:
