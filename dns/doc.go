@@ -7,8 +7,10 @@
 // Docker's. What the World knows for the networks of the asking container is answered; all else goes on to
 // Docker's resolver, and its answers come back untouched.
 //
-//	zone.go      which addresses a name has, for whom: pure
-//	reply.go     one packet in, one packet out: pure
+//	zone.go      the names of one tenant, as objects come and go: pure
+//	index.go     the zones of the newest World, brought there by what differs from the one before
+//	answer.go    what one container gets for a question: pure
+//	reply.go     one packet in, one packet out
 //	redirect.go  the nftables table
 //	sandbox.go   the sockets of one container; tcp.go and upstream.go are its parts
 //	server.go    the containers of this node

@@ -6,8 +6,6 @@ import (
 	"encoding/binary"
 
 	"github.com/miekg/dns"
-
-	"github.com/contivnet/contiv/model"
 )
 
 const (
@@ -30,8 +28,8 @@ const (
 
 // responder answers what is ours. It does no I/O and is asked for one packet at a time.
 type responder struct {
-	zones *Zones
-	asker []model.Endpoint
+	names *index
+	asker []string // ids of its endpoints
 	// turn says which of several addresses comes first.
 	turn uint32
 }
@@ -43,13 +41,7 @@ func (r responder) reply(query []byte, over transport) []byte {
 	if m.Unpack(query) != nil || m.Response || m.Opcode != dns.OpcodeQuery || len(m.Question) != 1 {
 		return nil
 	}
-	rrs, found := r.zones.Answers(r.asker, m.Question[0])
-	if !found {
-		return nil
-	}
 	limit := dns.MaxMsgSize
-	out := new(dns.Msg).SetReply(&m)
-	out.RecursionAvailable = true // what we do not know is asked on
 	opt := m.IsEdns0()
 	if over == udp {
 		limit = dns.MinMsgSize
@@ -57,13 +49,27 @@ func (r responder) reply(query []byte, over transport) []byte {
 			limit = min(max(int(opt.UDPSize()), dns.MinMsgSize), udpSize)
 		}
 	}
+	// One record more than fits, so that Truncate sees that there were more.
+	q := question{Question: m.Question[0], name: canonical(m.Question[0].Name), turn: r.turn, most: limit/smallestRR + 1}
+	_, backwards := reverse(q.name)
+	var (
+		rrs   records
+		found bool
+	)
+	r.names.ask(r.asker, backwards, func(v view) { rrs, found = v.answer(q) })
+	if !found {
+		return nil
+	}
+	out := new(dns.Msg).SetReply(&m)
+	out.RecursionAvailable = true // what we do not know is asked on
 	if opt != nil {
 		out.SetEdns0(udpSize, opt.Do())
 		if opt.Version() != 0 {
-			out.Rcode, rrs = dns.RcodeBadVers, nil
+			out.Rcode, rrs = dns.RcodeBadVers, records{}
 		}
 	}
-	out.Answer = firstOf(rrs, r.turn, limit/smallestRR+1)
+	out.Answer = rrs.answer
+	out.Extra = append(out.Extra, rrs.extra...)
 	out.Compress = true
 	out.Truncate(limit)
 	b, err := out.Pack()
@@ -71,20 +77,6 @@ func (r responder) reply(query []byte, over transport) []byte {
 		return failure(query)
 	}
 	return b
-}
-
-// firstOf gives at most n records, beginning with another one each turn. n is more than fits, so that Truncate still
-// sees that there were more.
-func firstOf(rrs []dns.RR, turn uint32, n int) []dns.RR {
-	if len(rrs) < 2 {
-		return rrs
-	}
-	n = min(n, len(rrs))
-	out := make([]dns.RR, 0, n)
-	for i := range n {
-		out = append(out, rrs[(int(turn)%len(rrs)+i)%len(rrs)])
-	}
-	return out
 }
 
 // failure is the SERVFAIL for a query, nil where it is no query.

@@ -32,12 +32,12 @@ func unpack(t testing.TB, b []byte) *dns.Msg {
 
 // crowd has n endpoints with one alias.
 func crowd(n int) responder {
-	var all []model.Endpoint
+	var all []model.Object
 	for i := range n {
 		a := netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})
 		all = append(all, model.Endpoint{ID: fmt.Sprint(i), Tenant: "default", Network: "net", Name: fmt.Sprint("c", i), Aliases: []string{"web"}, IPv4: a})
 	}
-	return responder{zones: ZonesOf(worldOf("routing", all...)), asker: all[:1]}
+	return responder{names: steady(worldOf("routing", all...)), asker: []string{"0"}}
 }
 
 func TestReplyFitsTheTransportAndSaysWhenItDoesNot(t *testing.T) {

@@ -8,9 +8,9 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/contivnet/contiv/model"
@@ -25,11 +25,9 @@ type Sandbox struct {
 
 // Server answers the questions of the containers that Sync named last. Run has to run meanwhile.
 type Server struct {
-	world func() model.World
+	names *index
 	log   *slog.Logger
 	life  time.Duration // of a redirect without a heartbeat
-	cache zoneCache
-	turn  atomic.Uint32
 
 	syncing sync.Mutex // one Sync at a time; comes before mu
 	mu      sync.Mutex
@@ -40,7 +38,7 @@ type Server struct {
 // New makes a server that answers from what world returns at the time of the question. Each World must be complete: a
 // server that is asked before the first one has come would tell containers that their peers do not exist.
 func New(world func() model.World, log *slog.Logger) *Server {
-	return &Server{world: world, log: log, life: lifetime, open: map[string]*sandbox{}}
+	return &Server{names: newIndex(world), log: log, life: lifetime, open: map[string]*sandbox{}}
 }
 
 // Run keeps the redirects of all containers alive until ctx ends, and then closes the sockets. The redirects stay for up to
@@ -55,6 +53,7 @@ func (s *Server) Run(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 			s.heartbeat()
+			s.names.refresh()
 		}
 	}
 }
@@ -141,14 +140,8 @@ func (s *Server) start(w Sandbox) error {
 
 // reply answers a query from the container with the given endpoints, or is nil.
 func (s *Server) reply(endpoints []string, query []byte, over transport) []byte {
-	w := s.world()
-	asker := make([]model.Endpoint, 0, len(endpoints))
-	for _, id := range endpoints {
-		if e, ok := w.Endpoints.Get(id); ok {
-			asker = append(asker, e)
-		}
-	}
-	return responder{zones: s.cache.of(w), asker: asker, turn: s.turn.Add(1)}.reply(query, over)
+	// A counter would give a client that asks for IPv4 and IPv6 in turn every other address only.
+	return responder{names: s.names, asker: endpoints, turn: rand.Uint32()}.reply(query, over)
 }
 
 func (s *Server) sandboxes() []*sandbox {
