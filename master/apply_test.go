@@ -221,3 +221,18 @@ func TestDryRunOfADeletionDeletesNothing(t *testing.T) {
 		t.Error("a dry run deleted the group")
 	}
 }
+
+func TestApplyOfMoreThanAPoolGivesIsRefused(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	objects := []api.ApplyObject{object(api.Networks, api.Network{TenantName: "default", NetworkName: "net", Subnet: "10.1.1.0/30"})}
+	for _, name := range []string{"a", "b", "c"} {
+		one := web
+		one.TenantName, one.ServiceName = "default", name
+		objects = append(objects, object(api.ServiceLBs, one))
+	}
+	_, err := s.apply("", objects...)
+	refused(t, err, model.ErrInUse, "ipAddress", "serviceLBs default:c", "no address is free in 10.1.1.0/30")
+	_, err = s.apply("", objects[:3]...)
+	s.must(err)
+}

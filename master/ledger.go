@@ -282,7 +282,10 @@ func (l *ledger) claim(n model.Network, group string, p model.Pool, mine func(ne
 		}
 	default:
 		for c := range l.claims {
-			busy = busy || c.network == k.network && p.Prefix.Contains(c.addr)
+			if c.network != k.network || !gives(p, c.addr) || mine(c.addr) {
+				continue
+			}
+			busy = busy || !slices.ContainsFunc(apart, func(r model.Range) bool { return r.Contains(c.addr) })
 		}
 	}
 	return a, busy, ok

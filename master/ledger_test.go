@@ -81,6 +81,56 @@ func TestAddressPassedOverByOneIsGivenToAnother(t *testing.T) {
 	}
 }
 
+// Who finds nothing free waits for claims of others that may come free, and is refused where those could not be its own.
+func TestOnlyClaimsThatMayComeFreeAreWaitedFor(t *testing.T) {
+	t.Parallel()
+	n := testNetwork(t, "10.1.2.0/29")
+	pooled, err := model.ParseRange("ipPool", "10.1.2.1-10.1.2.2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := model.Group{Tenant: n.Tenant, Name: "g", Network: n.Name, Pool: pooled}
+	l := newLedger(1)
+	if err := l.apply(model.Change{Revision: 1, Reset: true, Put: []model.Object{n, g}}); err != nil {
+		t.Fatal(err)
+	}
+	mine := map[netip.Addr]bool{}
+	take := func(g model.Group, of func(netip.Addr) bool) (netip.Addr, bool, bool) {
+		pool, group := poolFor(n, g, false)
+		return l.claim(n, group, pool, of)
+	}
+	nobodys := func(netip.Addr) bool { return false }
+	own := func(a netip.Addr) bool { return mine[a] }
+	for range 2 {
+		a, _, ok := take(g, own)
+		if !ok {
+			t.Fatal("the pool has no address")
+		}
+		mine[a] = true
+	}
+	if _, _, ok := take(model.Group{}, nobodys); !ok {
+		t.Fatal("the network has no address")
+	}
+	if a, busy, ok := take(g, own); ok || busy {
+		t.Errorf("with the pool claimed by the asker: %s, busy %v", a, busy)
+	}
+	if a, busy, ok := take(g, nobodys); ok || !busy {
+		t.Errorf("with the pool claimed by another: %s, busy %v", a, busy)
+	}
+	for range 3 {
+		a, _, ok := take(model.Group{}, nobodys)
+		if !ok {
+			t.Fatal("the network has no address")
+		}
+		mine[a] = true
+	}
+	mine[netip.MustParseAddr("10.1.2.3")] = true
+	delete(mine, netip.MustParseAddr("10.1.2.1"))
+	if a, busy, ok := take(model.Group{}, own); ok || busy {
+		t.Errorf("with another's claim in a group's pool only: %s, busy %v", a, busy)
+	}
+}
+
 func TestWaitersAreWokenAtTheirRevision(t *testing.T) {
 	t.Parallel()
 	l := newLedger(1)
