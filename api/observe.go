@@ -80,7 +80,7 @@ type Drops struct {
 // RuleCount is how often a rule has decided, on all nodes that answered or on one.
 type RuleCount struct {
 	Rule        string `json:"rule"`              // tenant:policy:rule
-	Packets     uint64 `json:"packets"`           // of the connections that it let in or refused
+	Packets     uint64 `json:"packets"`           // of the connections that it let in
 	Connections uint64 `json:"connections"`       // that it let in or refused
 	Audited     uint64 `json:"audited,omitempty"` // connections that it would have refused, were its policy enforced
 }

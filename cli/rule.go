@@ -113,8 +113,9 @@ func (p *program) ruleRm() *cobra.Command {
 func (p *program) ruleLs() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "rule-ls POLICY", Short: "List a policy's rules", Example: "  netctl policy rule-ls db-policy",
-		Long: "List a policy's rules by their priority, the lowest first. Where nodes tell, the last columns are how many packets and connections\n" +
-			"each has let in or refused since it came; Audited, shown where there are any, is how many connections it would have refused.",
+		Long: "List a policy's rules by their priority, the lowest first. Where nodes tell, the last columns are how many connections each\n" +
+			"has let in or refused since it came, and the packets of those that it let in; Audited, shown where there are any, is how many\n" +
+			"connections it would have refused.",
 		Args: one("Policy name required"), ValidArgsFunction: p.completeArgs(policies().names),
 	}
 	tenant := p.tenantFlag(cmd)

@@ -34,7 +34,7 @@ type Drop struct {
 // Rule is what the rule with that number did.
 type Rule struct {
 	Number      uint32 // as compile.Rule has it
-	Packets     uint64
+	Packets     uint64 // of the connections that it let in
 	Connections uint64 // let in or refused
 	Denied      uint64 // of these refused: packets, as each is asked about
 	Audited     uint64 // let in, but it would have refused them
