@@ -15,6 +15,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -263,6 +264,60 @@ func TestWritesFailSoonAndReadsGoOnWhileTheStoreIsAway(t *testing.T) {
 	}
 	mem.SetAway(false)
 	s.network("default:other", "10.2.1.0/24", "")
+}
+
+// mumblingStore does what it is asked once, and does not say so.
+type mumblingStore struct {
+	store.Store
+	mumble atomic.Bool
+}
+
+func (s *mumblingStore) Commit(ctx context.Context, t store.Txn) (int64, bool, error) {
+	revision, ok, err := s.Store.Commit(ctx, t)
+	if s.mumble.CompareAndSwap(true, false) {
+		return 0, false, errors.New("no answer")
+	}
+	return revision, ok, err
+}
+
+// The answer of the store may be lost, and the write be done all the same. Deciding anew must come to the same.
+func TestWriteWhoseAnswerWasLostIsDoneOnce(t *testing.T) {
+	t.Parallel()
+	m := &mumblingStore{Store: memory.New()}
+	s := serve(t, m, master.Options{})
+	s.node("n1", "192.168.2.10")
+	for _, row := range []struct {
+		plural, key string
+		object      any
+	}{
+		{api.Tenants, "blue", api.Tenant{}},
+		{api.Networks, "default:net", api.Network{Subnet: "10.1.1.0/24", Gateway: "10.1.1.1"}},
+		{api.EndpointGroups, "default:web", api.EndpointGroup{NetworkName: "net", IPPool: "10.1.1.8-10.1.1.15"}},
+		{api.Policies, "default:p", api.Policy{}},
+		{api.Rules, "default:p:1", api.Rule{Direction: "in", Action: "deny"}},
+		{api.ServiceLBs, "default:lb", web},
+		{api.Endpoints, "e", api.Endpoint{TenantName: "default", NetworkName: "net", GroupName: "web", HomingHost: "n1"}},
+	} {
+		m.mumble.Store(true)
+		if status, body, _ := s.raw("PUT", api.ObjectPath(row.plural, row.key), string(object(row.plural, row.object).Object)); status != 200 {
+			t.Errorf("put %s %s: %d %s", row.plural, row.key, status, body)
+		}
+	}
+	if net := s.inspect("default:net"); net.AllocatedIPAddresses != "10.1.1.1-10.1.1.2, 10.1.1.8-10.1.1.15" || net.AllocatedAddressesCount != 2 {
+		t.Errorf("the network has %+v", net)
+	}
+	for _, path := range []string{
+		api.ObjectPath(api.Endpoints, "e"), api.ObjectPath(api.ServiceLBs, "default:lb"), api.ObjectPath(api.EndpointGroups, "default:web"),
+		api.ObjectPath(api.Rules, "default:p:1"), api.ObjectPath(api.Policies, "default:p"), api.ObjectPath(api.Networks, "default:net"), api.ObjectPath(api.Tenants, "blue"),
+	} {
+		m.mumble.Store(true)
+		if status, body, _ := s.raw("DELETE", path, ""); status != 200 {
+			t.Errorf("delete %s: %d %s", path, status, body)
+		}
+	}
+	if status, body, _ := s.raw("DELETE", api.ObjectPath(api.Tenants, "blue"), ""); status != 404 {
+		t.Errorf("delete what is not there: %d %s", status, body)
+	}
 }
 
 // A second master's user sees what the first one has acknowledged, however late the second one's World is.

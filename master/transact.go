@@ -146,6 +146,7 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 	// master's write may have been acknowledged before it has reached this World.
 	sure := false
 	var trouble error
+	removing := false // a removal was sent to the store and not answered
 	for range maxTries {
 		if ctx.Err() != nil {
 			break
@@ -167,6 +168,9 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 		case err == nil && !p.txn.Empty():
 		case sure:
 			m.ledger.drop(p.claims)
+			if removing && errors.Is(err, model.ErrNotFound) {
+				err = nil // it is gone, as was asked
+			}
 			return w.Revision, err
 		default:
 			m.ledger.drop(p.claims)
@@ -190,6 +194,7 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 		case err != nil: // it may have taken effect; the next World tells
 			m.ledger.drop(p.claims)
 			trouble = fmt.Errorf("this write may yet take effect: %w", err)
+			removing = len(p.txn.Put) == 0
 			m.pause(ctx, nil)
 			w = m.ledger.current()
 		case ok:
