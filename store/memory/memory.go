@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -79,6 +80,9 @@ func (s *Store) commit(t store.Txn) (int64, bool, error) {
 	c := model.Change{Revision: s.revision + 1}
 	fresh := map[model.Ref]entry{}
 	for _, p := range t.Put {
+		if ref := model.RefOf(p.Object); deletes(t, ref) || fresh[ref].value != nil {
+			return 0, false, fmt.Errorf("%s %s is twice in one transaction, which etcd refuses", ref.Kind, ref.Key)
+		}
 		value, err := json.Marshal(p.Object)
 		if err != nil {
 			return 0, false, fmt.Errorf("encode %s %s: %w", p.Object.Kind(), p.Object.Key(), err)
@@ -117,6 +121,12 @@ func (s *Store) commit(t store.Txn) (int64, bool, error) {
 	}
 	s.append(c)
 	return s.revision, true, nil
+}
+
+func deletes(t store.Txn, ref model.Ref) bool {
+	return slices.Contains(t.Delete, ref) || slices.ContainsFunc(t.DeleteAll, func(all model.Ref) bool {
+		return ref.Kind == all.Kind && strings.HasPrefix(ref.Key, all.Key)
+	})
 }
 
 func (s *Store) append(c model.Change) {

@@ -24,6 +24,7 @@ const patience = 10 * time.Second
 func Run(t *testing.T, open func(t *testing.T) store.Store) {
 	for name, check := range map[string]func(*testing.T, store.Store){
 		"AGuardThatDoesNotHoldStopsTheWholeTransaction": guardsHold,
+		"ATransactionThatPutsAKeyTwiceIsRefused":        keysOnce,
 		"NoneNewerSeesOnlyItsOwnPrefix":                 noneNewer,
 		"AFollowerSeesOneChangeForEachTransaction":      oneChangeEach,
 		"AFollowerThatComesLateSeesEverything":          lateFollower,
@@ -138,6 +139,24 @@ func guardsHold(t *testing.T, s store.Store) {
 	f := follow(t, s)
 	if _, there := f.world.Tenants.Get("a"); there || f.world.Tenants.Len() != 1 {
 		t.Errorf("the World has %d tenants, a is %v", f.world.Tenants.Len(), there)
+	}
+}
+
+func keysOnce(t *testing.T, s store.Store) {
+	a := tenant("a", 1)
+	commit(t, s, put(a))
+	for name, txn := range map[string]store.Txn{
+		"put and put":           put(tenant("a", 2), tenant("a", 3)),
+		"put and delete":        {Put: put(tenant("a", 2)).Put, Delete: []model.Ref{model.RefOf(a)}},
+		"put and delete of all": {Put: put(tenant("a", 2)).Put, DeleteAll: []model.Ref{{Kind: model.KindTenant}}},
+	} {
+		if _, ok, err := s.Commit(t.Context(), txn); ok || err == nil {
+			t.Errorf("%s: ok %v, %v", name, ok, err)
+		}
+	}
+	f := follow(t, s)
+	if got, _ := f.world.Tenants.Get("a"); got != a {
+		t.Errorf("the tenant is %+v", got)
 	}
 }
 
