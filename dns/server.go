@@ -120,6 +120,7 @@ func (s *Server) start(w Sandbox) error {
 	if _, err := namespaceAt(w.Path); err == nil && !netdev.IsNamespace(w.Path) {
 		return fmt.Errorf("%s is not a network namespace (yet)", w.Path)
 	}
+	s.names.ask(w.Endpoints, false, func(view) {}) // so that its first question does not wait for an index
 	sb := &sandbox{path: w.Path, reply: s.reply, life: s.life, log: s.log}
 	sb.endpoints.Store(new(slices.Clone(w.Endpoints)))
 	if err := sb.open(); err != nil {
