@@ -200,7 +200,7 @@ func TestBareVethAndBridgeCarryEveryTrial(t *testing.T) {
 	}
 	for _, where := range []topology{same, across} {
 		contestants := []contestant{&bareVeth{name: limitName}, &staticBridge{}}
-		r := &race{topology: where, rounds: 1, secs: 0.2, tries: 1, quiet: 1, progress: io.Discard}
+		r := &race{topology: where, trials: trials(), rounds: 1, secs: 0.2, tries: 1, quiet: 1, progress: io.Discard}
 		o, err := r.run(t.Context(), contestants)
 		if err != nil || len(o.failures) > 0 {
 			t.Fatalf("%s: %v %v", where, err, o.failures)
@@ -221,7 +221,7 @@ func TestPathWithoutServerIsReported(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root: makes network namespaces")
 	}
-	r := &race{topology: same, rounds: 1, secs: 0.1, tries: 1, quiet: 1, progress: io.Discard}
+	r := &race{topology: same, trials: trials(), rounds: 1, secs: 0.1, tries: 1, quiet: 1, progress: io.Discard}
 	o, err := r.run(t.Context(), []contestant{&bareVeth{name: limitName}, unwired{}})
 	if err != nil {
 		t.Fatal(err)

@@ -21,6 +21,7 @@ import (
 type contiv struct {
 	nodes
 	programs string
+	cluster  *cluster.Cluster
 }
 
 // contivNetwork has room for all containers of a benchmark.
@@ -37,6 +38,7 @@ func (c *contiv) create(ctx context.Context, count int) error {
 		return err
 	}
 	all := cluster.On(c.lab, cluster.Options{Bin: c.programs})
+	c.cluster = all
 	if err := all.Start(ctx); err != nil {
 		return fmt.Errorf("start Contiv from %s (make build builds it): %w", c.programs, err)
 	}
@@ -59,26 +61,26 @@ func (c *contiv) Up(ctx context.Context, t topology) (pair, error) {
 	if err := c.create(ctx, t.nodeCount()); err != nil {
 		return pair{}, err
 	}
-	client, err := c.attach(ctx, c.all[0], "bench-client")
+	client, err := c.attach(ctx, c.all[0], "bench-client", "")
 	if err != nil {
 		return pair{}, err
 	}
-	server, err := c.attach(ctx, c.all[len(c.all)-1], "bench-server")
+	server, err := c.attach(ctx, c.all[len(c.all)-1], "bench-server", "")
 	if err != nil {
 		return pair{}, err
 	}
 	return pair{client.namespace, server.namespace, server.address}, nil
 }
 
-// attach makes a namespace in the host and has the CNI program attach it.
-func (c *contiv) attach(ctx context.Context, h *netlab.Host, name string) (container, error) {
+// attach makes a namespace in the host and has the CNI program attach it, as a member of the group; "" for none.
+func (c *contiv) attach(ctx context.Context, h *netlab.Host, name, group string) (container, error) {
 	if err := h.Run(ctx, "ip", "netns", "add", name); err != nil {
 		return container{}, err
 	}
 	inside := "/run/netns/" + name
 	cmd := h.Command(ctx, filepath.Join(c.programs, "contivk8s"))
 	cmd.Env = append(cmd.Env, "CNI_COMMAND=ADD", "CNI_CONTAINERID="+name, "CNI_NETNS="+inside, "CNI_IFNAME=eth0", "CNI_PATH="+c.programs)
-	cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"cniVersion":"1.0.0","name":"bench","type":"contivk8s","network":%q}`, contivNetwork))
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"cniVersion":"1.0.0","name":"bench","type":"contivk8s","network":%q,"group":%q}`, contivNetwork, group))
 	out, err := cmd.Output()
 	if err != nil {
 		return container{}, fmt.Errorf("attach %s: %w: %s", name, err, bytes.TrimSpace(out))

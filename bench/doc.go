@@ -14,6 +14,9 @@
 // The masters are measured beside a bare etcd in the same way: endpoints created over REST, what a thousand watching agents
 // wait for, and what a large World costs. Clients and servers are processes of their own.
 //
+// Policy is measured on one node, with 1 to 10,000 rules, beside iptables and an nftables set with the same rules; there
+// Contiv's ratio to itself without policy is what counts.
+//
 // What bites:
 //   - One stream, round trips, connections and small packets run on one CPU, both ends and all softirqs: so the
 //     whole cost of the path counts, whatever CPU the scheduler would have chosen. These are steady to 1-2 %; four

@@ -52,6 +52,7 @@ type options struct {
 	topo     string
 	json     string
 	start    bool
+	policy   bool
 	starts   int
 	programs string
 
@@ -74,6 +75,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.topo, "topo", "both", "where the containers live: same (node), two (nodes) or both")
 	f.StringVar(&o.json, "json", "", "write every sample to this file")
 	f.BoolVar(&o.start, "start", false, "measure how long containers take to start instead")
+	f.BoolVar(&o.policy, "policy", false, "measure what policies of many rules cost instead, beside iptables and nftables")
 	f.IntVar(&o.starts, "starts", 20, "starts of each network that -start measures")
 	f.BoolVar(&o.control, "control", false, "measure the masters only; without it they come last, unless -topo or -only choose")
 	f.Float64Var(&o.controlSecs, "control-secs", 2, "seconds of each measurement of the masters")
@@ -142,6 +144,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	if o.start {
 		return benchStarts(ctx, o, stdout, stderr)
 	}
+	if o.policy {
+		return benchPolicy(ctx, o, stdout, stderr)
+	}
 	var entries []entry
 	var failures []string
 	for _, t := range topologies {
@@ -149,7 +154,7 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 		if err != nil {
 			return err
 		}
-		r := &race{topology: t, rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
+		r := &race{topology: t, trials: trials(), rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
 		result, err := r.run(ctx, contestants)
 		if err != nil {
 			return err
@@ -167,6 +172,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	}
 	if o.topo == "both" && o.only == "" { // all is asked for
 		o.json = ""
+		if err := benchPolicy(ctx, o, stdout, stderr); err != nil {
+			return err
+		}
 		if err := benchControl(ctx, o, stdout, stderr); err != nil {
 			return err
 		}

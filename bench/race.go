@@ -34,6 +34,7 @@ func (e entry) disturbed() bool { return max(e.Sample.Other, e.Limit.Other) > di
 // race is the plan of a run.
 type race struct {
 	topology topology
+	trials   []trial
 	rounds   int
 	secs     float64 // of each measurement
 	tries    int     // of a disturbed measurement, while spare lasts
@@ -74,9 +75,9 @@ func (r *race) run(ctx context.Context, contestants []contestant) (o outcome, er
 		paths = append(paths, p)
 	}
 	// On a machine that is always busy, repeating is no use: it may double the time, not more.
-	r.spare = 2 * r.rounds * len(trials()) * len(paths)
+	r.spare = 2 * r.rounds * len(r.trials) * len(paths)
 	for round := range r.rounds {
-		for _, t := range trials() {
+		for _, t := range r.trials {
 			fmt.Fprintf(r.progress, "%s: round %d of %d, %s\n", r.topology.title(), round+1, r.rounds, t.title)
 			for k := range paths {
 				p := paths[(k+round)%len(paths)] // who begins moves on, so that nobody always follows the same one
