@@ -239,3 +239,31 @@ func TestNewContainerIsNeverReachedBeforeItsPolicy(t *testing.T) {
 		t.Errorf("a container more: changed %t, %+v", p.changed, p.newPorts.keys)
 	}
 }
+
+func TestFragmentedDatagramsReachGuardedContainers(t *testing.T) {
+	t.Parallel()
+	c, n1, n2 := twoNodes(t, AttachAuto, dual(t))
+	c.withPolicy("db", "web", "guard", in(model.Deny, "", 0), with(in(model.Allow, "udp", 0), 10), with(in(model.Allow, "icmp", 0), 10))
+	db, near, far := n1.start("red:web", "10.1.1.1", "fd01::a"), n1.start("red:web", "10.1.1.2", "fd01::b"), n2.start("red:web", "10.1.1.3", "fd01::c")
+	db.join("db")
+	c.apply()
+	for _, x := range []*container{near, far} {
+		answers(t, x, db, 5000)
+		answers(t, db, x, 5000) // replies in fragments
+		for _, ip := range db.endpoint.Addrs() {
+			if err := x.ping(ip, 4000, patience); err != nil {
+				t.Errorf("4000 bytes from %s to %s: %v", x.endpoint.IPv4, ip, err)
+			}
+			if err := db.ping(x.ip(ip), 4000, patience); err != nil {
+				t.Errorf("4000 bytes from %s to %s: %v", ip, x.endpoint.IPv4, err)
+			}
+		}
+	}
+	c.withRules("guard", with(in(model.Deny, "icmp", 0), 20))
+	c.apply()
+	n1.wantDrop("policy_fragment", func() {
+		if err := far.ping(db.endpoint.IPv4, 4000, silence); err == nil {
+			t.Error("a fragmented echo request passed")
+		}
+	})
+}
