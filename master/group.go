@@ -69,7 +69,7 @@ func groupOper(w model.World, g model.Group, c census) api.EndpointGroupOper {
 	var own []netip.Addr
 	for _, e := range c.endpoints[g.NetworkKey()] {
 		if e.Group == g.Name {
-			own = append(own, e.IPv4)
+			own = append(own, e.Addrs()...)
 			out.Endpoints = append(out.Endpoints, endpointOper(w, e))
 		}
 	}

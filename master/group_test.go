@@ -314,6 +314,17 @@ func TestSmallSubnetsAreAccountedExactly(t *testing.T) {
 	}
 }
 
+func TestGroupOfAnIPv6NetworkTellsItsAddresses(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	s.node("n1", "192.168.2.10")
+	s.must(s.try(api.Networks, "default:net", api.Network{IPv6Subnet: "2001:db8::/125"}))
+	s.must(s.group("g", ""))
+	_, err := s.join("e", "g", "")
+	s.must(err)
+	s.groupAccounts("g", "2001:db8::1", "2001:db8::2-2001:db8::7")
+}
+
 func TestAddressIsHeldFromTheGroupsPool(t *testing.T) {
 	t.Parallel()
 	s := onNet(t)
