@@ -109,15 +109,18 @@ func joined(fields []part) string {
 	return strings.Join(values, ":")
 }
 
+// dryRun is the parameter with which a write is only decided.
+const dryRun = "dry-run"
+
 // do decides and writes, or with ?dry-run=true says what would come of it.
 func (m *Master) do(r *http.Request, atOnce bool, decide decision) (answer any, revision int64, err error) {
 	run := m.transact
-	switch dry := r.URL.Query().Get("dry-run"); dry {
+	switch dry := r.URL.Query().Get(dryRun); dry {
 	case "true":
 		run, atOnce = m.consider, true
 	case "", "false":
 	default:
-		return nil, 0, model.Invalid("dry-run", "dry-run %q is unknown; use true or leave it out", dry)
+		return nil, 0, model.Invalid(dryRun, "dry-run %q is unknown; use true or leave it out", dry)
 	}
 	if !atOnce {
 		back, err := m.take(r.Context())
@@ -135,7 +138,11 @@ func (m *Master) do(r *http.Request, atOnce bool, decide decision) (answer any, 
 
 func (m *Master) routesOf(n noun) (routes []route) {
 	add := func(method, path string, serve func(w http.ResponseWriter, r *http.Request, key string) error) {
-		routes = append(routes, route{method, split(path), func(w http.ResponseWriter, r *http.Request, args []string) error {
+		var query []string
+		if method != http.MethodGet {
+			query = []string{dryRun}
+		}
+		routes = append(routes, route{method, split(path), query, func(w http.ResponseWriter, r *http.Request, args []string) error {
 			return serve(w, r, strings.Join(args, ""))
 		}})
 	}
@@ -180,7 +187,7 @@ func (m *Master) routesOf(n noun) (routes []route) {
 	if n.remove != nil {
 		add(http.MethodDelete, object, func(w http.ResponseWriter, r *http.Request, key string) error {
 			_, revision, err := m.do(r, n.atOnce, func(p *plan) (any, error) { return nil, n.remove(p, key) })
-			if err == nil && n.removed != nil && r.URL.Query().Get("dry-run") != "true" {
+			if err == nil && n.removed != nil && r.URL.Query().Get(dryRun) != "true" {
 				var last int64
 				last, err = n.removed(r.Context(), key)
 				revision = max(revision, last)

@@ -34,10 +34,10 @@ const (
 
 func (m *Master) observeRoutes() []route {
 	return []route{
-		{http.MethodGet, split(api.DropsPath), m.observeDrops},
-		{http.MethodGet, split(api.RulesPath), m.observeRules},
-		{http.MethodGet, split(api.FlowsPath), m.observeFlows},
-		{http.MethodGet, split(api.TracePath), m.observeTrace},
+		{http.MethodGet, split(api.DropsPath), nil, m.observeDrops},
+		{http.MethodGet, split(api.RulesPath), []string{"tenant", "policy"}, m.observeRules},
+		{http.MethodGet, split(api.FlowsPath), []string{"tenant", "group", "verdict", "last", "follow"}, m.observeFlows},
+		{http.MethodGet, split(api.TracePath), []string{"from", "to", "tenant", "proto", "port"}, m.observeTrace},
 	}
 }
 

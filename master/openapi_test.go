@@ -42,21 +42,20 @@ var shapes = map[string]struct{ object, inspect any }{
 var others = map[string]struct {
 	says       string
 	asks, gets any
-	query      []string
 }{
-	"GET /version":                                 {"Which version the master is.", nil, api.Version{}, nil},
-	"GET /info":                                    {"The masters and the nodes, as v1 told them. There is no leader: each master says that it is the one.", nil, map[string]any{}, nil},
-	"GET " + api.OpenAPIPath:                       {"This description.", nil, map[string]any{}, nil},
-	"GET " + api.WatchPath:                         {"The World and its changes, a line of JSON each: what agents follow. It does not end.", nil, api.WatchEvent{}, []string{"revision"}},
-	"POST " + api.ApplyPath:                        {"Create or update many objects in the order that their references need: all, or where one is refused none.", api.ApplyRequest{}, api.ApplyAnswer{}, []string{"dry-run"}},
-	"GET " + api.ExportPath:                        {"The whole intent, as apply takes it.", nil, api.ApplyRequest{}, nil},
-	"GET " + api.DropsPath:                         {"How many packets nodes have dropped, by reason, network and group.", nil, api.Drops{}, nil},
-	"GET " + api.RulesPath:                         {"How often rules have decided, on all nodes.", nil, api.RuleCounts{}, []string{"tenant", "policy"}},
-	"GET " + api.FlowsPath:                         {"Connections as they were opened and refused, a line of JSON each.", nil, api.FlowLine{}, []string{"tenant", "group", "verdict", "last", "follow"}},
-	"GET " + api.TracePath:                         {"What would become of a connection, by the intent alone.", nil, api.Trace{}, []string{"from", "to", "tenant", "proto", "port"}},
-	"POST /api/v1/nodes/{node}/alive":              {"A node's word that it lives, due every 5 s.", struct{}{}, "", nil},
-	"POST /api/v1/addresses/{network}":             {"Give a node an address of a network before the endpoint is known. Unless an endpoint takes it, it is free again after 120 s.", api.AddressRequest{}, api.Address{}, nil},
-	"DELETE /api/v1/addresses/{network}/{address}": {"Give an address back that no endpoint has taken.", nil, "", []string{"owner"}},
+	"GET /version":                                 {"Which version the master is.", nil, api.Version{}},
+	"GET /info":                                    {"The masters and the nodes, as v1 told them. There is no leader: each master says that it is the one.", nil, map[string]any{}},
+	"GET " + api.OpenAPIPath:                       {"This description.", nil, map[string]any{}},
+	"GET " + api.WatchPath:                         {"The World and its changes, a line of JSON each: what agents follow. It does not end.", nil, api.WatchEvent{}},
+	"POST " + api.ApplyPath:                        {"Create or update many objects in the order that their references need: all, or where one is refused none.", api.ApplyRequest{}, api.ApplyAnswer{}},
+	"GET " + api.ExportPath:                        {"The whole intent, as apply takes it.", nil, api.ApplyRequest{}},
+	"GET " + api.DropsPath:                         {"How many packets nodes have dropped, by reason, network and group.", nil, api.Drops{}},
+	"GET " + api.RulesPath:                         {"How often rules have decided, on all nodes.", nil, api.RuleCounts{}},
+	"GET " + api.FlowsPath:                         {"Connections as they were opened and refused, a line of JSON each.", nil, api.FlowLine{}},
+	"GET " + api.TracePath:                         {"What would become of a connection, by the intent alone.", nil, api.Trace{}},
+	"POST /api/v1/nodes/{node}/alive":              {"A node's word that it lives, due every 5 s.", struct{}{}, ""},
+	"POST /api/v1/addresses/{network}":             {"Give a node an address of a network before the endpoint is known. Unless an endpoint takes it, it is free again after 120 s.", api.AddressRequest{}, api.Address{}},
+	"DELETE /api/v1/addresses/{network}/{address}": {"Give an address back that no endpoint has taken.", nil, ""},
 }
 
 // parameters of paths and queries.
@@ -206,7 +205,7 @@ func (d *describer) description(t *testing.T) object {
 		if paths[path] == nil {
 			paths[path] = object{}
 		}
-		paths[path].(object)[strings.ToLower(r.method)] = d.operation(t, r.method, r.path)
+		paths[path].(object)[strings.ToLower(r.method)] = d.operation(t, r)
 	}
 	for route := range others {
 		if !served[route] {
@@ -223,7 +222,7 @@ func (d *describer) description(t *testing.T) object {
 			"title": "Contiv Network", "version": "v1", "license": object{"name": "Apache-2.0", "identifier": "Apache-2.0"},
 			"description": "The API of netmaster: the v1 API of Contiv Network, and what is new since. POST and PUT are the same: they create or update. " +
 				"What is created again as it is, succeeds and changes nothing. A path may end with a slash or without. A write's answer has the header " + api.RevisionHeader +
-				" with the store's revision, which an agent can wait for. Fields that are unknown are refused by name. A method that a path does not have is answered with 405.",
+				" with the store's revision, which an agent can wait for. Fields and parameters that are unknown are refused by name. A method that a path does not have is answered with 405.",
 		},
 		"servers":    []object{{"url": api.DefaultMaster}},
 		"paths":      paths,
@@ -232,13 +231,13 @@ func (d *describer) description(t *testing.T) object {
 }
 
 // operation describes a route.
-func (d *describer) operation(t *testing.T, method string, path []string) object {
+func (d *describer) operation(t *testing.T, r route) object {
+	method, path, query := r.method, r.path, r.query
 	route := method + " /" + strings.Join(path, "/")
 	var out object
 	var asks, gets any
-	var query []string
 	if o, ok := others[route]; ok {
-		out, asks, gets, query = object{"summary": o.says}, o.asks, o.gets, o.query
+		out, asks, gets = object{"summary": o.says}, o.asks, o.gets
 	} else {
 		plural, inspect := path[2], path[2] == "inspect"
 		if inspect {
@@ -256,23 +255,20 @@ func (d *describer) operation(t *testing.T, method string, path []string) object
 		case method == http.MethodGet && len(path) == 3:
 			says, gets = "List all, in the order of their keys.", reflect.MakeSlice(reflect.SliceOf(reflect.TypeOf(shape.object)), 0, 0).Interface()
 		case method == http.MethodDelete:
-			says, gets, query = "Delete one. The answer is its key.", "", []string{"dry-run"}
+			says, gets = "Delete one. The answer is its key.", ""
 		case method != http.MethodGet:
-			says, asks, query = "Create one, or update it. The answer is the object as it then is.", shape.object, []string{"dry-run"}
+			says, asks = "Create one, or update it. The answer is the object as it then is.", shape.object
 		}
 		out = object{"summary": says, "tags": []string{plural}}
 	}
 	ok := object{"description": "Done.", "content": d.content(gets)}
-	failures := []int{http.StatusServiceUnavailable}
+	failures := []int{http.StatusServiceUnavailable, http.StatusBadRequest} // of a parameter that there is not, at the least
 	if strings.Contains(route, "{") {
 		failures = append(failures, http.StatusNotFound)
 	}
-	switch {
-	case method != http.MethodGet:
-		failures = append(failures, http.StatusBadRequest, http.StatusNotFound, http.StatusConflict)
+	if method != http.MethodGet {
+		failures = append(failures, http.StatusNotFound, http.StatusConflict)
 		ok["headers"] = object{api.RevisionHeader: object{"description": "the store's revision, in decimal", "schema": object{"type": "string"}}}
-	case query != nil || strings.HasPrefix(route, "GET "+api.InspectRoot+api.Endpoints):
-		failures = append(failures, http.StatusBadRequest)
 	}
 	if asks != nil {
 		failures = append(failures, http.StatusRequestEntityTooLarge)
@@ -294,6 +290,9 @@ func (d *describer) operation(t *testing.T, method string, path []string) object
 		}
 	}
 	for _, name := range query {
+		if parameters[name] == "" {
+			t.Errorf("parameter %s of %s is not described", name, route)
+		}
 		list = append(list, object{"name": name, "in": "query", "description": parameters[name], "schema": object{"type": "string"}})
 	}
 	if list != nil {

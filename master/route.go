@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -17,24 +18,26 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// route is a method and a path whose parts in braces stand for anything. serve gets what stood there, in order.
+// route is a method and a path whose parts in braces stand for anything. serve gets what stood there, in order. Parameters of the
+// URL's query that are not in query are refused.
 type route struct {
 	method string
 	path   []string
+	query  []string
 	serve  func(w http.ResponseWriter, r *http.Request, args []string) error
 }
 
 func (m *Master) allRoutes() []route {
 	routes := []route{
-		{http.MethodGet, split(api.VersionPath), m.version},
-		{http.MethodGet, split(api.InfoPath), m.info},
-		{http.MethodGet, split(api.WatchPath), m.watch},
-		{http.MethodGet, split(api.OpenAPIPath), m.openAPI},
-		{http.MethodPost, split(api.ApplyPath), m.apply},
-		{http.MethodGet, split(api.ExportPath), m.export},
-		{http.MethodPost, split(api.Root + api.Nodes + "/{node}/alive"), m.nodeAlive},
-		{http.MethodPost, split(api.Root + api.Addresses + "/{network}"), m.holdAddress},
-		{http.MethodDelete, split(api.Root + api.Addresses + "/{network}/{address}"), m.releaseAddress},
+		{http.MethodGet, split(api.VersionPath), nil, m.version},
+		{http.MethodGet, split(api.InfoPath), nil, m.info},
+		{http.MethodGet, split(api.WatchPath), []string{"revision"}, m.watch},
+		{http.MethodGet, split(api.OpenAPIPath), nil, m.openAPI},
+		{http.MethodPost, split(api.ApplyPath), []string{dryRun}, m.apply},
+		{http.MethodGet, split(api.ExportPath), nil, m.export},
+		{http.MethodPost, split(api.Root + api.Nodes + "/{node}/alive"), nil, m.nodeAlive},
+		{http.MethodPost, split(api.Root + api.Addresses + "/{network}"), nil, m.holdAddress},
+		{http.MethodDelete, split(api.Root + api.Addresses + "/{network}/{address}"), []string{"owner"}, m.releaseAddress},
 	}
 	routes = append(routes, m.observeRoutes()...)
 	for _, n := range m.nouns() {
@@ -76,6 +79,9 @@ func (m *Master) serve(w http.ResponseWriter, r *http.Request) error {
 			}
 			if method != http.MethodGet && m.wake.drowsy(time.Now()) {
 				return errDrowsy
+			}
+			if err := route.knows(r.URL.RawQuery); err != nil {
+				return err
 			}
 			return route.serve(w, r, args)
 		}
@@ -122,6 +128,25 @@ func (t route) match(path []string) (args []string, ok bool, err error) {
 		args = append(args, arg)
 	}
 	return args, true, nil
+}
+
+// knows refuses parameters that would be without effect: a misspelt dry-run would write.
+func (t route) knows(query string) error {
+	given, err := url.ParseQuery(query)
+	if err != nil {
+		return model.Invalid("", "the URL's query cannot be read: %s", err)
+	}
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		switch {
+		case !slices.Contains(t.query, name) && len(t.query) == 0:
+			return model.Invalid(name, "parameter %q is unknown here: %s /%s takes none; leave it out", name, t.method, strings.Join(t.path, "/"))
+		case !slices.Contains(t.query, name):
+			return model.Invalid(name, "parameter %q is unknown here; use %s, or leave it out", name, strings.Join(t.query, ", "))
+		case len(given[name]) > 1:
+			return model.Invalid(name, "parameter %s is given %d times; give it once", name, len(given[name]))
+		}
+	}
+	return nil
 }
 
 // split gives the parts of a path, with or without a slash at its end.
