@@ -69,6 +69,9 @@ func Embed(ctx context.Context, e Embedding) (_ *Embedded, err error) {
 		if !hasData(dir) {
 			return nil, fmt.Errorf("--peers-lost goes on from a master's state, and there is none in %s: give it to the master that has some", dir)
 		}
+		if _, err := os.Stat(wentOn(dir)); err == nil {
+			return nil, errors.New("this master has gone on alone already, and its peers may have its state by now: start without --peers-lost")
+		}
 		if err := e.Peers.alone(ctx); err != nil {
 			return nil, err
 		}
@@ -100,6 +103,10 @@ func Embed(ctx context.Context, e Embedding) (_ *Embedded, err error) {
 		server.Close()
 		return nil, fmt.Errorf("etcd on %s is not ready in time: %w", dir, ctx.Err())
 	}
+	if err := noteLost(dir, e.Peers != nil && e.Peers.Lost); err != nil {
+		server.Close()
+		return nil, err
+	}
 	// Requests of this process go to the member without a connection in between.
 	s := &Embedded{&Etcd{v3client.New(server.Server), e.Log}, server, lock, closing, func() {}, make(chan error, 1)}
 	if e.Peers == nil {
@@ -116,6 +123,23 @@ func Embed(ctx context.Context, e Embedding) (_ *Embedded, err error) {
 func hasData(dir string) bool {
 	logs, err := filepath.Glob(filepath.Join(dir, "etcd/member/wal/*.wal"))
 	return err == nil && len(logs) > 0
+}
+
+// wentOn is a file that is there from a start with --peers-lost to the next one without. Were the flag forgotten in a unit file, a power
+// failure of all masters would make two stores: this one would not hear those that it let in and that start a little later.
+func wentOn(dir string) string { return filepath.Join(dir, "peers-lost") }
+
+func noteLost(dir string, lost bool) error {
+	if lost {
+		if err := os.WriteFile(wentOn(dir), nil, 0o600); err != nil {
+			return fmt.Errorf("note that this master went on alone: %w", err)
+		}
+		return nil
+	}
+	if err := os.Remove(wentOn(dir)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("forget that this master went on alone: %w", err)
+	}
+	return nil
 }
 
 // Ended is closed when the etcd has stopped by itself; Why then says why.

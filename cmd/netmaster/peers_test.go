@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
@@ -214,9 +215,21 @@ func TestMajorityWithoutDataDoesNotBeginAnew(t *testing.T) {
 	if err := first.Wait(); err == nil || !strings.Contains(first.log.String(), "start without --peers-lost") {
 		t.Errorf("it ended with %v: %s", err, first.log)
 	}
+	for _, p := range three[1:] {
+		p.kill(t)
+	}
+	first.up(t) // with the flag, before the others are there again
+	if err := first.Wait(); err == nil || !strings.Contains(first.log.String(), "gone on alone already") {
+		t.Errorf("it ended with %v: %s", err, first.log)
+	}
 	first.flags = flags
-	first.up(t)
+	for _, p := range three {
+		p.up(t)
+	}
 	first.has(t, "blue", "red")
+	if _, err := os.Stat(filepath.Join(first.dir, "peers-lost")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("what was noted stays, so that the flag would not work when it is needed again: %v", err)
+	}
 }
 
 func TestLoneMasterGetsPeersAndKeepsItsState(t *testing.T) {
