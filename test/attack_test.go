@@ -18,6 +18,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/test/cluster"
@@ -89,10 +90,15 @@ func runPrivileged(t *testing.T, n *cluster.Node, name, network string, flags ..
 }
 
 // eth0MAC is a container's own, as it was given.
-func eth0MAC(t *testing.T, namespace string) (mac model.MAC) {
+func eth0MAC(t *testing.T, namespace string) model.MAC {
+	t.Helper()
+	return deviceMAC(t, namespace, "eth0")
+}
+
+func deviceMAC(t *testing.T, namespace, device string) (mac model.MAC) {
 	t.Helper()
 	err := netdev.Do(namespace, func() error {
-		i, err := net.InterfaceByName("eth0")
+		i, err := net.InterfaceByName(device)
 		if err == nil {
 			copy(mac[:], i.HardwareAddr)
 		}
@@ -421,6 +427,73 @@ func TestPrivilegedContainerThatChangesItsDevicesReachesNothing(t *testing.T) {
 	inside("ip addr del 10.9.9.77/24 dev eth0")
 	reaches(t, a, "root", "10.1.2.20")
 
+	healthy(t, c)
+}
+
+// Docker gives a container of a network without a gateway a way out: its bridge, whose packets leave under the node's own address. So a
+// tunnel's packet, sent through an ordinary socket, would come to the other node from a node that it knows, with whatever is in it.
+func TestContainerDoesNotSpeakForItsNodeThroughDockersBridge(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{AgentFlags: []string{"--sweep", "1s"}})
+	a, b := c.Nodes[0], c.Nodes[1]
+	netctl(t, c, "tenant", "create", "blue")
+	network(t, c, "web", "-s", "10.1.2.0/24")
+	network(t, c, "vault", "-t", "blue", "-s", "10.9.9.0/24")
+	run(t, a, "safe", "vault/blue", "--ip", "10.9.9.1")
+	run(t, b, "safe2", "vault/blue", "--ip", "10.9.9.2")
+	runPrivileged(t, a, "root", "web", "--ip", "10.1.2.10")
+	home := sandbox(t, a, "root")
+	w := &watchman{seen: map[string][]string{}}
+	for name, n := range map[string]*cluster.Node{"safe": a, "safe2": b} {
+		w.stand(t, name, sandbox(t, n, name), func(device string) bool { return device == "lo" })
+	}
+	var tags []uint32
+	for _, net := range []struct{ name, tenant string }{{"web", "default"}, {"vault", "blue"}} {
+		tags = append(tags, uint32(oper(t, c, "-t", net.tenant, net.name).ExternalPktTag))
+	}
+	far := eth0MAC(t, sandbox(t, b, "safe2"))
+	near := eth0MAC(t, sandbox(t, a, "safe"))
+	for _, vtep := range []netip.Addr{a.Addr(), b.Addr()} {
+		for i, x := range []struct{ from, to string }{{"10.9.9.1", "10.9.9.2"}, {"10.9.9.2", "10.9.9.1"}} {
+			name := fmt.Sprintf("through Docker's bridge to %s, %d", vtep, i)
+			inner := ethernet(far, near, unix.ETH_P_IP, ip4(netip.MustParseAddr(x.from), netip.MustParseAddr(x.to), unix.IPPROTO_UDP, nil, piece{}, udp(1, 80, []byte(mark+name+";"))))
+			for _, tag := range tags {
+				sendVXLAN(t, home, netip.AddrPortFrom(vtep, vxlanPort), tag, inner)
+			}
+		}
+	}
+	// And with the address of a node, the third one, written into the packet: nobody translates that.
+	third := netip.MustParseAddr("192.168.2.77")
+	client := inHost(a)
+	put(t, c, client, api.ObjectPath(api.Nodes, "n3"), api.Node{VtepIP: third, VXLANPort: vxlanPort})
+	put(t, c, client, api.ObjectPath(api.Endpoints, "away"), api.Endpoint{TenantName: "blue", NetworkName: "vault", HomingHost: "n3", IPv4Address: netip.MustParseAddr("10.9.9.3")})
+	out := newWire(t, home, "eth1", 0)
+	bridge, own := deviceMAC(t, a.Netns(), "docker_gwbridge"), deviceMAC(t, home, "eth1")
+	for i, x := range []struct {
+		as    netip.Addr
+		inner string
+	}{{third, "10.9.9.3"}, {a.Addr(), "10.9.9.1"}} {
+		inner := ethernet(far, near, unix.ETH_P_IP, ip4(netip.MustParseAddr(x.inner), netip.MustParseAddr("10.9.9.2"), unix.IPPROTO_UDP, nil, piece{}, udp(1, 80, []byte(mark+fmt.Sprintf("forged, %d;", i)))))
+		frame := ethernet(bridge, own, unix.ETH_P_IP, ip4(x.as, b.Addr(), unix.IPPROTO_UDP, nil, piece{}, vxlanTo(tags[1], inner)))
+		if err := out.send(frame); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A packet that is right, from the node itself, says that all the others are through: the underlay keeps the order.
+	reaches(t, a, "safe", "10.9.9.2")
+	for name, where := range w.arrived() {
+		t.Errorf("%q arrived at %q", name, where)
+	}
+	// A firewall that is loaded anew takes everybody's rules away. They come again.
+	if out, err := a.Output(t.Context(), "nft", "delete", "table", "ip", "contiv"); err != nil {
+		t.Fatal(out, err)
+	}
+	eventually(t, func() error {
+		_, err := a.Output(t.Context(), "nft", "list", "table", "ip", "contiv")
+		return err
+	})
+	remove(t, c, client, api.ObjectPath(api.Endpoints, "away"))
+	remove(t, c, client, api.ObjectPath(api.Nodes, "n3"))
 	healthy(t, c)
 }
 

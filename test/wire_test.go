@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -231,4 +232,38 @@ func dropsOf(t *testing.T, client *http.Client, n *cluster.Node) map[string]uint
 		out[d.Reason] += d.Packets
 	}
 	return out
+}
+
+// put asks the first master for an object, and remove for its end. Both give when its answer came.
+func put(t *testing.T, c *cluster.Cluster, client *http.Client, path string, object any) time.Time {
+	t.Helper()
+	body, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tell(t, c, client, http.MethodPut, path, body)
+}
+
+func remove(t *testing.T, c *cluster.Cluster, client *http.Client, path string) time.Time {
+	t.Helper()
+	return tell(t, c, client, http.MethodDelete, path, nil)
+}
+
+func tell(t *testing.T, c *cluster.Cluster, client *http.Client, method, path string, body []byte) time.Time {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), method, c.MasterURL()+path, bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := client.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	said, err := io.ReadAll(resp.Body)
+	at := time.Now()
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %s: %s: %v", method, path, resp.Status, said, err)
+	}
+	return at
 }

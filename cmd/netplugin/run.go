@@ -108,6 +108,7 @@ func run(ctx context.Context, o options) error {
 	parts := []func(context.Context) error{
 		a.Run,
 		names.Run,
+		func(ctx context.Context) error { return keepGuard(ctx, underlay.Addr, o.vxlanPort, o.sweep, o.log) },
 		func(ctx context.Context) error { return serveNames(ctx, a, names, o) },
 		func(ctx context.Context) error { return serveStatus(ctx, statusSocket(o.runDir), diagnose) },
 		seen.listen,
@@ -209,6 +210,9 @@ func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, drive
 	d.Differences = append(d.Differences, datapath.Differences(want, held)...)
 	for _, n := range want.Notes {
 		d.Differences = append(d.Differences, n.Text)
+	}
+	if what := guarded(); what != "" {
+		d.Differences = append(d.Differences, what)
 	}
 	left, err := a.Leftovers(ctx)
 	if err != nil {
