@@ -4,6 +4,7 @@ package master
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"reflect"
@@ -219,13 +220,26 @@ func (p *plan) groupOn(n model.Network, name string) (model.Group, error) {
 
 // endpointAddress makes the address of one family the endpoint's: the one that is asked for, or the lowest free.
 func (p *plan) endpointAddress(e model.Endpoint, n model.Network, g model.Group, asked netip.Addr, v6 bool) (netip.Addr, error) {
-	pool, field := n.IPv4, "ipv4Address"
+	field := "ipv4Address"
 	if v6 {
-		pool, field = n.IPv6, "ipv6Address"
+		field = "ipv6Address"
+	}
+	a, err := p.addressFor(e, n, g, asked, v6)
+	var refused *model.Error
+	if errors.As(err, &refused) { // elsewhere an address is asked for as ipAddress
+		return a, &model.Error{Kind: refused.Kind, Field: field, Text: refused.Text}
+	}
+	return a, err
+}
+
+func (p *plan) addressFor(e model.Endpoint, n model.Network, g model.Group, asked netip.Addr, v6 bool) (netip.Addr, error) {
+	pool := n.IPv4
+	if v6 {
+		pool = n.IPv6
 	}
 	if pool.IsZero() {
 		if asked.IsValid() {
-			return asked, model.Invalid(field, "address %s is asked for, but network %s has no subnet of that family", asked, n.Key())
+			return asked, model.Invalid("", "address %s is asked for, but network %s has no subnet of that family", asked, n.Key())
 		}
 		return asked, nil
 	}

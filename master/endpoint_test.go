@@ -65,7 +65,7 @@ func TestAddressesAreHeldForTheNodeThatAsked(t *testing.T) {
 	_, err := s.hold("n1", "10.1.1.9")
 	refused(t, err, model.ErrExists, "ipAddress", "10.1.1.9", "node n2")
 	_, err = s.attach("e", "n1", "10.1.1.9")
-	refused(t, err, model.ErrExists, "ipAddress", "10.1.1.9", "node n2")
+	refused(t, err, model.ErrExists, "ipv4Address", "10.1.1.9", "node n2")
 	for addr, kind := range map[string]error{
 		"10.1.1.0": model.ErrInvalid, "10.1.1.255": model.ErrInvalid, "10.1.2.1": model.ErrInvalid, "10.1.1.254": model.ErrExists, "2001:db8::1": model.ErrInvalid,
 	} {
@@ -172,7 +172,10 @@ func TestEndpointNeedsWhatItNames(t *testing.T) {
 		{func(e *api.Endpoint) { e.NetworkName = "other" }, model.ErrNotFound, "networkName"},
 		{func(e *api.Endpoint) { e.HomingHost = "n9" }, model.ErrNotFound, "homingHost"},
 		{func(e *api.Endpoint) { e.HomingHost = "" }, model.ErrInvalid, "homingHost"},
-		{func(e *api.Endpoint) { e.IPv4Address = netip.MustParseAddr("10.9.1.1") }, model.ErrInvalid, "ipAddress"},
+		{func(e *api.Endpoint) { e.IPv4Address = netip.MustParseAddr("10.9.1.1") }, model.ErrInvalid, "ipv4Address"},
+		{func(e *api.Endpoint) { e.IPv4Address = netip.MustParseAddr("2001:db8::5") }, model.ErrInvalid, "ipv4Address"},
+		{func(e *api.Endpoint) { e.IPv6Address = netip.MustParseAddr("10.1.1.5") }, model.ErrInvalid, "ipv6Address"},
+		{func(e *api.Endpoint) { e.IPv6Address = netip.MustParseAddr("2001:db8::5") }, model.ErrInvalid, "ipv6Address"},
 	} {
 		e := good
 		row.change(&e)

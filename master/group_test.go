@@ -251,7 +251,7 @@ func TestAddressesOfGroupsAreAccountedExactly(t *testing.T) {
 	}
 	for _, group := range []string{"low", "one"} {
 		_, err := s.join("x", group, "")
-		refused(t, err, model.ErrInUse, "ipAddress", "auto allocation failed - address exhaustion in pool", group)
+		refused(t, err, model.ErrInUse, "ipv4Address", "auto allocation failed - address exhaustion in pool", group)
 	}
 	for _, row := range []struct {
 		group, asked string
@@ -263,7 +263,7 @@ func TestAddressesOfGroupsAreAccountedExactly(t *testing.T) {
 		{"", "10.1.1.9", model.ErrExists, "group default:one"},
 	} {
 		_, err := s.join("x", row.group, row.asked)
-		refused(t, err, row.kind, "ipAddress", row.word)
+		refused(t, err, row.kind, "ipv4Address", row.word)
 	}
 	s.accounts("10.1.1.1-10.1.1.10, 10.1.1.254", "10.1.1.11-10.1.1.253")
 	if oper := s.inspect("default:net"); oper.AllocatedAddressesCount != 10 {

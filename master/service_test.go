@@ -81,7 +81,7 @@ func TestServiceKeepsItsAddressUntilItIsDeleted(t *testing.T) {
 	_, err = s.client.Put(t.Context(), path, moved, nil)
 	refused(t, err, model.ErrExists, "ipAddress", "10.1.1.1", "cannot be changed to 10.1.1.9")
 	_, err = s.attach("e", "n1", "10.1.1.1")
-	refused(t, err, model.ErrExists, "ipAddress", "service default:web")
+	refused(t, err, model.ErrExists, "ipv4Address", "service default:web")
 	_, err = s.client.Delete(t.Context(), api.ObjectPath(api.Networks, "default:net"))
 	refused(t, err, model.ErrInUse, "networkName", "cannot delete net has 1 services")
 	if _, err := s.client.Delete(t.Context(), path); err != nil {

@@ -62,10 +62,10 @@ func (e Endpoint) Check() error {
 		return err
 	}
 	if e.IPv4.IsValid() && !e.IPv4.Is4() {
-		return Invalid("ipAddress", "address %s is not an IPv4 address", e.IPv4)
+		return Invalid("ipv4Address", "address %s is not an IPv4 address", e.IPv4)
 	}
 	if e.IPv6.IsValid() && (!e.IPv6.Is6() || e.IPv6.Is4In6() || e.IPv6.Zone() != "") {
-		return Invalid("ipAddress", "address %s is not an IPv6 address", e.IPv6)
+		return Invalid("ipv6Address", "address %s is not an IPv6 address", e.IPv6)
 	}
 	return nil
 }
