@@ -4,6 +4,7 @@ package datapath
 
 import (
 	"net/netip"
+	"strconv"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -66,4 +67,31 @@ func BenchmarkConnection(b *testing.B) {
 		_, err = n.dp.objects.FromContainer.Run(&ebpf.RunOptions{Data: frame, Context: context, Repeat: uint32(max(b.N, 1000))})
 		return err
 	}))
+}
+
+// BenchmarkRules is the cost of asking, by how many rules there are: a packet that the last of them denies.
+func BenchmarkRules(b *testing.B) {
+	for _, rules := range []int{1, 100, 1000, 10000} {
+		b.Run(strconv.Itoa(rules), func(b *testing.B) {
+			n := newBare(b, 2)
+			var verdicts []compile.Verdict
+			for i := range rules {
+				verdicts = append(verdicts, compile.Verdict{Role: 7, Protocol: unix.IPPROTO_TCP, Port: uint16(20000 + i), Priority: 1, Rule: uint32(i + 1)})
+			}
+			must(b, n.dp.Apply(n.tables(1, []uint32{0, 7}, []uint32{0, 0}, []uint32{5, 0}, verdicts)))
+			frame := n.packet(0, 1, false, unix.IPPROTO_TCP, 1000, uint16(20000+rules-1), syn)
+			if reason := n.run(b, 0, frame); reason != "policy_in" {
+				b.Fatal(reason)
+			}
+			must(b, n.do(func() error {
+				context, err := n.context(0)
+				if err != nil {
+					return err
+				}
+				b.ResetTimer()
+				_, err = n.dp.objects.FromContainer.Run(&ebpf.RunOptions{Data: frame, Context: context, Repeat: uint32(max(b.N, 1000))})
+				return err
+			}))
+		})
+	}
 }
