@@ -14,3 +14,8 @@ var Docker string
 //
 //go:embed policy.md
 var Policy string
+
+// Overview is overview.md.
+//
+//go:embed overview.md
+var Overview string
