@@ -43,10 +43,13 @@ func read1MiB(r *http.Request) ([]byte, error) {
 }
 
 // decoded reads a JSON object. Fields that T does not have are refused by name: a misspelt one would otherwise be silently
-// without effect. Nothing is an empty object.
+// without effect. So are those that are written in other letters' case, or twice. Nothing is an empty object.
 func decoded[T any](b []byte) (v T, err error) {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return v, nil
+	}
+	if err := spelt(b, reflect.TypeFor[T]()); err != nil {
+		return v, err
 	}
 	if err := strict(b, &v); err != nil {
 		return v, badField[T](b, err)
