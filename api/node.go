@@ -17,7 +17,7 @@ type Node struct {
 	VXLANPort uint16     `json:"vxlanPort"`       // the UDP port at which tunnels end
 	// StatusPort is the TCP port at which its agent tells what it has seen; 0: it does not.
 	StatusPort uint16 `json:"statusPort,omitempty"`
-	MTU        int    `json:"mtu,omitempty"`     // bytes, of the underlay
+	MTU        int    `json:"mtu,omitempty"`     // bytes, of the underlay: 1280 to 65535; 0: not known
 	Version    string `json:"version,omitempty"` // its netplugin's
 	// State is up or down, and NumEndpoints how many it has. Both only in answers.
 	State        string `json:"state,omitempty"`

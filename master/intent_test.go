@@ -302,6 +302,20 @@ func TestGlobalChangesOnlyWhatIsGiven(t *testing.T) {
 	}
 }
 
+func TestNetworksAndThePrivateSubnetKeepApart(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	for _, subnet := range []string{"172.19.3.0/24", "172.0.0.0/8", "172.19.1.10-172.19.1.20/24"} {
+		refused(t, s.try(api.Networks, "default:a", api.Network{Subnet: subnet}), model.ErrExists, "subnet", subnet, "172.19.0.0/16", "private subnet")
+	}
+	private := api.Global{PvtSubnet: netip.MustParsePrefix("10.7.0.0/16")}
+	_, err := s.apply("", object(api.Networks, api.Network{TenantName: "default", NetworkName: "a", Subnet: "10.7.1.0/24"}), object(api.Globals, private))
+	refused(t, err, model.ErrExists, "subnet", "10.7.1.0/24", "10.7.0.0/16")
+	s.must(s.try(api.Networks, "default:six", api.Network{IPv6Subnet: "2001:db8::/64"}))
+	s.must(s.try(api.Networks, "default:a", api.Network{Subnet: "10.7.1.0/24"}))
+	refused(t, s.try(api.Globals, "global", private), model.ErrInUse, "pvtSubnet", "due to existing")
+}
+
 func TestForwardingModeStaysWhileNodesSpeakBGP(t *testing.T) {
 	t.Parallel()
 	s := alone(t)

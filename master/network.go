@@ -152,6 +152,10 @@ func (p *plan) createNetwork(n model.Network) error {
 	if err != nil {
 		return err
 	}
+	if private := p.world().Global().PrivateSubnet; !n.IPv4.IsZero() && private.Overlaps(n.IPv4.Subnet()) {
+		return model.Exists("subnet", "subnet %s conflicts with the private subnet %s of the nodes; choose another, or before there are networks change that with netctl global set --private-subnet",
+			n.IPv4, private)
+	}
 	for _, other := range networksNear(p.world(), n) {
 		if n.IPv6.Overlaps(other.IPv6) {
 			return model.Exists("ipv6Subnet", "network %s conflicts with subnetv6 %s (it has %s); choose another", other.Name, n.IPv6, other.IPv6)

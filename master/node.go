@@ -115,16 +115,22 @@ func (m *Master) askNode(asked api.Node) (write, error) {
 	}}, err
 }
 
-// mayBeNode refuses a machine that would take another's name or address while that one lives.
+// mayBeNode refuses a machine that would take another's name while that one lives, or another's address: packets for the one would
+// go to the other.
 func mayBeNode(w model.World, old, n model.Node) error {
 	if old.VTEP.IsValid() && old.VTEP != n.VTEP && nodeState(w, n.Name) == api.NodeUp {
 		return model.Exists("nodeName", "node %s is up at %s: give this one at %s another --host-label, or stop the other and wait %d s",
 			n.Name, old.VTEP, n.VTEP, model.AliveSeconds)
 	}
 	for other := range w.Nodes.Sorted() {
-		if other.Name != n.Name && other.VTEP == n.VTEP && nodeState(w, other.Name) == api.NodeUp {
-			return model.Exists("vtepIP", "VTEP address %s belongs to node %s, which is up: give node %s an address of its own with --vtep-ip, or stop the other and wait %d s",
-				n.VTEP, other.Name, n.Name, model.AliveSeconds)
+		switch {
+		case other.Name == n.Name || other.VTEP != n.VTEP:
+		case nodeState(w, other.Name) == api.NodeUp:
+			return model.Exists("vtepIP", "VTEP address %s belongs to node %s, which is up: give node %s an address of its own with --vtep-ip, or stop the other and remove it with netctl node rm %s",
+				n.VTEP, other.Name, n.Name, other.Name)
+		default:
+			return model.Exists("vtepIP", "VTEP address %s belongs to node %s, which is down: if that machine is no more or has become %s, remove it with netctl node rm %s; else give this one an address of its own with --vtep-ip",
+				n.VTEP, other.Name, n.Name, other.Name)
 		}
 	}
 	return nil

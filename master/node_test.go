@@ -95,6 +95,7 @@ func TestLiveNodesNameAndAddressAreItsOwn(t *testing.T) {
 		t.Errorf("the same again: %v", err)
 	}
 	mem.Advance((model.AliveSeconds + 1) * time.Second)
+	refused(t, put("n2", "192.168.2.10"), model.ErrExists, "vtepIP", "node n1", "down", "netctl node rm n1")
 	if err := put("n1", "192.168.2.99"); err != nil {
 		t.Errorf("a dead one's name: %v", err)
 	}

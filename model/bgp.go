@@ -24,6 +24,9 @@ func (b BGP) Check() error {
 	if !b.RouterIP.IsValid() || !speaks(b.RouterIP.Addr()) || b.RouterIP.IsSingleIP() || b.RouterIP.Bits() == 0 {
 		return Invalid("routerip", "routerip %s is not this node's address with the length of its subnet; write it as 50.1.1.1/24", b.RouterIP)
 	}
+	if !isHost(b.RouterIP, b.RouterIP.Addr()) {
+		return Invalid("routerip", "routerip %s is the subnet's own or its broadcast address; give this node's, as 50.1.1.1/24", b.RouterIP)
+	}
 	if b.AS == 0 {
 		return Invalid("as", "as 0 is not an autonomous system; use 1 to 4294967295")
 	}
@@ -38,11 +41,30 @@ func (b BGP) Check() error {
 		return Invalid("neighbor", "neighbor %s is routerip itself; give the router's address", b.Neighbor)
 	case b.Neighbor.Is4() != b.RouterIP.Addr().Is4():
 		return Invalid("neighbor", "neighbor %s and routerip %s are of different families; give both as IPv4 or both as IPv6", b.Neighbor, b.RouterIP)
+	case !b.RouterIP.Contains(b.Neighbor):
+		return Invalid("neighbor", "neighbor %s is outside the subnet of routerip %s, and sessions over more than one hop (multihop) are not supported; give a router in %s",
+			b.Neighbor, b.RouterIP, b.RouterIP.Masked())
+	case !isHost(b.RouterIP, b.Neighbor):
+		return Invalid("neighbor", "neighbor %s is the own or the broadcast address of %s; give the router's", b.Neighbor, b.RouterIP.Masked())
 	}
 	return nil
 }
 
 // speaks tells whether a can be one end of a TCP connection between machines.
 func speaks(a netip.Addr) bool {
-	return !a.Is4In6() && !a.IsMulticast() && !a.IsLoopback() && !a.IsUnspecified()
+	for _, not := range notForContainers {
+		if not.what != "link-local" && not.space.Contains(a) {
+			return false
+		}
+	}
+	return true
+}
+
+// isHost tells whether a may be one machine's in the subnet: not the subnet's own and, in IPv4, not its broadcast address. Of two addresses
+// both are (RFC 3021, RFC 6164).
+func isHost(subnet netip.Prefix, a netip.Addr) bool {
+	if subnet.Bits() >= a.BitLen()-1 {
+		return true
+	}
+	return a != subnet.Masked().Addr() && !(a.Is4() && a == lastOf(subnet.Masked()))
 }

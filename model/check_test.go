@@ -270,6 +270,12 @@ func TestBGPIsChecked(t *testing.T) {
 		{"/0", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("50.1.1.1/0") }, "routerip", "50.1.1.1/0"},
 		{"multicast", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("224.1.1.1/24") }, "routerip", "224.1.1.1"},
 		{"loopback", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("127.0.0.1/8") }, "routerip", "127.0.0.1"},
+		{"the network's address", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("50.1.1.0/24") }, "routerip", "50.1.1.0/24"},
+		{"the broadcast address", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("50.1.1.255/24") }, "routerip", "50.1.1.255/24"},
+		{"reserved", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("240.1.1.1/24") }, "routerip", "240.1.1.1/24"},
+		{"a neighbor that is far", func(b *BGP) { b.Neighbor = netip.MustParseAddr("50.1.2.2") }, "neighbor", "multihop"},
+		{"the network for a neighbor", func(b *BGP) { b.Neighbor = netip.MustParseAddr("50.1.1.0") }, "neighbor", "50.1.1.0"},
+		{"everybody for a neighbor", func(b *BGP) { b.Neighbor = netip.MustParseAddr("50.1.1.255") }, "neighbor", "50.1.1.255"},
 		{"AS 0", func(b *BGP) { b.AS = 0 }, "as", "as 0"},
 		{"neighbor without AS", func(b *BGP) { b.NeighborAS = 0 }, "neighbor", "belong together"},
 		{"AS without neighbor", func(b *BGP) { b.Neighbor = netip.Addr{} }, "neighbor", "belong together"},
@@ -279,7 +285,9 @@ func TestBGPIsChecked(t *testing.T) {
 	})
 	accepts(t, good, map[string]func(*BGP){
 		"no neighbor": func(b *BGP) { b.Neighbor, b.NeighborAS = netip.Addr{}, 0 }, "largest AS": func(b *BGP) { b.AS = 4294967295 },
-		"iBGP": func(b *BGP) { b.NeighborAS = b.AS }, "elsewhere": func(b *BGP) { b.Neighbor = netip.MustParseAddr("60.1.1.2") },
+		"iBGP": func(b *BGP) { b.NeighborAS = b.AS }, "two addresses": func(b *BGP) {
+			b.RouterIP, b.Neighbor = netip.MustParsePrefix("50.1.1.0/31"), netip.MustParseAddr("50.1.1.1")
+		},
 		"IPv6": func(b *BGP) {
 			b.RouterIP, b.Neighbor = netip.MustParsePrefix("2001:db8::1/64"), netip.MustParseAddr("2001:db8::2")
 		},
@@ -330,6 +338,7 @@ func TestGlobalIsChecked(t *testing.T) {
 		{"vxlans backwards", func(g *Global) { g.VXLANs = "20-10" }, "vxlans", "20-10"},
 		{"private /24", func(g *Global) { g.PrivateSubnet = netip.MustParsePrefix("172.20.0.0/24") }, "pvtSubnet", "172.20.0.0/24"},
 		{"private IPv6", func(g *Global) { g.PrivateSubnet = netip.MustParsePrefix("2001:db8::/16") }, "pvtSubnet", "2001:db8::/16"},
+		{"private multicast", func(g *Global) { g.PrivateSubnet = netip.MustParsePrefix("239.1.0.0/16") }, "pvtSubnet", "239.1.0.0/16"},
 		{"no private", func(g *Global) { g.PrivateSubnet = netip.Prefix{} }, "pvtSubnet", "172.19.0.0/16"},
 	})
 	accepts(t, DefaultGlobal(), map[string]func(*Global){
@@ -345,6 +354,12 @@ func TestNodesAreChecked(t *testing.T) {
 		{"no VTEP", func(n *Node) { n.VTEP = netip.Addr{} }, "vtepIP", "--vtep-ip"},
 		{"loopback", func(n *Node) { n.VTEP = netip.MustParseAddr("127.0.0.1") }, "vtepIP", "127.0.0.1"},
 		{"no port", func(n *Node) { n.VXLANPort = 0 }, "vxlanPort", "4789"},
+		{"small MTU", func(n *Node) { n.MTU = 1279 }, "mtu", "1279"},
+		{"large MTU", func(n *Node) { n.MTU = 65536 }, "mtu", "65536"},
+		{"negative MTU", func(n *Node) { n.MTU = -1 }, "mtu", "-1"},
+	})
+	accepts(t, Node{Name: "n1", VTEP: netip.MustParseAddr("192.168.2.10"), VXLANPort: 4789}, map[string]func(*Node){
+		"smallest MTU": func(n *Node) { n.MTU = 1280 }, "largest MTU": func(n *Node) { n.MTU = 65535 },
 	})
 }
 

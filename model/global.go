@@ -111,5 +111,10 @@ func (g Global) Check() error {
 	if p := g.PrivateSubnet; !p.IsValid() || !p.Addr().Is4() || p.Bits() != 16 {
 		return Invalid("pvtSubnet", "pvtSubnet %s is not an IPv4 /16; write it as 172.19.0.0/16", p)
 	}
+	for _, not := range notForContainers {
+		if not.space.Overlaps(g.PrivateSubnet.Masked()) {
+			return Invalid("pvtSubnet", "pvtSubnet %s is %s; choose another, as 172.19.0.0/16", g.PrivateSubnet, not.what)
+		}
+	}
 	return nil
 }

@@ -31,8 +31,17 @@ func (n Node) Check() error {
 	if n.VXLANPort == 0 {
 		return Invalid("vxlanPort", "vxlanPort 0 of node %s is not a UDP port; use 1 to 65535 (default 4789)", n.Name)
 	}
+	if n.MTU != 0 && (n.MTU < MinMTU || n.MTU > MaxMTU) {
+		return Invalid("mtu", "mtu %d of node %s is not one of an underlay; use %d to %d, or leave it out where it is not known", n.MTU, n.Name, MinMTU, MaxMTU)
+	}
 	return nil
 }
+
+// An underlay's MTU in bytes: what IPv6 needs of every link (RFC 8200 5), and as much as a packet's length can say.
+const (
+	MinMTU = 1280
+	MaxMTU = 65535
+)
 
 // Alive exists while a node's agent is heard of: the store forgets it AliveSeconds after the last word.
 type Alive struct {

@@ -128,8 +128,10 @@ func ParsePool(text, gateway string, v6 bool) (Pool, error) {
 	if pre.Bits() < shortest || pre.Bits() > longest {
 		return Pool{}, Invalid(field, "%s %q has length /%d; use /%d to /%d", field, text, pre.Bits(), shortest, longest)
 	}
-	if a := pre.Addr(); a.IsMulticast() || a.IsLoopback() || a.IsUnspecified() || a.IsLinkLocalUnicast() {
-		return Pool{}, Invalid(field, "%s %q is not a subnet for containers (multicast, loopback, link-local or unspecified); write it as %s", field, text, example)
+	for _, not := range notForContainers {
+		if pre.Masked().Overlaps(not.space) {
+			return Pool{}, Invalid(field, "%s %q has addresses of %s, which are %s and no container's; choose another, as %s", field, text, not.space, not.what, example)
+		}
 	}
 	if ranged {
 		p.First = pre.Addr()
@@ -149,6 +151,21 @@ func ParsePool(text, gateway string, v6 bool) (Pool, error) {
 	}
 	p.Gateway = g
 	return p, nil
+}
+
+// notForContainers is what no machine can have for an address of its own (RFC 6890).
+var notForContainers = []struct {
+	space netip.Prefix
+	what  string
+}{
+	{netip.MustParsePrefix("0.0.0.0/8"), "unspecified"},
+	{netip.MustParsePrefix("127.0.0.0/8"), "loopback"},
+	{netip.MustParsePrefix("169.254.0.0/16"), "link-local"},
+	{netip.MustParsePrefix("224.0.0.0/4"), "multicast"},
+	{netip.MustParsePrefix("240.0.0.0/4"), "reserved"},
+	{netip.MustParsePrefix("::/8"), "reserved"}, // with loopback and the mapped ones
+	{netip.MustParsePrefix("fe80::/10"), "link-local"},
+	{netip.MustParsePrefix("ff00::/8"), "multicast"},
 }
 
 func lastOf(p netip.Prefix) netip.Addr {
