@@ -41,7 +41,7 @@ func main() {
 
 // roles are what this program does for itself, in processes of their own, by its first argument.
 func roles() map[string]func(arguments []string) error {
-	return map[string]func([]string) error{"worker": work, "etcd": bareEtcd, "puts": puts, "agents": agents, "world": holdWorld, "fill": fill}
+	return map[string]func([]string) error{"worker": work, "etcd": bareEtcd, "puts": puts, "agents": agents, "world": holdWorld, "fill": fill, "names": serveNames}
 }
 
 // options are the command line.
@@ -59,6 +59,9 @@ type options struct {
 	control     bool
 	controlSecs float64
 	endpoints   int
+
+	names   bool
+	coredns string
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
@@ -80,6 +83,8 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.control, "control", false, "measure the masters only; without it they come last, unless -topo or -only choose")
 	f.Float64Var(&o.controlSecs, "control-secs", 2, "seconds of each measurement of the masters")
 	f.IntVar(&o.endpoints, "endpoints", 100_000, "endpoints of the World whose cost is measured")
+	f.BoolVar(&o.names, "dns", false, "measure names only; without it they come last, unless -topo or -only choose")
+	f.StringVar(&o.coredns, "coredns", "", "program of CoreDNS, to be measured beside")
 	f.StringVar(&o.programs, "programs", beside(), "directory of netmaster, netplugin and netctl")
 	if err := f.Parse(arguments); err != nil {
 		return o, err
@@ -147,6 +152,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	if o.policy {
 		return benchPolicy(ctx, o, stdout, stderr)
 	}
+	if o.names {
+		return benchNames(ctx, o, stdout, stderr)
+	}
 	var entries []entry
 	var failures []string
 	for _, t := range topologies {
@@ -176,6 +184,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 			return err
 		}
 		if err := benchControl(ctx, o, stdout, stderr); err != nil {
+			return err
+		}
+		if err := benchNames(ctx, o, stdout, stderr); err != nil {
 			return err
 		}
 	}
