@@ -3,7 +3,6 @@
 package master
 
 import (
-	"reflect"
 	"slices"
 
 	"github.com/contivnet/contiv/api"
@@ -46,7 +45,7 @@ func askAppProfile(asked api.AppProfile) (write, error) {
 	a, err := asked.Model()
 	return write{decide: func(p *plan) (any, error) {
 		old, exists := p.world().AppProfiles.Get(a.Key())
-		if exists && sameList(old.Groups, a.Groups) {
+		if exists && slices.Equal(old.Groups, a.Groups) {
 			return appProfileOf(old), nil
 		}
 		t, err := tenant(p.world(), a.Tenant)
@@ -69,11 +68,6 @@ func askAppProfile(asked api.AppProfile) (write, error) {
 		p.put(a)
 		return appProfileOf(a), nil
 	}}, err
-}
-
-// sameList tells whether two lists are equal; none is an empty one.
-func sameList(a, b []string) bool {
-	return len(a)+len(b) == 0 || reflect.DeepEqual(a, b)
 }
 
 func removeAppProfile(p *plan, key string) error {
@@ -118,7 +112,7 @@ func askContracts(asked api.ExtContractsGroup) (write, error) {
 	return write{decide: func(p *plan) (any, error) {
 		old, exists := p.world().Contracts.Get(c.Key())
 		switch {
-		case exists && old.Type == c.Type && sameList(old.List, c.List):
+		case exists && old.Type == c.Type && slices.Equal(old.List, c.List):
 			return contractsOf(p.world(), old), nil
 		case exists:
 			return nil, model.Exists("contracts", "external contracts update not supported: %s exists and is %s %v; delete it first, or choose another name", c.Key(), old.Type, old.List)
