@@ -98,11 +98,11 @@ func badField[T any](b []byte, err error) error {
 		case is:
 			return model.Invalid(name, "field %s in %s is unknown here; check its spelling, or leave it out", unknown, name)
 		case errors.As(e, &other):
-			return model.Invalid(name, "%s %s cannot be read; give %s", name, shortened(fields[name]), wanted(other.Type))
+			return model.Invalid(name, "%s %s cannot be read; give %s", name, []byte(fields[name]), wanted(other.Type))
 		case errors.As(e, &told):
-			return model.Invalid(name, "%s", told.Text)
+			return model.Invalid(name, "%s", told)
 		default:
-			return model.Invalid(name, "%s %s cannot be read: %s", name, shortened(fields[name]), saidPlainly(e))
+			return model.Invalid(name, "%s %s cannot be read: %s", name, []byte(fields[name]), saidPlainly(e))
 		}
 	}
 	return model.Invalid("", "the request is not a JSON object: %s", err)
@@ -139,11 +139,4 @@ func wanted(t reflect.Type) string {
 		return "a string"
 	}
 	return "an object"
-}
-
-func shortened(b []byte) []byte {
-	if len(b) > 80 {
-		return append(slices.Clone(b[:80]), "…"...)
-	}
-	return b
 }

@@ -83,7 +83,7 @@ func theEndpoint(key string, found []model.Endpoint) (model.Endpoint, error) {
 	if len(found) > 10 {
 		list = append(list, "…")
 	}
-	return model.Endpoint{}, model.Invalid("endpointID", "%q is %d endpoints: %s; give the id of one", key, len(found), strings.Join(list, ", "))
+	return model.Endpoint{}, model.Invalid("endpointID", "%q is %d endpoints: %s; give the id of one", key, len(found), model.List(strings.Join(list, ", ")))
 }
 
 // nameOf is what an operator knows the endpoint by.

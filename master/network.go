@@ -329,12 +329,12 @@ func removeNetwork(p *plan, key string) error {
 }
 
 // someOf names up to three endpoints and where they are.
-func someOf(list []model.Endpoint) string {
+func someOf(list []model.Endpoint) model.List {
 	return some(list, func(e model.Endpoint) string { return fmt.Sprintf("%s on node %s", nameOf(e), e.Node) })
 }
 
 // some names up to three of a list.
-func some[T any](list []T, name func(T) string) string {
+func some[T any](list []T, name func(T) string) model.List {
 	var parts []string
 	for _, v := range list[:min(len(list), 3)] {
 		parts = append(parts, name(v))
@@ -342,5 +342,5 @@ func some[T any](list []T, name func(T) string) string {
 	if len(list) > 3 {
 		parts = append(parts, "…")
 	}
-	return strings.Join(parts, ", ")
+	return model.List(strings.Join(parts, ", "))
 }

@@ -147,7 +147,7 @@ func (m *Master) nodeAlive(w http.ResponseWriter, r *http.Request, args []string
 	ctx, cancel := context.WithTimeout(r.Context(), m.Patience)
 	defer cancel()
 	away := func(err error) error {
-		return fmt.Errorf("the store (etcd) is away, so node %s cannot be marked alive: %w", args[0], err)
+		return fmt.Errorf("the store (etcd) is away, so node %s cannot be marked alive: %w", model.Short(args[0]), err)
 	}
 	world := m.ledger.current()
 	for range 3 { // the second time on what another master may have written; then it is being changed all the time

@@ -90,9 +90,9 @@ func (m *Master) serve(w http.ResponseWriter, r *http.Request) error {
 		slices.Sort(allowed)
 		list := strings.Join(slices.Compact(allowed), ", ")
 		w.Header().Set("Allow", list)
-		return &api.Error{Status: http.StatusMethodNotAllowed, Text: fmt.Sprintf("%s is not possible for %s; use %s", r.Method, r.URL.Path, list)}
+		return &api.Error{Status: http.StatusMethodNotAllowed, Text: fmt.Sprintf("%s is not possible for %s; use %s", model.Short(r.Method), model.Short(r.URL.Path), list)}
 	}
-	return &api.Error{Status: http.StatusNotFound, Text: fmt.Sprintf("nothing is served at %s; %s lists what is", r.URL.Path, api.OpenAPIPath)}
+	return &api.Error{Status: http.StatusNotFound, Text: fmt.Sprintf("nothing is served at %s; %s lists what is", model.Short(r.URL.Path), api.OpenAPIPath)}
 }
 
 func (m *Master) canServe() bool {

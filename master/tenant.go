@@ -177,9 +177,10 @@ func removeTenant(p *plan, key string) error {
 	}
 	e := estateOf(p.world(), key)
 	for _, has := range []struct {
-		count                   int
-		format, what, rm, names string
-		kind                    model.Kind
+		count            int
+		format, what, rm string
+		names            model.List
+		kind             model.Kind
 	}{
 		{len(e.appProfiles), "cannot delete %s, has %d %s", "app profiles", "app-profile rm", some(e.appProfiles, func(o model.AppProfile) string { return o.Name }), model.KindAppProfile},
 		{len(e.groups), "cannot delete %s has %d %s", "endpoint groups", "group rm", some(e.groups, groupName), model.KindGroup},

@@ -5,6 +5,8 @@ package model
 import (
 	"errors"
 	"fmt"
+	"net/netip"
+	"unicode/utf8"
 )
 
 // The four kinds of refusal. Test with errors.Is; package api maps them to HTTP codes.
@@ -28,20 +30,56 @@ func (e *Error) Unwrap() error { return e.Kind }
 
 // NotFound says that something named does not exist.
 func NotFound(field, format string, args ...any) error {
-	return &Error{ErrNotFound, field, fmt.Sprintf(format, args...)}
+	return refusal(ErrNotFound, field, format, args)
 }
 
 // Exists says that the name, address or tag is taken.
 func Exists(field, format string, args ...any) error {
-	return &Error{ErrExists, field, fmt.Sprintf(format, args...)}
+	return refusal(ErrExists, field, format, args)
 }
 
 // InUse says what must go first.
 func InUse(field, format string, args ...any) error {
-	return &Error{ErrInUse, field, fmt.Sprintf(format, args...)}
+	return refusal(ErrInUse, field, format, args)
 }
 
 // Invalid says what is wrong with a value and which values are right.
 func Invalid(field, format string, args ...any) error {
-	return &Error{ErrInvalid, field, fmt.Sprintf(format, args...)}
+	return refusal(ErrInvalid, field, format, args)
+}
+
+// List is an argument of a refusal that names several things, each of which is short. It is not cut.
+type List string
+
+// maxEcho is how many bytes of what a user wrote a refusal says back.
+const maxEcho = 80
+
+// Short is the beginning of what a user wrote, which may be a megabyte.
+func Short(text string) string {
+	if len(text) <= maxEcho {
+		return text
+	}
+	end := maxEcho
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
+}
+
+// refusal cuts each of its arguments to a length at which the text can be read.
+func refusal(kind error, field, format string, args []any) error {
+	for i, a := range args {
+		switch a := a.(type) {
+		case string:
+			args[i] = Short(a)
+		case []byte:
+			args[i] = Short(string(a))
+		case netip.Addr: // its zone may be anything
+			args[i] = Short(a.String())
+		case *Error: // cut already
+		case error:
+			args[i] = Short(a.Error())
+		}
+	}
+	return &Error{kind, Short(field), fmt.Sprintf(format, args...)}
 }
