@@ -17,7 +17,7 @@ func TestAgentSaysWhyItCannotStart(t *testing.T) {
 	c := start(t, cluster.Options{})
 	n := c.Nodes[0]
 	// A second agent that shares nothing with the first but the node.
-	const other = "netplugin --vxlan-port 4790 --bpf-dir /sys/fs/bpf/other --run-dir /run/other --data-dir /run/other/data --plugin-name other --host-label n1 "
+	const other = "netplugin --vxlan-port 4790 --bpf-dir /sys/fs/bpf/other --run-dir /run/other --data-dir /run/other/data --plugin-name other --host-label n1 --status-port 0 "
 	for _, row := range []struct {
 		name, command string
 		words         []string

@@ -42,14 +42,23 @@ func fill(t *testing.T, raw *clientv3.Client, from, to, atOnce int, name string)
 		}
 		return clientv3.OpPut("/contiv/v1/"+string(o.Kind())+"/"+o.Key(), string(b))
 	}
+	const nodes = 500 // or the masters would remove the endpoints of those that there are not
+	var ops []clientv3.Op
+	for i := range nodes {
+		n := model.Node{Name: fmt.Sprint("n", i), VTEP: netip.AddrFrom4([4]byte{192, 168, byte(i >> 8), byte(i)}), VXLANPort: 4789}
+		ops = append(ops, put(n), put(model.Known{Node: n.Name}))
+	}
+	if _, err := raw.Txn(t.Context()).Then(ops...).Commit(); err != nil {
+		t.Fatal(err)
+	}
 	first := netip.MustParseAddr("10.0.0.0").As4()
 	for from < to {
-		var ops []clientv3.Op
+		ops = ops[:0]
 		for ; from < to && len(ops) < 2*atOnce; from++ {
 			n := from + 2
 			a := netip.AddrFrom4([4]byte{first[0], byte(n >> 16), byte(n >> 8), byte(n)})
 			e := model.Endpoint{
-				ID: fmt.Sprintf("%064x", from), Tenant: "default", Network: "net", Node: fmt.Sprint("n", from%500), Port: fmt.Sprint("vvport", from), IPv4: a, MAC: model.MACOf(a),
+				ID: fmt.Sprintf("%064x", from), Tenant: "default", Network: "net", Node: fmt.Sprint("n", from%nodes), Port: fmt.Sprint("vvport", from), IPv4: a, MAC: model.MACOf(a),
 				Runtime: "docker", Container: fmt.Sprintf("%064x", ^from), Name: name,
 			}
 			ops = append(ops, put(e), put(model.Address{Network: "default:net", Addr: a, Owner: e.ID}))
