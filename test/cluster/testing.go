@@ -84,7 +84,8 @@ func nameserver(t testing.TB, h *netlab.Host) {
 	t.Helper()
 	var conn net.PacketConn
 	err := h.Enter(func() (err error) {
-		conn, err = net.ListenPacket("udp", ":53")
+		// Not at any address: the answer would come from another one than was asked, for containers of this host.
+		conn, err = net.ListenPacket("udp4", net.JoinHostPort(h.Addr().String(), "53"))
 		return err
 	})
 	if err != nil {
