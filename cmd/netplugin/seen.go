@@ -6,19 +6,14 @@ import (
 	"context"
 	"iter"
 	"sync"
-	"time"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/observe"
 )
 
-const (
-	// maxUnread is how many events are kept between two readings: as many as are kept at all.
-	maxUnread = api.MaxLastFlows
-	// listenPause is how long events gather in the data path's ring. While some are there, more come without waking anybody.
-	listenPause = 50 * time.Millisecond
-)
+// maxUnread is how many events are kept between two readings: as many as are kept at all.
+const maxUnread = api.MaxLastFlows
 
 // eyes are what a datapath.Datapath sees with.
 type eyes interface {
@@ -47,15 +42,7 @@ func newSeen(path eyes) (*seen, error) {
 
 // listen takes events out of the data path's ring until ctx ends. Where it cannot, connections are not told, and all else goes on.
 func (s *seen) listen(ctx context.Context) error {
-	awake := time.Now()
 	for e, err := range s.path.Events(ctx) {
-		if e.Time.After(awake) { // all that had gathered is read
-			select {
-			case <-ctx.Done():
-			case <-time.After(listenPause):
-			}
-			awake = time.Now()
-		}
 		s.mu.Lock()
 		switch {
 		case err != nil:

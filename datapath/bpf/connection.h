@@ -232,7 +232,7 @@ VERIFIED_ONCE int tell(const struct contact *c, enum event_kind kind, __u32 rule
 	e->kind = kind;
 	e->out = out;
 	e->pad = 0;
-	bpf_ringbuf_submit(e, 0);
+	bpf_ringbuf_submit(e, BPF_RB_NO_WAKEUP); // Go comes by itself
 	return 0;
 }
 
