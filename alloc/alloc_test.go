@@ -172,9 +172,20 @@ func TestLowestFreeTagIsGiven(t *testing.T) {
 		{model.EncapVXLAN, 1, 10, 2}, {model.EncapVXLAN, 3, 10, 4}, {model.EncapVXLAN, 1, 1, 0}, {model.EncapVLAN, 1, 10, 1},
 		{model.EncapVLAN, 2, 2, 0}, {model.EncapVXLAN, 3, 3, 0},
 	} {
-		if got, ok := Tag(w, row.encap, row.low, row.high); got != row.want || ok != (row.want != 0) {
+		if got, ok := NewTagSet(w, row.encap).Lowest(row.low, row.high); got != row.want || ok != (row.want != 0) {
 			t.Errorf("%s %d-%d: %d, want %d", row.encap, row.low, row.high, got, row.want)
 		}
+	}
+	s := NewTagSet(w, model.EncapVXLAN)
+	for _, row := range []struct{ low, want uint32 }{{1, 2}, {1, 4}, {6, 6}, {1, 5}, {1, 7}} {
+		got, _ := s.Lowest(row.low, 10)
+		if _, taken := s.Owner(got); taken || got != row.want {
+			t.Errorf("of many from %d: %d, want %d", row.low, got, row.want)
+		}
+		s.Take(got, "t:new")
+	}
+	if owner, _ := s.Owner(3); owner != "t:b" {
+		t.Errorf("tag 3 is %s's", owner)
 	}
 	if got, _ := Number(w); got != 2 {
 		t.Errorf("tenant number %d, want 2", got)

@@ -8,11 +8,6 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// Tag is the lowest tag from low to high that no network of the encapsulation has.
-func Tag(w model.World, encap string, low, high uint32) (uint32, bool) {
-	return lowest(Tags(w, encap), low, high)
-}
-
 // Tags are the tags of the encapsulation that networks have, each with its network's key.
 func Tags(w model.World, encap string) map[uint32]string {
 	taken := map[uint32]string{}
@@ -22,6 +17,37 @@ func Tags(w model.World, encap string) map[uint32]string {
 		}
 	}
 	return taken
+}
+
+// TagSet is the tags of an encapsulation that are taken, for one who gives many. It is not safe for concurrent use.
+type TagSet struct {
+	taken     map[uint32]string // network's key by tag
+	low, next uint32            // all from low to below next are taken
+}
+
+// NewTagSet has the tags of w's networks.
+func NewTagSet(w model.World, encap string) *TagSet { return &TagSet{taken: Tags(w, encap)} }
+
+// Take makes the tag the network's.
+func (s *TagSet) Take(tag uint32, network string) { s.taken[tag] = network }
+
+// Owner is the key of the network that has the tag.
+func (s *TagSet) Owner(tag uint32) (network string, taken bool) {
+	network, taken = s.taken[tag]
+	return network, taken
+}
+
+// Lowest is the lowest tag from low to high that no network has. It does not take it.
+func (s *TagSet) Lowest(low, high uint32) (uint32, bool) {
+	from := low
+	if low == s.low {
+		from = max(low, s.next)
+	}
+	tag, ok := lowest(s.taken, from, high)
+	if ok {
+		s.low, s.next = low, tag
+	}
+	return tag, ok
 }
 
 // Number is the lowest tenant number that is free: 1 or more.

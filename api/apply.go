@@ -7,6 +7,9 @@ import "encoding/json"
 // ApplyPath takes many objects at once: POST ApplyRequest. With ?dry-run=true nothing is written.
 const ApplyPath = Root + "apply"
 
+// ApplySeconds is how long a master may take for an apply.
+const ApplySeconds = 30
+
 // ExportPath gives the whole intent, in an order in which each object comes after those that it refers to: GET ApplyRequest.
 const ExportPath = Root + "export"
 

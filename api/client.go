@@ -35,6 +35,7 @@ type ClientOptions struct {
 type Client struct {
 	masters []string
 	http    *http.Client
+	patient *http.Client // for what a master may take ApplySeconds for
 	token   string
 	last    atomic.Int32 // index of the master to ask first
 	hung    []hung       // by index
@@ -69,6 +70,7 @@ func (h *hung) tell() {
 const (
 	mostWait  = 6 * time.Second
 	LeastWait = 2500 * time.Millisecond
+	applyWait = (ApplySeconds + 5) * time.Second
 )
 
 // NewClient speaks to the masters, given as http://host:port. An address without a scheme is taken as http.
@@ -76,14 +78,17 @@ func NewClient(masters ...string) (*Client, error) { return ClientOptions{}.NewC
 
 // NewClient is NewClient with options.
 func (o ClientOptions) NewClient(masters ...string) (*Client, error) {
-	c := &Client{token: o.Token, http: &http.Client{Transport: &http.Transport{
+	transport := &http.Transport{
 		DialContext:         (&net.Dialer{Timeout: 3 * time.Second, KeepAlive: 15 * time.Second}).DialContext,
 		TLSClientConfig:     &tls.Config{InsecureSkipVerify: o.Insecure},
 		MaxIdleConnsPerHost: 64,
 		IdleConnTimeout:     time.Minute,
 		// A master that accepts and does not answer counts as one that is down.
 		ResponseHeaderTimeout: 15 * time.Second,
-	}}}
+	}
+	slow := transport.Clone()
+	slow.ResponseHeaderTimeout = applyWait
+	c := &Client{token: o.Token, http: &http.Client{Transport: transport}, patient: &http.Client{Transport: slow}}
 	for _, list := range masters {
 		for m := range strings.SplitSeq(list, ",") {
 			m = strings.TrimRight(strings.TrimSpace(m), "/")
@@ -103,7 +108,9 @@ func (o ClientOptions) NewClient(masters ...string) (*Client, error) {
 		}
 	}
 	if o.Token != "" { // a redirect would carry it to wherever it points
-		c.http.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		for _, h := range []*http.Client{c.http, c.patient} {
+			h.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+		}
 	}
 	if len(c.masters) == 0 {
 		return nil, errors.New("no master is named: give --netmaster http://host:9999")
@@ -132,6 +139,16 @@ func (c *Client) Post(ctx context.Context, path string, in, out any) (revision i
 	return c.do(ctx, http.MethodPost, path, in, out)
 }
 
+// Apply has all objects be, or none; dry: only says what would come of it. A master is given the time that it may take.
+func (c *Client) Apply(ctx context.Context, dry bool, in ApplyRequest, out *ApplyAnswer) error {
+	path := ApplyPath
+	if dry {
+		path += "?dry-run=true"
+	}
+	_, err := c.doWith(ctx, c.patient, http.MethodPost, path, in, out)
+	return err
+}
+
 // Delete removes what is at path. Removing nothing succeeds.
 func (c *Client) Delete(ctx context.Context, path string) (revision int64, err error) {
 	revision, err = c.do(ctx, http.MethodDelete, path, nil, nil)
@@ -141,8 +158,12 @@ func (c *Client) Delete(ctx context.Context, path string) (revision int64, err e
 	return revision, err
 }
 
-// do tries each master once, beginning with the one that answered last.
 func (c *Client) do(ctx context.Context, method, path string, in, out any) (int64, error) {
+	return c.doWith(ctx, c.http, method, path, in, out)
+}
+
+// doWith tries each master once, beginning with the one that answered last.
+func (c *Client) doWith(ctx context.Context, via *http.Client, method, path string, in, out any) (int64, error) {
 	var body []byte
 	if in != nil {
 		var err error
@@ -155,11 +176,11 @@ func (c *Client) do(ctx context.Context, method, path string, in, out any) (int6
 	for i := range c.masters {
 		at := (first + i) % len(c.masters)
 		trying, tried := ctx, func() {}
-		if i < len(c.masters)-1 {
+		if i < len(c.masters)-1 && via == c.http {
 			trying, tried = patient(ctx)
 		}
 		began := time.Now()
-		rev, err := c.ask(trying, method, c.masters[at]+path, body, out)
+		rev, err := c.ask(trying, via, method, c.masters[at]+path, body, out)
 		tried()
 		var refusal *Error
 		if err != nil && !errors.As(err, &refusal) && time.Since(began) >= LeastWait {
@@ -195,8 +216,8 @@ func patient(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(ctx, wait)
 }
 
-func (c *Client) ask(ctx context.Context, method, url string, body []byte, out any) (int64, error) {
-	resp, err := c.send(ctx, method, url, body)
+func (c *Client) ask(ctx context.Context, via *http.Client, method, url string, body []byte, out any) (int64, error) {
+	resp, err := c.sendWith(ctx, via, method, url, body)
 	if err != nil {
 		return 0, err
 	}
@@ -204,6 +225,10 @@ func (c *Client) ask(ctx context.Context, method, url string, body []byte, out a
 }
 
 func (c *Client) send(ctx context.Context, method, url string, body []byte) (*http.Response, error) {
+	return c.sendWith(ctx, c.http, method, url, body)
+}
+
+func (c *Client) sendWith(ctx context.Context, via *http.Client, method, url string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
@@ -214,7 +239,7 @@ func (c *Client) send(ctx context.Context, method, url string, body []byte) (*ht
 	if c.token != "" {
 		req.Header.Set(TokenHeader, c.token)
 	}
-	return c.http.Do(req)
+	return via.Do(req)
 }
 
 // answer reads a whole response. A refusal is an *Error, a broken answer any other error.

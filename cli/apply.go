@@ -57,12 +57,8 @@ tenantName is default where it is left out. Texts need no quotes. A field that i
 		if err != nil {
 			return err
 		}
-		path := api.ApplyPath
-		if dry {
-			path += "?dry-run=true"
-		}
 		var answer api.ApplyAnswer
-		if _, err := c.Post(cmd.Context(), path, asked, &answer); err != nil {
+		if err := c.Apply(cmd.Context(), dry, asked, &answer); err != nil {
 			return placed(docs, err)
 		}
 		results := []result{}

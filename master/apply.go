@@ -23,7 +23,7 @@ type applied struct {
 }
 
 func (a applied) String() string {
-	return fmt.Sprintf("objects[%d] (%s %s)", a.place, a.noun.plural, a.key)
+	return fmt.Sprintf("objects[%d] (%s %s)", a.place, a.noun.plural, model.Short(a.key))
 }
 
 // apply does all that it is given in one transaction, in the order that references need.
@@ -36,7 +36,7 @@ func (m *Master) apply(w http.ResponseWriter, r *http.Request, _ []string) error
 	if err != nil {
 		return err
 	}
-	answer, revision, err := m.do(r, false, func(p *plan) (any, error) {
+	answer, revision, err := m.do(r, false, m.ApplyPatience, func(p *plan) (any, error) {
 		out := api.ApplyAnswer{Results: []api.ApplyResult{}}
 		for _, a := range list {
 			result, err := a.apply(p)

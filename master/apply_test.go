@@ -193,7 +193,7 @@ func TestTooLargeAnApplySaysWhatToDo(t *testing.T) {
 func TestWhatIsNotCheckedInTimeIsNotWritten(t *testing.T) {
 	t.Parallel()
 	mem := memory.New()
-	hasty, s := serve(t, mem, master.Options{Patience: 20 * time.Millisecond}), serve(t, mem, master.Options{})
+	hasty, s := serve(t, mem, master.Options{ApplyPatience: 20 * time.Millisecond}), serve(t, mem, master.Options{})
 	var objects []api.ApplyObject
 	for i := range 1500 {
 		objects = append(objects, object(api.Networks, api.Network{TenantName: "default", NetworkName: fmt.Sprint("n", i), Subnet: fmt.Sprintf("11.%d.%d.0/24", i/256, i%256)}))
@@ -205,6 +205,38 @@ func TestWhatIsNotCheckedInTimeIsNotWritten(t *testing.T) {
 	answer, err := s.apply("", objects...)
 	if err != nil || len(answer) != len(objects) || !strings.HasPrefix(answer[0], api.ApplyCreated) {
 		t.Errorf("with time: %d results, %v", len(answer), err)
+	}
+}
+
+// slowStore takes its time for a large transaction, as an etcd on a slow disk does.
+type slowStore struct{ store.Store }
+
+func (s slowStore) Commit(ctx context.Context, t store.Txn) (int64, bool, error) {
+	if t.Ops() > 1000 {
+		select {
+		case <-ctx.Done():
+			return 0, false, ctx.Err()
+		case <-time.After(3 * time.Second):
+		}
+	}
+	return s.Store.Commit(ctx, t)
+}
+
+func TestThousandsOfNetworksAreAppliedAtOnceThoughTheStoreIsSlow(t *testing.T) {
+	t.Parallel()
+	s := serve(t, slowStore{memory.New()}, master.Options{})
+	var objects []api.ApplyObject
+	for i := range 6000 {
+		objects = append(objects, object(api.Networks, api.Network{TenantName: "default", NetworkName: fmt.Sprint("n", i), Subnet: fmt.Sprintf("11.%d.%d.0/24", i/256, i%256)}))
+	}
+	var answer api.ApplyAnswer
+	s.must(s.client.Apply(t.Context(), false, api.ApplyRequest{Objects: objects}, &answer))
+	if n := len(answer.Results); n != len(objects) {
+		t.Errorf("%d results", n)
+	}
+	var in struct{ Oper map[string]any }
+	if err := s.client.Get(t.Context(), api.InspectPath(api.Globals, "global"), &in); err != nil || in.Oper["vxlansInUse"] != "1-6000" {
+		t.Errorf("tags in use: %v, %v", in.Oper, err)
 	}
 }
 

@@ -29,6 +29,8 @@ type Options struct {
 
 	// Patience is how long a write waits for the store. 0: 4.5 s, so that a client has its answer within 5.
 	Patience time.Duration
+	// ApplyPatience is how long an apply may take, which may write thousands of objects at once. 0: 30 s.
+	ApplyPatience time.Duration
 	// Backlog is how many changes are kept for watchers that come back. 0: 4096.
 	Backlog int
 	// Sweep is how often nodes that were silent for NodeGC are looked for, and a third of how long
@@ -62,6 +64,7 @@ func New(o Options) *Master {
 	}
 	set(&o.NodeGC, 24*time.Hour)
 	set(&o.Patience, 4500*time.Millisecond)
+	set(&o.ApplyPatience, api.ApplySeconds*time.Second)
 	set(&o.Sweep, 10*time.Second)
 	set(&o.CutOff, 10*time.Second)
 	if o.Backlog == 0 {
@@ -139,8 +142,8 @@ func (m *Master) begin(ctx context.Context) error {
 }
 
 // take waits for the turn of writes that exclude each other. Give it back by calling the result.
-func (m *Master) take(ctx context.Context) (back func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, m.Patience)
+func (m *Master) take(ctx context.Context, patience time.Duration) (back func(), err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	select {
 	case m.turn <- struct{}{}:

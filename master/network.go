@@ -251,7 +251,7 @@ func (p *plan) tag(n model.Network) (uint32, error) {
 		return 0, err
 	}
 	if n.Requested == 0 {
-		tag, ok := alloc.Tag(p.world(), n.Encap, low, high)
+		tag, ok := p.tagsOf(n.Encap).Lowest(low, high)
 		if !ok {
 			return 0, model.InUse("pktTag", "no %ss available: all of %s have networks; widen the range with netctl global set, or delete networks", n.Encap, text)
 		}
@@ -260,7 +260,7 @@ func (p *plan) tag(n model.Network) (uint32, error) {
 	if n.Requested < low || n.Requested > high {
 		return 0, model.Invalid("pktTag", "requested %s %d is out of range %s; choose one in it, or widen it with netctl global set", n.Encap, n.Requested, text)
 	}
-	if other, taken := alloc.Tags(p.world(), n.Encap)[n.Requested]; taken {
+	if other, taken := p.tagsOf(n.Encap).Owner(n.Requested); taken {
 		return 0, model.Exists("pktTag", "requested %s %d is not available: network %s has it; choose another, or leave pktTag out", n.Encap, n.Requested, other)
 	}
 	return n.Requested, nil

@@ -6,6 +6,7 @@ import (
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
@@ -113,23 +114,23 @@ func joined(fields []part) string {
 const dryRun = "dry-run"
 
 // do decides and writes, or with ?dry-run=true says what would come of it.
-func (m *Master) do(r *http.Request, atOnce bool, decide decision) (answer any, revision int64, err error) {
-	run := m.transact
+func (m *Master) do(r *http.Request, atOnce bool, patience time.Duration, decide decision) (answer any, revision int64, err error) {
+	run := m.transactWithin
 	switch dry := r.URL.Query().Get(dryRun); dry {
 	case "true":
-		run, atOnce = m.consider, true
+		run, atOnce = m.considerWithin, true
 	case "", "false":
 	default:
 		return nil, 0, model.Invalid(dryRun, "dry-run %q is unknown; use true or leave it out", dry)
 	}
 	if !atOnce {
-		back, err := m.take(r.Context())
+		back, err := m.take(r.Context(), patience)
 		if err != nil {
 			return nil, 0, err
 		}
 		defer back()
 	}
-	revision, err = run(r.Context(), func(p *plan) (err error) {
+	revision, err = run(r.Context(), patience, func(p *plan) (err error) {
 		answer, err = decide(p)
 		return err
 	})
@@ -176,7 +177,7 @@ func (m *Master) routesOf(n noun) (routes []route) {
 				if err != nil {
 					return err
 				}
-				answer, revision, err := m.do(r, n.atOnce, asked.decide)
+				answer, revision, err := m.do(r, n.atOnce, m.Patience, asked.decide)
 				if err != nil {
 					return err
 				}
@@ -186,7 +187,7 @@ func (m *Master) routesOf(n noun) (routes []route) {
 	}
 	if n.remove != nil {
 		add(http.MethodDelete, object, func(w http.ResponseWriter, r *http.Request, key string) error {
-			_, revision, err := m.do(r, n.atOnce, func(p *plan) (any, error) { return nil, n.remove(p, key) })
+			_, revision, err := m.do(r, n.atOnce, m.Patience, func(p *plan) (any, error) { return nil, n.remove(p, key) })
 			if err == nil && n.removed != nil && r.URL.Query().Get(dryRun) != "true" {
 				var last int64
 				last, err = n.removed(r.Context(), key)

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/contivnet/contiv/alloc"
 	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/store"
 )
@@ -32,8 +33,9 @@ type plan struct {
 	txn    store.Txn
 	ledger *ledger
 	claims []claim
-	puts   int           // how many times something was put, what was taken back since included
-	pools  []model.Group // with pools, that the plan makes: the ledger does not know them yet
+	puts   int                      // how many times something was put, what was taken back since included
+	tags   map[string]*alloc.TagSet // by encapsulation, of what will be; made when asked for
+	pools  []model.Group            // with pools, that the plan makes: the ledger does not know them yet
 }
 
 func newPlan(w model.World, l *ledger) *plan {
@@ -65,6 +67,9 @@ func (p *plan) lend(o model.Object, seconds int64) {
 	p.puts++
 	p.txn.Put = append(p.txn.Put, store.Put{Object: o, Seconds: seconds})
 	p.fresh.Put = append(p.fresh.Put, o)
+	if n, is := o.(model.Network); is && p.tags[n.Encap] != nil {
+		p.tags[n.Encap].Take(n.Tag, n.Key())
+	}
 }
 
 func (p *plan) remove(o model.Object) {
@@ -75,6 +80,20 @@ func (p *plan) remove(o model.Object) {
 		p.world() // a change deletes before it puts
 	}
 	p.fresh.Delete = append(p.fresh.Delete, ref)
+	if ref.Kind == model.KindNetwork {
+		p.tags = nil
+	}
+}
+
+// tagsOf are the encapsulation's tags that are taken. They are not looked for anew for each of thousands of networks.
+func (p *plan) tagsOf(encap string) *alloc.TagSet {
+	if p.tags == nil {
+		p.tags = map[string]*alloc.TagSet{}
+	}
+	if p.tags[encap] == nil {
+		p.tags[encap] = alloc.NewTagSet(p.world(), encap)
+	}
+	return p.tags[encap]
 }
 
 // removeAll removes the rows of a kind whose keys begin with prefix. It is for what goes with its owner: later decisions on this
@@ -139,7 +158,12 @@ func (p *plan) address(n model.Network, g model.Group, v6 bool) (netip.Addr, err
 //
 // decide may be called many times, each time with a new plan; it must have no other effect.
 func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revision int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, m.Patience)
+	return m.transactWithin(ctx, m.Patience, decide)
+}
+
+// transactWithin is transact for what may take longer, or shorter.
+func (m *Master) transactWithin(ctx context.Context, patience time.Duration, decide func(*plan) error) (revision int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	w := m.ledger.current()
 	// sure: w is not older than the request, so that a refusal, or that there is nothing to do, is true. Another
@@ -156,10 +180,10 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 		began := time.Now()
 		err := decide(p)
 		switch {
-		case time.Since(began) > m.Patience: // a commit would not be waited for, and might take effect all the same
+		case time.Since(began) > patience: // a commit would not be waited for, and might take effect all the same
 			m.ledger.drop(p.claims)
 			// Not a refusal: a process that was stopped meanwhile comes here too, and then another master does it.
-			return 0, fmt.Errorf("this was not checked within %s, so nothing was changed: ask for less at once, or try again later", m.Patience)
+			return 0, fmt.Errorf("this was not checked within %s, so nothing was changed: ask for less at once, or try again later", patience)
 		case errors.Is(err, errBusy):
 			m.ledger.drop(p.claims)
 			m.pause(ctx, motion)
@@ -182,7 +206,7 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 			sure = true
 			continue
 		}
-		trying, tried := m.attempt(ctx)
+		trying, tried := m.attempt(ctx, min(patience/3, m.Patience/3+time.Duration(p.txn.Ops())*perOp))
 		revision, ok, err := m.Store.Commit(trying, p.txn)
 		tried()
 		switch {
@@ -190,7 +214,7 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 			m.ledger.drop(p.claims)
 			return 0, model.Invalid("", "this is more than the store takes in one transaction (%d operations on %d conditions), so nothing was changed: "+
 				"start the etcd members with --max-txn-ops 10000 and --max-request-bytes 8388608, or ask for less at once",
-				len(p.txn.Put)+len(p.txn.Delete)+len(p.txn.DeleteAll), len(p.txn.Guards))
+				p.txn.Ops(), len(p.txn.Guards))
 		case err != nil: // it may have taken effect; the next World tells
 			m.ledger.drop(p.claims)
 			trouble = fmt.Errorf("this write may yet take effect: %w", err)
@@ -214,9 +238,9 @@ func (m *Master) transact(ctx context.Context, decide func(*plan) error) (revisi
 	return 0, fmt.Errorf("the store (etcd) is away, so nothing can be changed now; what runs goes on running, try again later: %w", trouble)
 }
 
-// consider decides without writing.
-func (m *Master) consider(ctx context.Context, decide func(*plan) error) (revision int64, err error) {
-	ctx, cancel := context.WithTimeout(ctx, m.Patience)
+// considerWithin decides without writing.
+func (m *Master) considerWithin(ctx context.Context, patience time.Duration, decide func(*plan) error) (revision int64, err error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	w, err := m.catchUp(ctx)
 	if err != nil {
@@ -231,7 +255,7 @@ func (m *Master) consider(ctx context.Context, decide func(*plan) error) (revisi
 // catchUp is the World as new as the store was when it was called.
 func (m *Master) catchUp(ctx context.Context) (model.World, error) {
 	for {
-		trying, tried := m.attempt(ctx)
+		trying, tried := m.attempt(ctx, m.Patience/3)
 		revision, err := m.Store.Revision(trying)
 		late := trying.Err() != nil
 		tried()
@@ -251,15 +275,18 @@ func (m *Master) catchUp(ctx context.Context) (model.World, error) {
 	}
 }
 
+// perOp is what the store may take for each operation of a commit beyond what a small one may.
+const perOp = time.Millisecond
+
 // attempt bounds one call of the store to a part of the time there is: what etcd's members pass on to a leader that has just died is
 // lost, and what goes to a member that hangs may succeed at the next.
-func (m *Master) attempt(ctx context.Context) (context.Context, context.CancelFunc) {
+func (m *Master) attempt(ctx context.Context, bound time.Duration) (context.Context, context.CancelFunc) {
 	if deadline, ok := ctx.Deadline(); ok && time.Now().After(deadline) { // it was, while this process slept, and no timer has said so yet
 		ctx, cancel := context.WithCancel(ctx)
 		cancel()
 		return ctx, cancel
 	}
-	return context.WithTimeout(ctx, m.Patience/3)
+	return context.WithTimeout(ctx, bound)
 }
 
 // overtaken waits a moment for the World to come to a revision that the store has.

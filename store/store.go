@@ -53,6 +53,9 @@ var ErrTooMany = errors.New("the transaction is larger than the store takes")
 // Empty tells whether t changes nothing.
 func (t Txn) Empty() bool { return len(t.Put) == 0 && len(t.Delete) == 0 && len(t.DeleteAll) == 0 }
 
+// Ops counts what t does.
+func (t Txn) Ops() int { return len(t.Put) + len(t.Delete) + len(t.DeleteAll) }
+
 // Put writes an object, whether or not there is one under its key.
 type Put struct {
 	Object model.Object
