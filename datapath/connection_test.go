@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"testing"
 	"time"
@@ -83,7 +84,11 @@ func (p *twoPorts) open(port uint16) {
 
 func (p *twoPorts) connections() (count int) {
 	p.t.Helper()
-	must(p.t, eachConnection(p.dp.objects.Connections, func(contivConnectionKey, contivConnection) error {
+	must(p.t, eachConnection(p.dp.objects.Connections4, func(contivConnection4Key, contivConnection) error {
+		count++
+		return nil
+	}))
+	must(p.t, eachConnection(p.dp.objects.Connections6, func(contivConnectionKey, contivConnection) error {
 		count++
 		return nil
 	}))
@@ -236,22 +241,21 @@ func TestConnectionsThatHaveEndedAreForgotten(t *testing.T) {
 
 func TestIdleConnectionsAreCollected(t *testing.T) {
 	t.Parallel()
-	tcp, udp := contivConnectionKey{Proto: unix.IPPROTO_TCP}, contivConnectionKey{Proto: unix.IPPROTO_UDP}
 	units := func(d time.Duration) uint16 { return uint16(d / clockUnit) }
 	for name, x := range map[string]struct {
-		key  contivConnectionKey
-		c    contivConnection
-		now  uint16
-		want bool
+		proto uint32
+		c     contivConnection
+		now   uint16
+		want  bool
 	}{
-		"UDP":                         {udp, contivConnection{Seen: 10}, 10 + units(4*time.Minute), true},
-		"busy UDP":                    {udp, contivConnection{Seen: 10}, 11, false},
-		"UDP as the clock goes round": {udp, contivConnection{Seen: 65535}, 3, false},
-		"quiet TCP":                   {tcp, contivConnection{Seen: 10}, 10 + units(time.Hour), false},
-		"TCP after a day":             {tcp, contivConnection{Seen: 10}, 10 + units(25*time.Hour), true},
-		"TCP after a FIN":             {tcp, contivConnection{Seen: 10, State: uint16(contivConnectionStateSTATE_FIN_LOW)}, 10 + units(3*time.Minute), true},
+		"UDP":                         {unix.IPPROTO_UDP, contivConnection{Seen: 10}, 10 + units(4*time.Minute), true},
+		"busy UDP":                    {unix.IPPROTO_UDP, contivConnection{Seen: 10}, 11, false},
+		"UDP as the clock goes round": {unix.IPPROTO_UDP, contivConnection{Seen: 65535}, 3, false},
+		"quiet TCP":                   {unix.IPPROTO_TCP, contivConnection{Seen: 10}, 10 + units(time.Hour), false},
+		"TCP after a day":             {unix.IPPROTO_TCP, contivConnection{Seen: 10}, 10 + units(25*time.Hour), true},
+		"TCP after a FIN":             {unix.IPPROTO_TCP, contivConnection{Seen: 10, State: uint8(contivConnectionStateSTATE_FIN_LOW)}, 10 + units(3*time.Minute), true},
 	} {
-		if got := isIdle(x.key, x.c, x.now); got != x.want {
+		if got := isIdle(x.proto, x.c, x.now); got != x.want {
 			t.Errorf("%s: idle %t", name, got)
 		}
 	}
@@ -262,9 +266,9 @@ func TestIdleConnectionsAreCollected(t *testing.T) {
 	if n := p.connections(); n != 1 {
 		t.Fatalf("%d connections, want 1", n)
 	}
-	must(t, eachConnection(p.dp.objects.Connections, func(k contivConnectionKey, c contivConnection) error {
+	must(t, eachConnection(p.dp.objects.Connections4, func(k contivConnection4Key, c contivConnection) error {
 		c.Seen -= units(25 * time.Hour)
-		return p.dp.objects.Connections.Put(k, c)
+		return p.dp.objects.Connections4.Put(k, c)
 	}))
 	must(t, p.dp.collectIdle())
 	if n := p.connections(); n != 0 {
@@ -524,5 +528,66 @@ func TestChangesAreAtomic(t *testing.T) {
 	t.Logf("%d changes", changes)
 	if changes < 20 {
 		t.Errorf("only %d changes", changes)
+	}
+}
+
+// A million connections are to fit into 128 MB, with their places in the table.
+func TestConnectionTakesAtMost128Bytes(t *testing.T) {
+	t.Parallel()
+	b, err := blueprintFor(settings{vtep: netip.MustParseAddr("192.168.2.10"), port: 4789, mtu: 1500})
+	must(t, err)
+	const header, bucket, listNode = 48, 16, 8 // struct htab_elem up to its key, struct bucket, struct llist_node
+	up8 := func(n uint32) uint32 { return (n + 7) &^ 7 }
+	for _, name := range []string{contivMapConnections4, contivMapConnections6} {
+		m := b.spec.Maps[name]
+		if !isPowerOfTwo(m.MaxEntries) {
+			t.Errorf("%s has %d places: the kernel makes more buckets than that", name, m.MaxEntries)
+		}
+		bytes := header + up8(m.KeySize) + up8(m.ValueSize)
+		if m.Flags&unix.BPF_F_NO_PREALLOC != 0 { // then the allocator rounds up
+			for _, size := range []uint32{64, 96, 128, 192, 256} {
+				if bytes+listNode <= size {
+					bytes = size
+					break
+				}
+			}
+		}
+		t.Logf("%s: %d bytes each in all", name, bytes+bucket)
+		if bytes+bucket > 128 {
+			t.Errorf("a connection in %s takes %d bytes and %d for its bucket", name, bytes, bucket)
+		}
+	}
+	if n := b.spec.Maps[contivMapConnections4].MaxEntries; n < 1_000_000 {
+		t.Errorf("there is room for %d connections", n)
+	}
+}
+
+func isPowerOfTwo(n uint32) bool { return n&(n-1) == 0 }
+
+// IPv6 has a table of its own.
+func TestIPv6ConnectionsAreForgottenToo(t *testing.T) {
+	t.Parallel()
+	p := newTwoPorts(t)
+	open := func() {
+		t.Helper()
+		p.wants("", p.run(t, 0, p.packet(0, 1, true, unix.IPPROTO_TCP, 1000, 80, syn)))
+		p.wants("", p.run(t, 1, p.packet(1, 0, true, unix.IPPROTO_TCP, 80, 1000, syn|ack)))
+		p.wants("", p.run(t, 0, p.packet(0, 1, true, unix.IPPROTO_TCP, 1000, 80, ack)))
+		if n := p.connections(); n != 1 {
+			t.Errorf("%d connections, want 1", n)
+		}
+	}
+	p.apply(guard())
+	open()
+	p.wants("", p.run(t, 1, p.packet(1, 0, true, unix.IPPROTO_TCP, 80, 1000, rst|ack)))
+	if n := p.connections(); n != 0 {
+		t.Errorf("%d connections after it was reset", n)
+	}
+	open()
+	tables := p.tables(99, []uint32{0, guarded}, []uint32{0, 0}, []uint32{0, 0}, guard())
+	tables.Ports, tables.Endpoints = tables.Ports[:1], tables.Endpoints[:1]
+	must(t, p.dp.Apply(tables))
+	if n := p.connections(); n != 0 {
+		t.Errorf("%d connections of an endpoint that is gone", n)
 	}
 }

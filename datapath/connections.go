@@ -4,8 +4,10 @@ package datapath
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -26,11 +28,11 @@ const (
 )
 
 // isIdle tells whether a connection is over. now is the time by the data path's clock.
-func isIdle(k contivConnectionKey, c contivConnection, now uint16) bool {
+func isIdle(proto uint32, c contivConnection, now uint16) bool {
 	limit := idleOther
-	if k.Proto == unix.IPPROTO_TCP {
+	if proto == unix.IPPROTO_TCP {
 		limit = idleTCP
-		if c.State&uint16(contivConnectionStateSTATE_FIN_LOW|contivConnectionStateSTATE_FIN_HIGH) != 0 {
+		if c.State&uint8(contivConnectionStateSTATE_FIN_LOW|contivConnectionStateSTATE_FIN_HIGH) != 0 {
 			limit = idleEnding
 		}
 	}
@@ -104,7 +106,7 @@ func (d *Datapath) collectIdle() error {
 	if err != nil {
 		return err
 	}
-	return d.forget(func(k contivConnectionKey, c contivConnection) bool { return isIdle(k, c, now) })
+	return d.forget(func(k contivConnectionKey, c contivConnection) bool { return isIdle(k.Proto, c, now) })
 }
 
 // forgetConnections ends the connections of addresses whose endpoint is gone: another may get the address.
@@ -119,8 +121,22 @@ func (d *Datapath) forgetConnections(gone map[contivEndpointKey]bool) error {
 
 // forget removes the connections that over tells of.
 func (d *Datapath) forget(over func(contivConnectionKey, contivConnection) bool) error {
-	m := d.objects.Connections
-	return eachConnection(m, func(k contivConnectionKey, c contivConnection) error {
+	return errors.Join(
+		forgetIn(d, d.objects.Connections4, func(k contivConnection4Key, c contivConnection) bool { return over(widened(k), c) }),
+		forgetIn(d, d.objects.Connections6, over),
+	)
+}
+
+// widened is an IPv4 connection's key in the form of all others.
+func widened(k contivConnection4Key) contivConnectionKey {
+	wide := func(a uint32) [16]byte { // its bytes are in wire order
+		return netip.AddrFrom4([4]byte(binary.NativeEndian.AppendUint32(nil, a))).As16()
+	}
+	return contivConnectionKey{Tenant: k.Tenant, Proto: k.Proto, Low: wide(k.Low), High: wide(k.High), Ports: k.Ports}
+}
+
+func forgetIn[K any](d *Datapath, m *ebpf.Map, over func(K, contivConnection) bool) error {
+	return eachConnection(m, func(k K, c contivConnection) error {
 		if !over(k, c) {
 			return nil
 		}
@@ -133,14 +149,14 @@ func (d *Datapath) forget(over func(contivConnectionKey, contivConnection) bool)
 }
 
 // eachConnection reads a table of connections in batches, while it changes. Who comes meanwhile may be left out.
-func eachConnection(m *ebpf.Map, take func(contivConnectionKey, contivConnection) error) error {
+func eachConnection[K any](m *ebpf.Map, take func(K, contivConnection) error) error {
 	const batch = 4096
-	keys, values := make([]contivConnectionKey, batch), make([]contivConnection, batch)
+	keys, values := make([]K, batch), make([]contivConnection, batch)
 	var cursor ebpf.MapBatchCursor
 	for range 2 * (m.MaxEntries()/batch + 64) {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
 		if errors.Is(err, unix.ENOSPC) { // a bucket has more than fit
-			keys, values = make([]contivConnectionKey, 2*len(keys)), make([]contivConnection, 2*len(values))
+			keys, values = make([]K, 2*len(keys)), make([]contivConnection, 2*len(values))
 			continue
 		}
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {

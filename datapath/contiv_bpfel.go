@@ -16,12 +16,20 @@ import (
 type contivConnection struct {
 	_       structs.HostLayout
 	Seen    uint16
-	State   uint16
+	State   uint8
+	Packets uint8
 	Epoch   uint32
 	OutRule uint32
 	InRule  uint32
-	Packets uint32
-	Pad     uint32
+}
+
+type contivConnection4Key struct {
+	_      structs.HostLayout
+	Tenant uint32
+	Proto  uint32
+	Low    uint32
+	High   uint32
+	Ports  uint32
 }
 
 type contivConnectionKey struct {
@@ -197,7 +205,8 @@ type contivVtep struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	contivMapConnections       = "connections"
+	contivMapConnections4      = "connections4"
+	contivMapConnections6      = "connections6"
 	contivMapDrops             = "drops"
 	contivMapEndpoints         = "endpoints"
 	contivMapEpoch             = "epoch"
@@ -274,21 +283,22 @@ type contivProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type contivMapSpecs struct {
-	Connections *ebpf.MapSpec `ebpf:"connections"`
-	Drops       *ebpf.MapSpec `ebpf:"drops"`
-	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
-	Epoch       *ebpf.MapSpec `ebpf:"epoch"`
-	Events      *ebpf.MapSpec `ebpf:"events"`
-	Flows4      *ebpf.MapSpec `ebpf:"flows4"`
-	Flows6      *ebpf.MapSpec `ebpf:"flows6"`
-	Fragments   *ebpf.MapSpec `ebpf:"fragments"`
-	Listening   *ebpf.MapSpec `ebpf:"listening"`
-	Networks    *ebpf.MapSpec `ebpf:"networks"`
-	Openings    *ebpf.MapSpec `ebpf:"openings"`
-	Peers       *ebpf.MapSpec `ebpf:"peers"`
-	Ports       *ebpf.MapSpec `ebpf:"ports"`
-	Rules       *ebpf.MapSpec `ebpf:"rules"`
-	Verdicts    *ebpf.MapSpec `ebpf:"verdicts"`
+	Connections4 *ebpf.MapSpec `ebpf:"connections4"`
+	Connections6 *ebpf.MapSpec `ebpf:"connections6"`
+	Drops        *ebpf.MapSpec `ebpf:"drops"`
+	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
+	Epoch        *ebpf.MapSpec `ebpf:"epoch"`
+	Events       *ebpf.MapSpec `ebpf:"events"`
+	Flows4       *ebpf.MapSpec `ebpf:"flows4"`
+	Flows6       *ebpf.MapSpec `ebpf:"flows6"`
+	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
+	Listening    *ebpf.MapSpec `ebpf:"listening"`
+	Networks     *ebpf.MapSpec `ebpf:"networks"`
+	Openings     *ebpf.MapSpec `ebpf:"openings"`
+	Peers        *ebpf.MapSpec `ebpf:"peers"`
+	Ports        *ebpf.MapSpec `ebpf:"ports"`
+	Rules        *ebpf.MapSpec `ebpf:"rules"`
+	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
 // contivVariableSpecs contains global variables before they are loaded into the kernel.
@@ -325,26 +335,28 @@ func (o *contivObjects) Close() error {
 //
 // It can be passed to loadContivObjects or ebpf.CollectionSpec.LoadAndAssign.
 type contivMaps struct {
-	Connections *ebpf.Map `ebpf:"connections"`
-	Drops       *ebpf.Map `ebpf:"drops"`
-	Endpoints   *ebpf.Map `ebpf:"endpoints"`
-	Epoch       *ebpf.Map `ebpf:"epoch"`
-	Events      *ebpf.Map `ebpf:"events"`
-	Flows4      *ebpf.Map `ebpf:"flows4"`
-	Flows6      *ebpf.Map `ebpf:"flows6"`
-	Fragments   *ebpf.Map `ebpf:"fragments"`
-	Listening   *ebpf.Map `ebpf:"listening"`
-	Networks    *ebpf.Map `ebpf:"networks"`
-	Openings    *ebpf.Map `ebpf:"openings"`
-	Peers       *ebpf.Map `ebpf:"peers"`
-	Ports       *ebpf.Map `ebpf:"ports"`
-	Rules       *ebpf.Map `ebpf:"rules"`
-	Verdicts    *ebpf.Map `ebpf:"verdicts"`
+	Connections4 *ebpf.Map `ebpf:"connections4"`
+	Connections6 *ebpf.Map `ebpf:"connections6"`
+	Drops        *ebpf.Map `ebpf:"drops"`
+	Endpoints    *ebpf.Map `ebpf:"endpoints"`
+	Epoch        *ebpf.Map `ebpf:"epoch"`
+	Events       *ebpf.Map `ebpf:"events"`
+	Flows4       *ebpf.Map `ebpf:"flows4"`
+	Flows6       *ebpf.Map `ebpf:"flows6"`
+	Fragments    *ebpf.Map `ebpf:"fragments"`
+	Listening    *ebpf.Map `ebpf:"listening"`
+	Networks     *ebpf.Map `ebpf:"networks"`
+	Openings     *ebpf.Map `ebpf:"openings"`
+	Peers        *ebpf.Map `ebpf:"peers"`
+	Ports        *ebpf.Map `ebpf:"ports"`
+	Rules        *ebpf.Map `ebpf:"rules"`
+	Verdicts     *ebpf.Map `ebpf:"verdicts"`
 }
 
 func (m *contivMaps) Close() error {
 	return _ContivClose(
-		m.Connections,
+		m.Connections4,
+		m.Connections6,
 		m.Drops,
 		m.Endpoints,
 		m.Epoch,

@@ -24,7 +24,7 @@ type Datapath struct {
 	objects     *contivObjects
 	reasons     []string // drop reasons by number
 	abi         string   // the directory of the maps
-	connections string   // the directory of the map of connections, which outlives the others
+	connections string   // the directory of the maps of connections, which outlive the others
 	attach      attacher
 	mode        AttachMode // tcx or clsact
 	uplink      uint32     // its ifindex
@@ -95,7 +95,7 @@ func (d *Datapath) open() error {
 	}
 	b, err := blueprintFor(settings{
 		vtep: d.opts.VTEP, port: d.opts.VXLANPort, mtu: d.opts.MTU, decapSetsProtocol: kernel >= d.opts.decapFrom,
-		flows4: d.opts.Flows4, flows6: d.opts.Flows6, connections: d.opts.Connections,
+		flows4: d.opts.Flows4, flows6: d.opts.Flows6, connections4: d.opts.Connections4, connections6: d.opts.Connections6,
 	})
 	if err != nil {
 		return err

@@ -4,4 +4,4 @@ package datapath
 
 // The object is committed, so that building needs no clang. Generation is reproducible: the same clang gives the
 // same bytes wherever the tree lies.
-//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type port -type endpoint_key -type endpoint -type network -type vtep -type peer -type verdict_key -type verdict -type rule_count -type connection_key -type connection -type event -type event_kind -type listener contiv bpf/contiv.c -- -O2 -g -Wall -Werror -Wno-address-of-packed-member -fno-strict-aliasing -mcpu=v3 -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
+//go:generate go run github.com/cilium/ebpf/cmd/bpf2go -cc clang-19 -strip llvm-strip-19 -target bpfel -type port -type endpoint_key -type endpoint -type network -type vtep -type peer -type verdict_key -type verdict -type rule_count -type connection_key -type connection4_key -type connection -type event -type event_kind -type listener contiv bpf/contiv.c -- -O2 -g -Wall -Werror -Wno-address-of-packed-member -fno-strict-aliasing -mcpu=v3 -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu

@@ -22,7 +22,7 @@ import (
 type blueprint struct {
 	spec *ebpf.CollectionSpec
 	abi  string // names the layout of all maps but one; programs with the same one can share them
-	// connections names the layout of the map of connections. It has a directory of its own, so that connections outlive a
+	// connections names the layout of the maps of connections. They have a directory of its own, so that connections outlive a
 	// change of the others.
 	connections string
 }
@@ -34,7 +34,13 @@ type settings struct {
 	mtu               int // of the underlay
 	decapSetsProtocol bool
 	flows4, flows6    uint32
-	connections       uint32
+	connections4      uint32
+	connections6      uint32
+}
+
+// isConnections tells the maps that outlive a change of the others.
+func isConnections(name string) bool {
+	return name == contivMapConnections4 || name == contivMapConnections6
 }
 
 func blueprintFor(s settings) (blueprint, error) {
@@ -59,14 +65,17 @@ func blueprintFor(s settings) (blueprint, error) {
 	if s.flows6 != 0 {
 		spec.Maps[contivMapFlows6].MaxEntries = s.flows6
 	}
-	if s.connections != 0 {
-		spec.Maps[contivMapConnections].MaxEntries = s.connections
+	if s.connections4 != 0 {
+		spec.Maps[contivMapConnections4].MaxEntries = s.connections4
 	}
-	abi, err := abiName(spec, "maps-", func(name string) bool { return name != contivMapConnections })
+	if s.connections6 != 0 {
+		spec.Maps[contivMapConnections6].MaxEntries = s.connections6
+	}
+	abi, err := abiName(spec, "maps-", func(name string) bool { return !isConnections(name) })
 	if err != nil {
 		return blueprint{}, err
 	}
-	connections, err := abiName(spec, "connections-", func(name string) bool { return name == contivMapConnections })
+	connections, err := abiName(spec, "connections-", isConnections)
 	if err != nil {
 		return blueprint{}, err
 	}
@@ -119,15 +128,19 @@ func (b blueprint) load(dir, connectionsDir string) (*contivObjects, error) {
 	for _, name := range sharedMaps(b.spec) {
 		b.spec.Maps[name].Pinning = ebpf.PinByName
 	}
-	connections, err := ebpf.NewMapWithOptions(b.spec.Maps[contivMapConnections], ebpf.MapOptions{PinPath: connectionsDir})
-	if err != nil {
-		return nil, fmt.Errorf("make the table of connections: %w", err)
+	connections := map[string]*ebpf.Map{}
+	for _, name := range []string{contivMapConnections4, contivMapConnections6} {
+		m, err := ebpf.NewMapWithOptions(b.spec.Maps[name], ebpf.MapOptions{PinPath: connectionsDir})
+		if err != nil {
+			return nil, fmt.Errorf("make the table of connections: %w", err)
+		}
+		defer m.Close() // the programs keep it
+		b.spec.Maps[name].Pinning = ebpf.PinNone
+		connections[name] = m
 	}
-	defer connections.Close() // the programs keep it
-	b.spec.Maps[contivMapConnections].Pinning = ebpf.PinNone
 	var objects contivObjects
-	err = b.spec.LoadAndAssign(&objects, &ebpf.CollectionOptions{
-		Maps: ebpf.MapOptions{PinPath: dir}, MapReplacements: map[string]*ebpf.Map{contivMapConnections: connections},
+	err := b.spec.LoadAndAssign(&objects, &ebpf.CollectionOptions{
+		Maps: ebpf.MapOptions{PinPath: dir}, MapReplacements: connections,
 	})
 	var refused *ebpf.VerifierError
 	switch {

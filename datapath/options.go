@@ -42,10 +42,12 @@ type Options struct {
 	MTU       int        // of the underlay, in bytes; default the uplink's
 	Flows4    uint32     // entries of the IPv4 flow cache; one for each pair of addresses and protocol; default 65536 (about 10 MiB of kernel memory)
 	Flows6    uint32     // entries of the IPv6 flow cache; default 16384 (about 3 MiB)
-	// Connections is how many are kept of endpoints that have rules; default 1048576. Each takes 128 bytes of kernel memory,
-	// and the table itself 16 MiB.
-	Connections uint32
-	Log         *slog.Logger // default none
+	// Connections4 is how many are kept of endpoints that have rules; default 1048576. Each takes 96 bytes of kernel memory while
+	// it is there, and its place in the table 16 always: 112 in all.
+	Connections4 uint32
+	// Connections6 is the same for IPv6; default 131072. Each takes 128 bytes always.
+	Connections6 uint32
+	Log          *slog.Logger // default none
 
 	decapFrom uint32 // kernel version from which BPF_F_ADJ_ROOM_DECAP_L3_IPV6 is used; for tests
 }

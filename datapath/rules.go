@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/cilium/ebpf"
@@ -36,21 +37,20 @@ func (d *Datapath) RuleCounts() (map[uint32]RuleCount, error) {
 	if err := all.Err(); err != nil {
 		return nil, fmt.Errorf("read the counts of rules: %w", err)
 	}
-	for _, m := range []*ebpf.Map{d.objects.Connections, d.objects.Openings} {
-		err := eachConnection(m, func(_ contivConnectionKey, c contivConnection) error {
-			for _, number := range []uint32{c.OutRule, c.InRule} {
-				if sum, ok := out[number]; ok {
-					sum.Packets += uint64(c.Packets)
-					out[number] = sum
-				}
+	add := func(c contivConnection) {
+		for _, number := range []uint32{c.OutRule, c.InRule} {
+			if sum, ok := out[number]; ok {
+				sum.Packets += uint64(c.Packets)
+				out[number] = sum
 			}
-			return nil
-		})
-		if err != nil {
-			return nil, err
 		}
 	}
-	return out, nil
+	err := errors.Join(
+		eachConnection(d.objects.Connections4, func(_ contivConnection4Key, c contivConnection) error { add(c); return nil }),
+		eachConnection(d.objects.Connections6, func(_ contivConnectionKey, c contivConnection) error { add(c); return nil }),
+		eachConnection(d.objects.Openings, func(_ contivConnectionKey, c contivConnection) error { add(c); return nil }),
+	)
+	return out, err
 }
 
 // addRules makes the counters of rules that are new.

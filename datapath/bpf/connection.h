@@ -48,6 +48,57 @@ static __always_inline void order_ends(struct connection_key *key, __u32 *high, 
 	key->ports = source_is_high ? ports << 16 | ports >> 16 : ports;
 }
 
+static __always_inline bool is_ipv4_connection(const struct connection_key *key)
+{
+	const __u32 *low = (const void *)key->low, *high = (const void *)key->high;
+	__u32 mapped = bpf_htonl(0xffff);
+
+	return low[2] == mapped && high[2] == mapped && !(low[0] | low[1] | high[0] | high[1]);
+}
+
+static __always_inline struct connection4_key narrow(const struct connection_key *key)
+{
+	struct connection4_key k = {
+		.tenant = key->tenant,
+		.proto = key->proto,
+		.low = be32(key->low + 12),
+		.high = be32(key->high + 12),
+		.ports = key->ports,
+	};
+
+	return k;
+}
+
+static __always_inline struct connection *find_connection(const struct connection_key *key)
+{
+	if (is_ipv4_connection(key)) {
+		struct connection4_key k = narrow(key);
+
+		return bpf_map_lookup_elem(&connections4, &k);
+	}
+	return bpf_map_lookup_elem(&connections6, key);
+}
+
+static __noinline int keep_connection(const struct connection_key *key, const struct connection *x)
+{
+	if (is_ipv4_connection(key)) {
+		struct connection4_key k = narrow(key);
+
+		return bpf_map_update_elem(&connections4, &k, x, BPF_ANY);
+	}
+	return bpf_map_update_elem(&connections6, key, x, BPF_ANY);
+}
+
+static __noinline int remove_connection(const struct connection_key *key)
+{
+	if (is_ipv4_connection(key)) {
+		struct connection4_key k = narrow(key);
+
+		return bpf_map_delete_elem(&connections4, &k);
+	}
+	return bpf_map_delete_elem(&connections6, key);
+}
+
 struct icmp_start {
 	__u8 type, code;
 	__be16 checksum;
@@ -113,7 +164,7 @@ VERIFIED_ONCE int is_related(struct __sk_buff *skb, const struct question *q, __
 	if (!equal_address(source, q->destination))
 		return false;
 	order_ends(&key, &high, source, destination, quoted_ports(skb, key.proto, offset));
-	return bpf_map_lookup_elem(&connections, &key) || bpf_map_lookup_elem(&openings, &key);
+	return find_connection(&key) || bpf_map_lookup_elem(&openings, &key);
 }
 
 static __always_inline bool is_hidden(__u8 next_header)
@@ -274,8 +325,9 @@ VERIFIED_ONCE int is_still_allowed(const struct flow *f, const struct contact *c
 }
 
 // Packets are counted with their connection, as a look-up of its rules for each would cost more than all the rest. They
-// come to the rules' counts when this many have gathered, and when the connection ends; Go adds those that have not.
-#define PACKETS_GATHERED 256
+// come to the rules' counts when this many have gathered, and when the connection ends; Go adds those that have not. Half of what
+// a byte holds, so that processors that count at once do not go round it.
+#define PACKETS_GATHERED 128
 
 static __noinline void hand_in_packets(struct connection *x)
 {
@@ -347,7 +399,7 @@ VERIFIED_ONCE int begin(const struct flow *f, const struct contact *c, int known
 		return 0;
 	}
 	if (known && c->begins) // its ends have forgotten it
-		bpf_map_delete_elem(&connections, &c->key);
+		remove_connection(&c->key);
 	if (!known || c->begins)
 		bpf_map_update_elem(&openings, &c->key, &x, BPF_ANY);
 	else
@@ -377,13 +429,13 @@ static __always_inline void follow(const struct contact *c, struct connection *x
 	if (!c->tcp)
 		return;
 	if (c->ends) {
-		__u16 fin = c->high ? STATE_FIN_HIGH : STATE_FIN_LOW;
+		__u8 fin = c->high ? STATE_FIN_HIGH : STATE_FIN_LOW;
 
 		if (!(x->state & fin))
 			x->state |= fin;
 	} else if (c->resets || (x->state & (STATE_FIN_LOW | STATE_FIN_HIGH)) == (STATE_FIN_LOW | STATE_FIN_HIGH)) {
 		hand_in_packets(x);
-		bpf_map_delete_elem(&connections, &c->key);
+		remove_connection(&c->key);
 	}
 }
 
@@ -409,7 +461,7 @@ static __always_inline void follow_opening(const struct contact *c, struct conne
 			promoted.state |= c->high ? STATE_FIN_HIGH : STATE_FIN_LOW;
 		// Removed at once, its memory is used again while it is in the processor's cache. When connections are full
 		// it stays.
-		if (!bpf_map_update_elem(&connections, &c->key, &promoted, BPF_ANY))
+		if (!keep_connection(&c->key, &promoted))
 			bpf_map_delete_elem(&openings, &c->key);
 	}
 }
@@ -421,7 +473,7 @@ VERIFIED_ONCE int check_contact(const struct flow *f, const struct contact *c)
 
 	if (!f || !c)
 		return DROP_MALFORMED;
-	x = c->unknown ? NULL : bpf_map_lookup_elem(&connections, &c->key);
+	x = c->unknown ? NULL : find_connection(&c->key);
 	if (x) {
 		from_origin = !(x->state & STATE_ORIGIN_HIGH) == !c->high;
 		if (c->begins || (c->query && !from_origin))
@@ -450,10 +502,8 @@ VERIFIED_ONCE int check_contact(const struct flow *f, const struct contact *c)
 }
 
 // A packet of a connection that nothing is to be done about: most of them. Others go through check_policy.
-static __always_inline bool is_established(const struct flow *f, const struct connection_key *key, struct upper *u,
-					   const __u8 *tcp_flags)
+static __always_inline bool is_established(const struct flow *f, struct connection *x, struct upper *u, const __u8 *tcp_flags)
 {
-	struct connection *x = bpf_map_lookup_elem(&connections, key);
 	__u16 now;
 
 	u->unknown = !x;
@@ -471,7 +521,7 @@ static __always_inline bool is_established(const struct flow *f, const struct co
 static __always_inline bool is_established4(struct __sk_buff *skb, const struct flow *f, const struct flow4_key *packet,
 					    struct upper *u, __u32 offset)
 {
-	struct connection_key key;
+	struct connection4_key key;
 	const __u8 *flags = NULL;
 	bool source_is_high;
 
@@ -488,10 +538,10 @@ static __always_inline bool is_established4(struct __sk_buff *skb, const struct 
 	key.proto = packet->kind;
 	source_is_high = packet->source != packet->destination ? packet->source > packet->destination
 							       : (__u16)u->first > u->first >> 16;
-	map_ipv4(key.low, source_is_high ? packet->destination : packet->source);
-	map_ipv4(key.high, source_is_high ? packet->source : packet->destination);
+	key.low = source_is_high ? packet->destination : packet->source;
+	key.high = source_is_high ? packet->source : packet->destination;
 	key.ports = source_is_high ? u->first << 16 | u->first >> 16 : u->first;
-	return is_established(f, &key, u, flags);
+	return is_established(f, bpf_map_lookup_elem(&connections4, &key), u, flags);
 }
 
 static __always_inline bool is_established6(struct __sk_buff *skb, const struct flow *f, const struct flow6_key *packet,
@@ -513,7 +563,7 @@ static __always_inline bool is_established6(struct __sk_buff *skb, const struct 
 	key.tenant = f->tenant;
 	key.proto = packet->kind;
 	order_ends(&key, &high, (const __u8 *)packet->source, (const __u8 *)packet->destination, u->first);
-	return is_established(f, &key, u, flags);
+	return is_established(f, bpf_map_lookup_elem(&connections6, &key), u, flags);
 }
 
 // Whether a packet of a flow that asks may pass. 0: it may.
