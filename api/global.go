@@ -3,6 +3,7 @@
 package api
 
 import (
+	"cmp"
 	"net/netip"
 
 	"github.com/contivnet/contiv/model"
@@ -26,6 +27,6 @@ type Global struct {
 func GlobalOf(g model.Global) Global {
 	return Global{
 		Key: g.Key(), Name: g.Key(), NetworkInfraType: g.FabricMode, FwdMode: g.ForwardMode, ArpMode: g.ARPMode,
-		Vlans: g.VLANs, Vxlans: g.VXLANs, PvtSubnet: g.PrivateSubnet, Established: g.Established,
+		Vlans: g.VLANs, Vxlans: g.VXLANs, PvtSubnet: g.PrivateSubnet, Established: cmp.Or(g.Established, model.EstablishedKeep),
 	}
 }

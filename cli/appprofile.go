@@ -61,6 +61,9 @@ func (p *program) appProfileUpdate() *cobra.Command {
 	}
 	a := p.appProfileFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if !cmd.Flags().Changed("group") { // what is left out would be taken out
+			return usage(cmd, "Groups required: name all that the profile is to have with -g, or none with -g \"\"")
+		}
 		o, asked, err := a.asked(args[0])
 		if err != nil {
 			return err

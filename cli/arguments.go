@@ -47,6 +47,7 @@ func canonical(root *cobra.Command, args []string) ([]string, error) {
 	out := make([]string, 0, len(args)) // never nil: cobra takes nil for "read os.Args"
 	cmd := root
 	cmd.InitDefaultHelpFlag()
+	given := map[string]bool{}
 	for i := 0; i < len(args); i++ {
 		arg := args[i]
 		switch {
@@ -64,14 +65,21 @@ func canonical(root *cobra.Command, args []string) ([]string, error) {
 			}
 			continue
 		}
-		spelt, value, given := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
+		spelt, value, valued := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(arg, "-"), "-"), "=")
 		f := flagOf(cmd, spelt)
+		if f == nil && belowHas(cmd, spelt) {
+			return out, usage(cmd, "flag %s belongs to a command of %s: give it after that command's name, not before", strings.TrimSuffix(arg, "="+value), cmd.CommandPath())
+		}
 		if f == nil {
 			return out, usage(cmd, "unknown flag %s", strings.TrimSuffix(arg, "="+value))
 		}
+		if _, isList := f.Value.(pflag.SliceValue); given[f.Name] && !isList {
+			return out, usage(cmd, "flag --%s is given twice; give it once", f.Name)
+		}
+		given[f.Name] = true
 		arg = "--" + f.Name
 		switch {
-		case given:
+		case valued:
 			arg += "=" + value
 		case f.NoOptDefVal != "":
 			arg += "=" + f.NoOptDefVal
@@ -82,6 +90,11 @@ func canonical(root *cobra.Command, args []string) ([]string, error) {
 		out = append(out, arg)
 	}
 	return out, nil
+}
+
+// belowHas tells whether one of cmd's commands has such a flag.
+func belowHas(cmd *cobra.Command, spelt string) bool {
+	return slices.ContainsFunc(cmd.Commands(), func(c *cobra.Command) bool { return flagOf(c, spelt) != nil || belowHas(c, spelt) })
 }
 
 func subcommand(cmd *cobra.Command, name string) *cobra.Command {

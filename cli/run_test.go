@@ -327,7 +327,12 @@ func TestWrongUsageSendsNothingAndShowsHow(t *testing.T) {
 		"net ls -nonsense=3":                      "unknown flag -nonsense",
 		"net ls -aq":                              "unknown flag -aq", // shorts are not bundled
 		"net ls -tblue":                           "unknown flag -tblue",
-		"-t blue net ls":                          "unknown flag -t",
+		"-t blue net ls":                          "flag -t belongs to a command of netctl: give it after that command's name, not before",
+		"net --tenant blue ls":                    "flag --tenant belongs to a command of netctl network: give it after that command's name, not before",
+		"net --nonsense=1 ls":                     "unknown flag --nonsense",
+		"net create x -s 10.1.2.0/24 -subnet=a":   "flag --subnet is given twice; give it once",
+		"net ls -t blue --tenant blue":            "flag --tenant is given twice; give it once",
+		"app-profile update shop":                 "Groups required: name all that the profile is to have with -g, or none with -g \"\"",
 		"net ls ---all":                           "unknown flag ---all",
 		"net ls -t":                               "flag needs an argument: --tenant",
 		"net ls -all=perhaps":                     `--all "perhaps" is not true or false`,

@@ -134,7 +134,7 @@ func removeContracts(p *plan, key string) error {
 		return noContracts(key)
 	}
 	if g := groupsUnderContracts(p.world(), c); len(g) > 0 {
-		return model.InUse("contractsGroupName", "External contracts group is in-use: %s by %d groups (%s); take it out of them first with netctl group create", c.Name, len(g), some(g, groupName))
+		return model.InUse("contractsGroupName", "External contracts group is in-use: %s by %s (%s); take it out of them first with netctl group create", c.Name, counted(len(g), "group"), some(g, groupName))
 	}
 	p.unchanged(c)
 	p.noneNewer(model.KindGroup, c.Tenant+":")

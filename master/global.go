@@ -39,9 +39,6 @@ func globals() noun {
 			}}, err
 		},
 		put: puts(func(g *api.Global) []part { return []part{{"name", &g.Name}} }, askGlobal),
-		remove: func(*plan, string) error {
-			return model.Invalid("name", "%s cannot be deleted: it holds for the whole cluster; change single settings with netctl global set", model.GlobalName)
-		},
 	}
 }
 
@@ -91,6 +88,9 @@ func changedGlobal(g model.Global, asked api.Global) model.Global {
 			*f.to = f.from
 		}
 	}
+	if g.Established == model.EstablishedKeep { // as it is kept since there was no other
+		g.Established = ""
+	}
 	if asked.PvtSubnet != (netip.Prefix{}) {
 		g.PrivateSubnet = asked.PvtSubnet
 	}
@@ -109,7 +109,7 @@ func mayChangeGlobal(w model.World, old, now model.Global) error {
 		}
 	}
 	if n := w.BGPs.Len(); n > 0 && old.ForwardMode == model.ForwardRouting && now.ForwardMode != old.ForwardMode {
-		return model.InUse("fwdMode", "please delete existing Bgp configs: %d nodes have one (netctl bgp ls), and BGP needs fwdMode routing", n)
+		return model.InUse("fwdMode", "please delete existing Bgp configs: there are those of %s (netctl bgp ls), and BGP needs fwdMode routing", counted(n, "node"))
 	}
 	for _, f := range []struct {
 		field, name, text string
@@ -136,10 +136,10 @@ func mayChangeGlobal(w model.World, old, now model.Global) error {
 func existingText(vlans, vxlans int) string {
 	var parts []string
 	if vlans > 0 {
-		parts = append(parts, fmt.Sprintf("%d vlans", vlans))
+		parts = append(parts, counted(vlans, "vlan"))
 	}
 	if vxlans > 0 {
-		parts = append(parts, fmt.Sprintf("%d vxlans", vxlans))
+		parts = append(parts, counted(vxlans, "vxlan"))
 	}
 	return strings.Join(parts, " and ")
 }

@@ -236,7 +236,7 @@ func removeGroup(p *plan, key string) error {
 		}
 	}
 	if len(in) > 0 {
-		return model.InUse("groupName", "EPG %s has active endpoints: %d are in it (%s); remove their containers first", g.Name, len(in), someOf(in))
+		return model.InUse("groupName", "EPG %s has active endpoints: it has %s (%s); remove their containers first", g.Name, counted(len(in), "endpoint"), someOf(in))
 	}
 	if r := rulesNaming(w, g); len(r) > 0 {
 		return ruleInTheWay("groupName", "endpoint group "+g.Name, r)

@@ -20,7 +20,7 @@ func TestTenantWithNetworksStays(t *testing.T) {
 	s.put(api.ObjectPath(api.Tenants, "blue"), api.Tenant{})
 	s.network("blue:net", "10.1.1.0/24", "")
 	_, err := s.client.Delete(t.Context(), api.ObjectPath(api.Tenants, "blue"))
-	refused(t, err, model.ErrInUse, "tenantName", "cannot delete blue has 1 networks", "netctl net rm")
+	refused(t, err, model.ErrInUse, "tenantName", "cannot delete blue has 1 network", "netctl net rm")
 	_, err = s.client.Delete(t.Context(), api.ObjectPath(api.Tenants, "default"))
 	refused(t, err, model.ErrInvalid, "tenantName", "default")
 	if _, err := s.client.Delete(t.Context(), api.ObjectPath(api.Networks, "blue:net")); err != nil {

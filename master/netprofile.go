@@ -64,7 +64,7 @@ func removeNetprofile(p *plan, key string) error {
 		return noNetprofile(key)
 	}
 	if g := groupsLimitedBy(p.world(), n); len(g) > 0 {
-		return model.InUse("profileName", "NetProfile is being used: netprofile %s by %d groups (%s); take it out of them first with netctl group create", n.Name, len(g), some(g, groupName))
+		return model.InUse("profileName", "NetProfile is being used: netprofile %s by %s (%s); take it out of them first with netctl group create", n.Name, counted(len(g), "group"), some(g, groupName))
 	}
 	p.unchanged(n)
 	p.noneNewer(model.KindGroup, n.Tenant+":")

@@ -305,18 +305,18 @@ func removeNetwork(p *plan, key string) error {
 		return err
 	}
 	if g := groupsOn(w, n); len(g) > 0 {
-		return model.InUse("networkName", "cannot delete %s has %d endpoint groups (%s): delete them first with netctl group rm -t %s", n.Name, len(g), some(g, groupName), n.Tenant)
+		return model.InUse("networkName", "cannot delete %s has %s (%s): delete them first with netctl group rm -t %s", n.Name, counted(len(g), "endpoint group"), some(g, groupName), n.Tenant)
 	}
 	if s := servicesOn(w, n); len(s) > 0 {
-		return model.InUse("networkName", "cannot delete %s has %d services (%s): delete them first with netctl service rm -t %s",
-			n.Name, len(s), some(s, func(s model.Service) string { return s.Name }), n.Tenant)
+		return model.InUse("networkName", "cannot delete %s has %s (%s): delete them first with netctl service rm -t %s",
+			n.Name, counted(len(s), "service"), some(s, func(s model.Service) string { return s.Name }), n.Tenant)
 	}
 	naming := rulesWhere(w, n.Tenant, func(r model.Rule) bool { return r.FromNetwork == n.Name || r.ToNetwork == n.Name })
 	if len(naming) > 0 {
 		return ruleInTheWay("networkName", "network "+n.Name, naming)
 	}
 	if on := endpointsOn(w, n.Tenant, n.Name); len(on) > 0 {
-		return model.InUse("networkName", "cannot delete network %s: Network has active endpoints: %d endpoints are on it (%s); remove their containers first", key, len(on), someOf(on))
+		return model.InUse("networkName", "cannot delete network %s: Network has active endpoints: it has %s (%s); remove their containers first", key, counted(len(on), "endpoint"), someOf(on))
 	}
 	p.unchanged(n)
 	p.noneNewer(model.KindGroup, n.Tenant+":")
@@ -331,6 +331,17 @@ func removeNetwork(p *plan, key string) error {
 // someOf names up to three endpoints and where they are.
 func someOf(list []model.Endpoint) model.List {
 	return some(list, func(e model.Endpoint) string { return fmt.Sprintf("%s on node %s", nameOf(e), e.Node) })
+}
+
+// counted is a number of things, as 1 group, 2 groups or 2 policies.
+func counted(n int, one string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	if stem, is := strings.CutSuffix(one, "y"); is {
+		return fmt.Sprint(n, " ", stem, "ies")
+	}
+	return fmt.Sprint(n, " ", one, "s")
 }
 
 // some names up to three of a list.

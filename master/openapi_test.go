@@ -212,6 +212,11 @@ func (d *describer) description(t *testing.T) object {
 			t.Errorf("%s is described and not served", route)
 		}
 	}
+	for name := range d.schemas {
+		if strings.Contains(name, ".") {
+			t.Errorf("schema %s has the name of a Go package", name)
+		}
+	}
 	responses := object{}
 	for status, says := range errorAnswers {
 		responses[fmt.Sprint(status)] = object{"description": says, "content": d.content(api.Error{})}
@@ -347,7 +352,11 @@ func (d *describer) schema(t reflect.Type) object {
 		if strings.Contains(t.Name(), "[") || t.Name() == "" { // Inspect, or what has nothing in it
 			return d.fields(t, "")
 		}
-		name := strings.TrimPrefix(t.String(), "api.")
+		pkg, name, _ := strings.Cut(t.String(), ".")
+		name = strings.ToUpper(name[:1]) + name[1:]
+		if pkg == "model" { // as agents are told of it; the API's own shape has the same name
+			name = "Stored" + name
+		}
 		if _, known := d.schemas[name]; !known {
 			d.schemas[name] = object{} // it may have itself in it
 			d.schemas[name] = d.fields(t, t.String())

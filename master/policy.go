@@ -84,7 +84,7 @@ func removePolicy(p *plan, key string) error {
 		return noPolicy(key)
 	}
 	if g := groupsUnder(w, it); len(g) > 0 {
-		return model.InUse("policyName", "Policy is being used: policy %s by %d groups (%s); take it out of them first with netctl group create", it.Name, len(g), some(g, groupName))
+		return model.InUse("policyName", "Policy is being used: policy %s by %s (%s); take it out of them first with netctl group create", it.Name, counted(len(g), "group"), some(g, groupName))
 	}
 	p.unchanged(it) // whoever adds a rule or names it is refused when it is gone
 	p.noneNewer(model.KindGroup, it.Tenant+":")

@@ -133,7 +133,7 @@ func TestNetworkStaysWhileItIsNamed(t *testing.T) {
 	s.must(s.group("web", ""))
 	s.must(s.try(api.Policies, "default:p", api.Policy{}))
 	s.must(s.try(api.Rules, "default:p:1", api.Rule{Direction: "out", Action: "deny", ToNetwork: "net"}))
-	refused(t, s.drop(api.Networks, "default:net"), model.ErrInUse, "networkName", "cannot delete net has 1 endpoint groups (web)")
+	refused(t, s.drop(api.Networks, "default:net"), model.ErrInUse, "networkName", "cannot delete net has 1 endpoint group (web)")
 	s.must(s.drop(api.EndpointGroups, "default:web"))
 	refused(t, s.drop(api.Networks, "default:net"), model.ErrInUse, "networkName", "rule 1 of policy p")
 	s.must(s.drop(api.Policies, "default:p"))
@@ -153,9 +153,9 @@ func TestTenantSaysWhatIsInTheWay(t *testing.T) {
 		t.Errorf("the tenant is %+v", o)
 	}
 	for _, row := range []struct{ plural, key, text string }{
-		{api.EndpointGroups, "blue:web", "cannot delete blue has 1 endpoint groups (web)"},
-		{api.Policies, "blue:p", "cannot delete blue has 1 policies (p)"},
-		{api.Networks, "blue:net", "cannot delete blue has 1 networks (net)"},
+		{api.EndpointGroups, "blue:web", "cannot delete blue has 1 endpoint group (web)"},
+		{api.Policies, "blue:p", "cannot delete blue has 1 policy (p)"},
+		{api.Networks, "blue:net", "cannot delete blue has 1 network (net)"},
 	} {
 		refused(t, s.drop(api.Tenants, "blue"), model.ErrInUse, "tenantName", row.text, "netctl", "-t blue")
 		s.must(s.drop(row.plural, row.key))

@@ -83,7 +83,7 @@ func TestServiceKeepsItsAddressUntilItIsDeleted(t *testing.T) {
 	_, err = s.attach("e", "n1", "10.1.1.1")
 	refused(t, err, model.ErrExists, "ipv4Address", "service default:web")
 	_, err = s.client.Delete(t.Context(), api.ObjectPath(api.Networks, "default:net"))
-	refused(t, err, model.ErrInUse, "networkName", "cannot delete net has 1 services")
+	refused(t, err, model.ErrInUse, "networkName", "cannot delete net has 1 service (")
 	if _, err := s.client.Delete(t.Context(), path); err != nil {
 		t.Fatal(err)
 	}

@@ -182,16 +182,16 @@ func removeTenant(p *plan, key string) error {
 		names            model.List
 		kind             model.Kind
 	}{
-		{len(e.appProfiles), "cannot delete %s, has %d %s", "app profiles", "app-profile rm", some(e.appProfiles, func(o model.AppProfile) string { return o.Name }), model.KindAppProfile},
-		{len(e.groups), "cannot delete %s has %d %s", "endpoint groups", "group rm", some(e.groups, groupName), model.KindGroup},
-		{len(e.policies), "cannot delete %s has %d %s", "policies", "policy rm", some(e.policies, func(o model.Policy) string { return o.Name }), model.KindPolicy},
-		{len(e.netprofiles), "Cannot delete %s has %d %s", "netprofiles", "netprofile rm", some(e.netprofiles, func(o model.Netprofile) string { return o.Name }), model.KindNetprofile},
-		{len(e.services), "cannot delete %s has %d %s", "services", "service rm", some(e.services, func(o model.Service) string { return o.Name }), model.KindService},
-		{len(e.networks), "cannot delete %s has %d %s", "networks", "net rm", some(e.networks, func(o model.Network) string { return o.Name }), model.KindNetwork},
-		{len(e.contracts), "cannot delete %s has %d %s", "external contracts", "external-contracts rm", some(e.contracts, func(o model.Contracts) string { return o.Name }), model.KindContracts},
+		{len(e.appProfiles), "cannot delete %s, has %s", "app profile", "app-profile rm", some(e.appProfiles, func(o model.AppProfile) string { return o.Name }), model.KindAppProfile},
+		{len(e.groups), "cannot delete %s has %s", "endpoint group", "group rm", some(e.groups, groupName), model.KindGroup},
+		{len(e.policies), "cannot delete %s has %s", "policy", "policy rm", some(e.policies, func(o model.Policy) string { return o.Name }), model.KindPolicy},
+		{len(e.netprofiles), "Cannot delete %s has %s", "netprofile", "netprofile rm", some(e.netprofiles, func(o model.Netprofile) string { return o.Name }), model.KindNetprofile},
+		{len(e.services), "cannot delete %s has %s", "service", "service rm", some(e.services, func(o model.Service) string { return o.Name }), model.KindService},
+		{len(e.networks), "cannot delete %s has %s", "network", "net rm", some(e.networks, func(o model.Network) string { return o.Name }), model.KindNetwork},
+		{len(e.contracts), "cannot delete %s has %s", "external contract", "external-contracts rm", some(e.contracts, func(o model.Contracts) string { return o.Name }), model.KindContracts},
 	} {
 		if has.count > 0 {
-			return model.InUse("tenantName", has.format+" (%s): delete them first with netctl %s -t %s", key, has.count, has.what, has.names, has.rm, key)
+			return model.InUse("tenantName", has.format+" (%s): delete them first with netctl %s -t %s", key, counted(has.count, has.what), has.names, has.rm, key)
 		}
 		p.noneNewer(has.kind, key+":")
 	}
