@@ -101,7 +101,7 @@ type contivFlow struct {
 	Asks             uint8
 	Older            uint8
 	Header           [50]uint8
-	Pad              [2]uint8
+	Chains           uint16
 	Tenant           uint32
 	SourceOut        uint32
 	SourceIn         uint32
@@ -171,6 +171,20 @@ type contivPort struct {
 	OutRole  [2]uint32
 }
 
+type contivPortDrop struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Reason  uint32
+}
+
+type contivRowKind uint32
+
+const (
+	contivRowKindROW_PORT     contivRowKind = 1
+	contivRowKindROW_PROTOCOL contivRowKind = 2
+	contivRowKindROW_ANY      contivRowKind = 4
+)
+
 type contivRuleCount struct {
 	_       structs.HostLayout
 	Packets uint64
@@ -218,6 +232,7 @@ const (
 	contivMapNetworks          = "networks"
 	contivMapOpenings          = "openings"
 	contivMapPeers             = "peers"
+	contivMapPortDrops         = "port_drops"
 	contivMapPorts             = "ports"
 	contivMapRules             = "rules"
 	contivMapVerdicts          = "verdicts"
@@ -226,6 +241,7 @@ const (
 	contivVarDecapSetsProtocol = "decap_sets_protocol"
 	contivVarMapMeaning        = "map_meaning"
 	contivVarNoEvent           = "no_event"
+	contivVarNoRow             = "no_row"
 	contivVarNoState           = "no_state"
 	contivVarOwnVtep           = "own_vtep"
 	contivVarRouterMac         = "router_mac"
@@ -296,6 +312,7 @@ type contivMapSpecs struct {
 	Networks     *ebpf.MapSpec `ebpf:"networks"`
 	Openings     *ebpf.MapSpec `ebpf:"openings"`
 	Peers        *ebpf.MapSpec `ebpf:"peers"`
+	PortDrops    *ebpf.MapSpec `ebpf:"port_drops"`
 	Ports        *ebpf.MapSpec `ebpf:"ports"`
 	Rules        *ebpf.MapSpec `ebpf:"rules"`
 	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
@@ -308,6 +325,7 @@ type contivVariableSpecs struct {
 	DecapSetsProtocol *ebpf.VariableSpec `ebpf:"decap_sets_protocol"`
 	MapMeaning        *ebpf.VariableSpec `ebpf:"map_meaning"`
 	NoEvent           *ebpf.VariableSpec `ebpf:"no_event"`
+	NoRow             *ebpf.VariableSpec `ebpf:"no_row"`
 	NoState           *ebpf.VariableSpec `ebpf:"no_state"`
 	OwnVtep           *ebpf.VariableSpec `ebpf:"own_vtep"`
 	RouterMac         *ebpf.VariableSpec `ebpf:"router_mac"`
@@ -348,6 +366,7 @@ type contivMaps struct {
 	Networks     *ebpf.Map `ebpf:"networks"`
 	Openings     *ebpf.Map `ebpf:"openings"`
 	Peers        *ebpf.Map `ebpf:"peers"`
+	PortDrops    *ebpf.Map `ebpf:"port_drops"`
 	Ports        *ebpf.Map `ebpf:"ports"`
 	Rules        *ebpf.Map `ebpf:"rules"`
 	Verdicts     *ebpf.Map `ebpf:"verdicts"`
@@ -368,6 +387,7 @@ func (m *contivMaps) Close() error {
 		m.Networks,
 		m.Openings,
 		m.Peers,
+		m.PortDrops,
 		m.Ports,
 		m.Rules,
 		m.Verdicts,
@@ -381,6 +401,7 @@ type contivVariables struct {
 	DecapSetsProtocol *ebpf.Variable `ebpf:"decap_sets_protocol"`
 	MapMeaning        *ebpf.Variable `ebpf:"map_meaning"`
 	NoEvent           *ebpf.Variable `ebpf:"no_event"`
+	NoRow             *ebpf.Variable `ebpf:"no_row"`
 	NoState           *ebpf.Variable `ebpf:"no_state"`
 	OwnVtep           *ebpf.Variable `ebpf:"own_vtep"`
 	RouterMac         *ebpf.Variable `ebpf:"router_mac"`

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
 
 	"github.com/contivnet/contiv/compile"
@@ -300,6 +301,37 @@ func (d *Datapath) Drops() (map[string]uint64, error) {
 			sum += n
 		}
 		out[name] = sum
+	}
+	return out, nil
+}
+
+// PortDrop is who sent what was dropped, and why.
+type PortDrop struct {
+	Port   string // the device's name; "": the uplink, or a port that is gone
+	Reason string // as in Drops
+}
+
+// PortDrops counts the packets that were dropped, by the port they came from. Those of the longest ago may be missing:
+// Drops has all.
+func (d *Datapath) PortDrops() (map[PortDrop]uint64, error) {
+	names := map[uint32]string{}
+	d.portsMu.Lock()
+	for name, a := range d.ports {
+		names[a.ifindex] = name
+	}
+	d.portsMu.Unlock()
+	out := map[PortDrop]uint64{}
+	var key contivPortDrop
+	var packets uint64
+	all := d.objects.PortDrops.Iterate()
+	for all.Next(&key, &packets) {
+		if int(key.Reason) < len(d.reasons) {
+			out[PortDrop{names[key.Ifindex], d.reasons[key.Reason]}] += packets
+		}
+	}
+	// While rows come and go a reading may have to begin again; after that, what is there is told.
+	if err := all.Err(); err != nil && !errors.Is(err, ebpf.ErrIterationAborted) {
+		return nil, fmt.Errorf("read the drops of ports: %w", err)
 	}
 	return out, nil
 }

@@ -5,6 +5,7 @@ package datapath
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -32,6 +33,7 @@ const (
 	bankShift     = 31
 	protocolShift = 16
 	anyProtocol   = 256
+	headProtocol  = 257
 )
 
 // encode leaves out what cannot be written (yet): a port without a device, with its endpoints, and a node whose
@@ -53,6 +55,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 			Rule: v.Rule, Audit: v.Audit, Deny: flag(!v.Allow), Priority: v.Priority, AuditPriority: v.AuditPriority,
 		}
 	}
+	addHeads(r.verdicts)
 	for _, x := range t.Rules {
 		r.rules[x.Number] = ruleRow{}
 	}
@@ -100,6 +103,28 @@ func verdictKey(v compile.Verdict) contivVerdictKey {
 	return contivVerdictKey{Role: v.Role, Class: v.Class, What: protocol<<protocolShift | uint32(v.Port)}
 }
 
+// addHeads adds the rows that tell which kinds of rows a role has for a class, so that the programs look for no others.
+func addHeads(verdicts map[contivVerdictKey]contivVerdict) {
+	heads := map[contivVerdictKey]contivVerdict{}
+	for k := range verdicts {
+		kind := contivRowKindROW_PORT
+		switch {
+		case k.What>>protocolShift == anyProtocol:
+			kind = contivRowKindROW_ANY
+		case uint16(k.What) == 0:
+			kind = contivRowKindROW_PROTOCOL
+		}
+		k.What = headProtocol << protocolShift
+		head := heads[k]
+		head.Rule |= uint32(kind)
+		heads[k] = head
+	}
+	maps.Copy(verdicts, heads)
+}
+
+// isHead tells rows of addHeads from those that policy has.
+func (k contivVerdictKey) isHead() bool { return k.What&^(1<<bankShift)>>protocolShift == headProtocol }
+
 func verdict(k contivVerdictKey, v contivVerdict) compile.Verdict {
 	out := compile.Verdict{
 		Role: k.Role, Class: k.Class, Protocol: compile.AnyProtocol, Port: uint16(k.What), Allow: v.Deny == 0,
@@ -123,7 +148,7 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 	live := bankOf(r.epoch)
 	t := compile.Tables{Recheck: r.epoch&epochRecheck != 0}
 	for k, v := range r.verdicts {
-		if k.bank() == live {
+		if k.bank() == live && !k.isHead() {
 			t.Verdicts = append(t.Verdicts, verdict(k, v))
 		}
 	}

@@ -20,6 +20,7 @@ type eyes interface {
 	Events(context.Context) iter.Seq2[datapath.Event, error]
 	EventsLost() (uint64, error)
 	Drops() (map[string]uint64, error)
+	PortDrops() (map[datapath.PortDrop]uint64, error)
 	RuleCounts() (map[uint32]datapath.RuleCount, error)
 }
 
@@ -86,10 +87,24 @@ func (s *seen) Events() (events []observe.Event, lost uint64, err error) {
 }
 
 func (s *seen) Drops() ([]observe.Drop, error) {
+	ports, err := s.path.PortDrops() // read first, so that none has more than there are
+	if err != nil {
+		return nil, err
+	}
 	counts, err := s.path.Drops()
-	out := make([]observe.Drop, 0, len(counts))
-	for reason, packets := range counts {
-		out = append(out, observe.Drop{Reason: reason, Packets: packets})
+	out := make([]observe.Drop, 0, len(counts)+len(ports))
+	for d, packets := range ports {
+		if d.Port == "" {
+			continue
+		}
+		packets = min(packets, counts[d.Reason])
+		counts[d.Reason] -= packets
+		out = append(out, observe.Drop{Port: d.Port, Reason: d.Reason, Packets: packets})
+	}
+	for reason, packets := range counts { // that no port of today sent
+		if packets > 0 {
+			out = append(out, observe.Drop{Reason: reason, Packets: packets})
+		}
 	}
 	return out, err
 }

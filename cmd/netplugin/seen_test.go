@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"testing"
 	"time"
 
@@ -35,6 +36,10 @@ func (b *blurred) Events(context.Context) iter.Seq2[datapath.Event, error] {
 
 func (b *blurred) EventsLost() (uint64, error)       { return b.lost, nil }
 func (b *blurred) Drops() (map[string]uint64, error) { return map[string]uint64{"malformed": 3}, nil }
+
+func (b *blurred) PortDrops() (map[datapath.PortDrop]uint64, error) {
+	return map[datapath.PortDrop]uint64{{Port: "vvport1", Reason: "malformed"}: 2, {Reason: "malformed"}: 1}, nil
+}
 
 func (b *blurred) RuleCounts() (map[uint32]datapath.RuleCount, error) {
 	return map[uint32]datapath.RuleCount{7: {Packets: 9, Allowed: 2, Denied: 3, Audited: 1}}, nil
@@ -93,7 +98,7 @@ func TestDropsAndCountsAreTheDataPaths(t *testing.T) {
 		t.Fatal(err)
 	}
 	drops, err := s.Drops()
-	if err != nil || len(drops) != 1 || drops[0] != (observe.Drop{Reason: "malformed", Packets: 3}) {
+	if err != nil || !slices.Equal(drops, []observe.Drop{{Port: "vvport1", Reason: "malformed", Packets: 2}, {Reason: "malformed", Packets: 1}}) {
 		t.Errorf("dropped are %+v (%v)", drops, err)
 	}
 	rules, err := s.Rules()

@@ -7,7 +7,7 @@
 // Addresses and MACs are byte arrays in wire order. All other numbers are in the machine's order, unless __be.
 #pragma once
 
-const volatile __u32 map_meaning = 4;
+const volatile __u32 map_meaning = 5;
 
 // Why a packet was dropped. This is the only list: Go reads the names from here (DROP_SPOOFED_MAC is shown as
 // spoofed_mac). Steps return 0 (go on), one of these, or ANSWERED.
@@ -55,6 +55,19 @@ struct {
 	__type(key, __u32); // enum drop_reason, but array maps take only integers
 	__type(value, __u64);
 } drops SEC(".maps");
+
+struct port_drop {
+	__u32 ifindex; // of the device where the packet came in: a port, or the uplink
+	__u32 reason;
+};
+
+// port_drops: who sent what was dropped, and why → packets. What the LRU takes away is still in drops.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct port_drop);
+	__type(value, __u64);
+} port_drops SEC(".maps");
 
 // ---- tables: written by Go alone ----------------------------------------------------------------------------
 
@@ -149,11 +162,21 @@ struct verdict_key {
 };
 
 #define ANY_PROTOCOL 256
+#define HEAD 257 // in the protocol's place: the row that tells which rows its role has for its class
 #define PROTOCOL_SHIFT 16
 #define BANK_SHIFT 31
 
+// What a head says there is, so that nobody looks for rows that are not.
+enum row_kind {
+	ROW_PORT = 1,     // of a protocol and a port
+	ROW_PROTOCOL = 2, // of a protocol and any port
+	ROW_ANY = 4,      // of any protocol
+};
+
+const volatile enum row_kind no_row; // has the object tell Go of the names above
+
 struct verdict {
-	__u32 rule;  // the one that decides; 0: none
+	__u32 rule;  // the one that decides; 0: none. In a head: enum row_kind
 	__u32 audit; // the one that would deny were it not only audited; 0: none
 	__u8 deny;
 	__u8 priority;       // of rule
@@ -240,7 +263,7 @@ struct flow {
 	// IPv4 checksum field then holds the sum of the header without its length, not yet inverted, and the
 	// ports of the packet are still to be mixed into the UDP source port.
 	__u8 header[OUTER_LEN];
-	__u8 pad[2];
+	__u16 chains; // which rows the roles below have for this flow, see chains_of
 	// What policy is asked. The roles of an end that is on another node are asked there, and zero here.
 	__u32 tenant;
 	__u32 source_out, source_in, destination_out, destination_in; // roles

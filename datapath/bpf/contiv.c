@@ -116,7 +116,7 @@ static __noinline int learn_ipv4(struct __sk_buff *skb, const struct flow4_key *
 	struct flow f = {.older = older};
 
 	STEP(decide(skb, &q, &f));
-	f.asks = f.source_out || f.source_in || f.destination_out || f.destination_in;
+	note_chains(&f);
 	return bpf_map_update_elem(&flows4, key, &f, BPF_ANY) ? DROP_FLOW_TABLE : 0;
 }
 
@@ -126,7 +126,7 @@ static __noinline int learn_ipv6(struct __sk_buff *skb, const struct flow6_key *
 	struct flow f = {.older = older};
 
 	STEP(decide(skb, &q, &f));
-	f.asks = f.source_out || f.source_in || f.destination_out || f.destination_in;
+	note_chains(&f);
 	return bpf_map_update_elem(&flows6, key, &f, BPF_ANY) ? DROP_FLOW_TABLE : 0;
 }
 
@@ -153,7 +153,7 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 	int outcome = read_ipv4(skb, ETH_HLEN, &key, &u);
 
 	if (outcome)
-		return drop(outcome);
+		return drop(skb, outcome);
 	f = bpf_map_lookup_elem(&flows4, &key);
 	if (!is_current(f, sender)) {
 		outcome = learn_ipv4(skb, &key, sender, is_older(f, sender));
@@ -161,14 +161,14 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 			return finish(skb, outcome);
 		f = bpf_map_lookup_elem(&flows4, &key);
 		if (!f)
-			return drop(DROP_FLOW_TABLE);
+			return drop(skb, DROP_FLOW_TABLE);
 	}
 	if (f->asks && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
 		struct question q = question4(&key, sender);
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(outcome);
+			return drop(skb, outcome);
 	}
 	return forward(skb, f, has_ports(key.kind) ? u.first : 0);
 }
@@ -181,7 +181,7 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 	int outcome = read_ipv6(skb, ETH_HLEN, &key, &u);
 
 	if (outcome)
-		return drop(outcome);
+		return drop(skb, outcome);
 	f = bpf_map_lookup_elem(&flows6, &key);
 	if (!is_current(f, sender)) {
 		outcome = learn_ipv6(skb, &key, sender, is_older(f, sender));
@@ -189,14 +189,14 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 			return finish(skb, outcome);
 		f = bpf_map_lookup_elem(&flows6, &key);
 		if (!f)
-			return drop(DROP_FLOW_TABLE);
+			return drop(skb, DROP_FLOW_TABLE);
 	}
 	if (f->asks && !is_established6(skb, f, &key, &u, ETH_HLEN)) {
 		struct question q = question6(&key, sender);
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(outcome);
+			return drop(skb, outcome);
 	}
 	return forward(skb, f, has_ports(key.kind) ? u.first : 0);
 }
@@ -207,9 +207,9 @@ int from_container(struct __sk_buff *skb)
 	struct ethhdr *eth = at(skb, 0, ETH_HLEN);
 
 	if (!eth)
-		return drop(DROP_MALFORMED);
+		return drop(skb, DROP_MALFORMED);
 	if (skb->vlan_present) // would reach the underlay as it is
-		return drop(DROP_VLAN_TAG);
+		return drop(skb, DROP_VLAN_TAG);
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
 		return ipv4_from_container(skb, sender_on_port(eth));
@@ -218,7 +218,7 @@ int from_container(struct __sk_buff *skb)
 	case bpf_htons(ETH_P_ARP):
 		return finish(skb, answer_arp(skb));
 	}
-	return drop(DROP_ETHERTYPE);
+	return drop(skb, DROP_ETHERTYPE);
 }
 
 // ---- from_uplink: the ingress of the underlay's device ----------------------------------------------------------
@@ -231,22 +231,22 @@ static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 	int outcome = read_ipv4(skb, ETH_HLEN + OUTER_LEN, &key, &u);
 
 	if (outcome)
-		return drop(outcome);
+		return drop(skb, outcome);
 	f = bpf_map_lookup_elem(&flows4, &key);
 	if (!is_current(f, outer_source)) {
 		outcome = learn_ipv4(skb, &key, outer_source, is_older(f, outer_source));
 		if (outcome)
-			return drop(outcome);
+			return drop(skb, outcome);
 		f = bpf_map_lookup_elem(&flows4, &key);
 		if (!f)
-			return drop(DROP_FLOW_TABLE);
+			return drop(skb, DROP_FLOW_TABLE);
 	}
 	if (f->asks && !is_established4(skb, f, &key, &u, ETH_HLEN + OUTER_LEN)) {
 		struct question q = question4(&key, outer_source);
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(outcome);
+			return drop(skb, outcome);
 	}
 	return receive_tunnel(skb, f, false);
 }
@@ -259,30 +259,30 @@ static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 	int outcome = read_ipv6(skb, ETH_HLEN + OUTER_LEN, &key, &u);
 
 	if (outcome)
-		return drop(outcome);
+		return drop(skb, outcome);
 	f = bpf_map_lookup_elem(&flows6, &key);
 	if (!is_current(f, outer_source)) {
 		outcome = learn_ipv6(skb, &key, outer_source, is_older(f, outer_source));
 		if (outcome)
-			return drop(outcome);
+			return drop(skb, outcome);
 		f = bpf_map_lookup_elem(&flows6, &key);
 		if (!f)
-			return drop(DROP_FLOW_TABLE);
+			return drop(skb, DROP_FLOW_TABLE);
 	}
 	if (f->asks && !is_established6(skb, f, &key, &u, ETH_HLEN + OUTER_LEN)) {
 		struct question q = question6(&key, outer_source);
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(outcome);
+			return drop(skb, outcome);
 	}
 	return receive_tunnel(skb, f, true);
 }
 
 // VXLAN that carries neither IPv4 nor IPv6.
-static __noinline int drop_other_ethertype(__be32 outer_source)
+static __noinline int drop_other_ethertype(struct __sk_buff *skb, __be32 outer_source)
 {
-	return drop(bpf_map_lookup_elem(&peers, &outer_source) ? DROP_ETHERTYPE : DROP_UNKNOWN_PEER);
+	return drop(skb, bpf_map_lookup_elem(&peers, &outer_source) ? DROP_ETHERTYPE : DROP_UNKNOWN_PEER);
 }
 
 SEC("tc")
@@ -303,15 +303,15 @@ int from_uplink(struct __sk_buff *skb)
 		if (outcome == PASS)
 			return PASS;
 		if (outcome)
-			return drop(outcome);
+			return drop(skb, outcome);
 		o = pull(skb, sizeof(*o));
 		if (!o)
-			return drop(DROP_MALFORMED);
+			return drop(skb, DROP_MALFORMED);
 	} else if (!is_vxlan_to_us(&o->h.ip, &o->h.udp)) {
 		return PASS;
 	}
 	if (!(o->h.vxlan.flags & VXLAN_HAS_VNI))
-		return drop(DROP_OUTER_HEADER);
+		return drop(skb, DROP_OUTER_HEADER);
 	scope = SCOPE_TUNNEL | bpf_ntohl(o->h.vxlan.vni) >> 8;
 	switch (o->h.inner.h_proto) {
 	case bpf_htons(ETH_P_IP):
@@ -319,5 +319,5 @@ int from_uplink(struct __sk_buff *skb)
 	case bpf_htons(ETH_P_IPV6):
 		return ipv6_from_tunnel(skb, scope, o->h.ip.saddr);
 	}
-	return drop_other_ethertype(o->h.ip.saddr);
+	return drop_other_ethertype(skb, o->h.ip.saddr);
 }

@@ -35,7 +35,7 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct flow *f)
 	const typeof(*eth) *ready = (const void *)f->header;
 
 	if (!eth)
-		return drop(DROP_MALFORMED);
+		return drop(skb, DROP_MALFORMED);
 	eth->first = ready->first;
 	eth->second = ready->second;
 	eth->ethertype = ready->ethertype;

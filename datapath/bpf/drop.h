@@ -13,12 +13,18 @@
 // A step that returns this has turned the packet into an answer to its sender.
 #define ANSWERED (-1)
 
-static __noinline int drop(enum drop_reason reason)
+static __noinline int drop(struct __sk_buff *skb, enum drop_reason reason)
 {
-	__u64 *count = bpf_map_lookup_elem(&drops, &reason);
+	struct port_drop key = {.ifindex = skb->ifindex, .reason = reason};
+	__u64 *count = bpf_map_lookup_elem(&drops, &reason), one = 1;
 
 	if (count)
 		(*count)++;
+	count = bpf_map_lookup_elem(&port_drops, &key);
+	if (count)
+		__sync_fetch_and_add(count, 1);
+	else
+		bpf_map_update_elem(&port_drops, &key, &one, BPF_NOEXIST);
 	return TC_ACT_SHOT;
 }
 
@@ -27,5 +33,5 @@ static __always_inline int finish(struct __sk_buff *skb, int outcome)
 {
 	if (outcome == ANSWERED)
 		return bpf_redirect(skb->ifindex, 0);
-	return drop(outcome);
+	return drop(skb, outcome);
 }

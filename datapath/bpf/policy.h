@@ -3,17 +3,58 @@
 // Step: what the rules say. compile.Tables.Verdict is the same in Go, and the specification.
 #pragma once
 
+// The kinds of rows that a role has for a class.
+static __always_inline __u32 kinds_of(__u32 role, __u32 class, __u32 bank)
+{
+	struct verdict_key key = {.role = role, .class = class, .what = bank << BANK_SHIFT | HEAD << PROTOCOL_SHIFT};
+	struct verdict *head = bpf_map_lookup_elem(&verdicts, &key);
+
+	return head ? head->rule : 0;
+}
+
+// What first_row need not look for when a role is asked about a class: bit 0: there are rows for this class, from bit 1 on the
+// kinds of rows for every class. Found out once a flow, so that asking looks up what there is.
+VERIFIED_ONCE int chains_of(__u32 role, __u32 class, __u32 bank)
+{
+	if (!role)
+		return 0;
+	return (class && kinds_of(role, class, bank)) | kinds_of(role, 0, bank) << 1;
+}
+
+// Places of the pairs of role and class in a flow's chains.
+enum {
+	ASKS_SOURCE_OUT = 0,
+	ASKS_DESTINATION_IN = 4,
+	ASKS_DESTINATION_OUT = 8,
+	ASKS_SOURCE_IN = 12,
+};
+
+static __always_inline void note_chains(struct flow *f)
+{
+	__u32 bank = f->epoch & EPOCH_BANK;
+
+	f->asks = f->source_out || f->source_in || f->destination_out || f->destination_in;
+	if (!f->asks)
+		return;
+	f->chains = chains_of(f->source_out, f->destination_class, bank) << ASKS_SOURCE_OUT |
+		    chains_of(f->destination_in, f->source_class, bank) << ASKS_DESTINATION_IN |
+		    chains_of(f->destination_out, f->source_class, bank) << ASKS_DESTINATION_OUT |
+		    chains_of(f->source_in, f->destination_class, bank) << ASKS_SOURCE_IN;
+}
+
 // The first row of one chain: (protocol, port), (protocol, any port), (any protocol).
-static __always_inline struct verdict *first_row(__u32 role, __u32 class, __u32 what)
+static __always_inline struct verdict *first_row(__u32 role, __u32 class, __u32 what, __u32 kinds)
 {
 	struct verdict_key key = {.role = role, .class = class, .what = what};
-	struct verdict *row = bpf_map_lookup_elem(&verdicts, &key);
+	struct verdict *row = NULL;
 
-	if (!row && what & 0xffff) {
+	if (kinds & ROW_PORT && what & 0xffff)
+		row = bpf_map_lookup_elem(&verdicts, &key);
+	if (!row && kinds & ROW_PROTOCOL) {
 		key.what = what & ~0xffffU;
 		row = bpf_map_lookup_elem(&verdicts, &key);
 	}
-	if (!row) {
+	if (!row && kinds & ROW_ANY) {
 		key.what = (what & 1U << BANK_SHIFT) | ANY_PROTOCOL << PROTOCOL_SHIFT;
 		row = bpf_map_lookup_elem(&verdicts, &key);
 	}
@@ -26,8 +67,8 @@ struct answer {
 };
 
 // Asks a role about packets of a peer. Two chains are asked, the peer's class's and every peer's: the higher priority wins, and
-// deny wins a tie. No row is allow. Gives whether it is denied.
-VERIFIED_ONCE int is_denied(__u32 role, __u32 class, __u32 what, struct answer *a)
+// deny wins a tie. No row is allow. Gives whether it is denied. chains: see chains_of, in the lowest bits.
+VERIFIED_ONCE int is_denied(__u32 role, __u32 class, __u32 what, __u32 chains, struct answer *a)
 {
 	struct verdict *peer = NULL, *every, *by, *audit;
 	bool denied;
@@ -38,9 +79,9 @@ VERIFIED_ONCE int is_denied(__u32 role, __u32 class, __u32 what, struct answer *
 	a->audit = 0;
 	if (!role)
 		return false;
-	if (class)
-		peer = first_row(role, class, what);
-	every = first_row(role, 0, what);
+	if (chains & 1)
+		peer = first_row(role, class, what, ROW_PORT | ROW_PROTOCOL | ROW_ANY);
+	every = first_row(role, 0, what, chains >> 1);
 	by = peer;
 	audit = peer;
 	if (!peer || (every && (every->priority > peer->priority ||

@@ -81,10 +81,10 @@ static __always_inline int send_tunnel(struct __sk_buff *skb, const struct flow 
 	if (bpf_skb_adjust_room(skb, OUTER_LEN, BPF_ADJ_ROOM_MAC, ENCAP_FLAGS) &&
 	    (skb->gso_size || skb->protocol != bpf_htons(ETH_P_IP) ||
 	     bpf_skb_adjust_room(skb, OUTER_LEN, BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO)))
-		return drop(DROP_NO_ROOM);
+		return drop(skb, DROP_NO_ROOM);
 	eth = at(skb, 0, ETH_HLEN + OUTER_LEN);
 	if (!eth)
-		return drop(DROP_MALFORMED);
+		return drop(skb, DROP_MALFORMED);
 	// bpf_redirect_neigh writes the addresses, but refuses what is multicast before.
 	*(__u64 *)eth = 0;
 	*(__u32 *)(eth->h_source + 2) = 0;
@@ -126,9 +126,9 @@ static __always_inline int receive_tunnel(struct __sk_buff *skb, const struct fl
 
 	if (ipv6 && !decap_sets_protocol) {
 		if (uncover_ipv6(skb))
-			return drop(DROP_NO_ROOM);
+			return drop(skb, DROP_NO_ROOM);
 	} else if (bpf_skb_adjust_room(skb, -OUTER_LEN, BPF_ADJ_ROOM_MAC, flags)) {
-		return drop(DROP_NO_ROOM);
+		return drop(skb, DROP_NO_ROOM);
 	}
 	return deliver(skb, f);
 }
