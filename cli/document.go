@@ -190,6 +190,9 @@ func (r *reader) object(n *yaml.Node, shape reflect.Type, known []string) map[st
 
 // value reads a field. Texts are taken as they are written, so that 1, 65535.1 and 0123 need no quotes to be names.
 func (r *reader) value(name string, n *yaml.Node, t reflect.Type) any {
+	if t.Kind() == reflect.Pointer { // what may be left out, and then means something else than its zero
+		t = t.Elem()
+	}
 	_, isText := reflect.New(t).Interface().(encoding.TextUnmarshaler)
 	scalar := n.Kind == yaml.ScalarNode
 	switch {

@@ -3,8 +3,6 @@
 package cli
 
 import (
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"github.com/contivnet/contiv/api"
@@ -42,17 +40,7 @@ func (p *program) policyCreate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		message := "Creating policy " + o.key
-		// One that is there stays as it is: written anew, it would not be audited any more and so be enforced at once.
-		_, err = p.policyAt(cmd, o)
-		switch {
-		case err == nil:
-			p.say(message)
-			return nil
-		case !errors.Is(err, model.ErrNotFound):
-			return err
-		}
-		return p.create(cmd, o, api.Policy{Key: o.key, TenantName: *tenant, PolicyName: args[0]}, message)
+		return p.create(cmd, o, api.Policy{Key: o.key, TenantName: *tenant, PolicyName: args[0]}, "Creating policy "+o.key)
 	}
 	return cmd
 }
@@ -85,9 +73,10 @@ func (p *program) policyAudit() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		it.Audit = args[1] == "on"
+		on := args[1] == "on"
+		it.Audit = &on
 		message := "Enforcing policy " + o.key
-		if it.Audit {
+		if on {
 			message = "Auditing policy " + o.key + ": what its rules would deny is let through and counted"
 		}
 		return p.create(cmd, o, it, message)

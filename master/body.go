@@ -122,6 +122,8 @@ func saidPlainly(err error) string {
 // wanted says in JSON's words what a Go type is read from.
 func wanted(t reflect.Type) string {
 	switch t.Kind() {
+	case reflect.Pointer:
+		return wanted(t.Elem())
 	case reflect.String:
 		return "a string"
 	case reflect.Bool:

@@ -473,6 +473,8 @@ func word(t reflect.Type) string {
 		if t != reflect.TypeFor[model.MAC]() {
 			return "list"
 		}
+	case reflect.Pointer:
+		return word(t.Elem())
 	case reflect.Bool:
 		return "boolean"
 	case reflect.Map:

@@ -57,9 +57,13 @@ func groupsUnder(w model.World, p model.Policy) []model.Group {
 }
 
 func askPolicy(asked api.Policy) (write, error) {
-	it, err := asked.Model()
+	wanted, err := asked.Model()
 	return write{decide: func(p *plan) (any, error) {
+		it := wanted
 		old, exists := p.world().Policies.Get(it.Key())
+		if exists && asked.Audit == nil {
+			it.Audit = old.Audit // a v1 client that writes it again must not have it enforced
+		}
 		if !exists {
 			t, err := tenant(p.world(), it.Tenant)
 			if err != nil {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/master"
@@ -180,7 +181,14 @@ func TestGroupNumbersAreGivenOnce(t *testing.T) {
 	}
 	all.Wait()
 	var in api.TenantInspect
-	s.must(s.client.Get(t.Context(), api.InspectPath(api.Tenants, "default"), &in))
+	for range 1000 { // what others have written comes here a moment later
+		in = api.TenantInspect{}
+		s.must(s.client.Get(t.Context(), api.InspectPath(api.Tenants, "default"), &in))
+		if len(in.Oper.Endpoints) == groups {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 	var numbers []int
 	for _, e := range in.Oper.Endpoints {
 		numbers = append(numbers, e.EndpointGroupID)

@@ -120,10 +120,12 @@ func TestPolicyTellsWhereItTakesEffect(t *testing.T) {
 	if got.Oper.NumEndpoints != 3 || len(got.Oper.Endpoints) != 3 || got.Oper.Endpoints[0].EndpointID != "a0" {
 		t.Errorf("got %+v", got.Oper)
 	}
-	s.put(api.ObjectPath(api.Policies, "default:p"), api.Policy{Audit: true})
+	audited := true
+	s.put(api.ObjectPath(api.Policies, "default:p"), api.Policy{Audit: &audited})
+	s.put(api.ObjectPath(api.Policies, "default:p"), api.Policy{}) // as a v1 client writes it, which knows no audit
 	s.must(s.client.Get(t.Context(), api.InspectPath(api.Policies, "default:p"), &got))
-	if !got.Config.Audit {
-		t.Error("the policy does not audit")
+	if !*got.Config.Audit {
+		t.Error("the policy does not audit any more")
 	}
 }
 
