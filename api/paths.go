@@ -42,8 +42,11 @@ const (
 // RevisionHeader carries the store's revision that a write made, in decimal.
 const RevisionHeader = "Contiv-Revision"
 
-// MaxBody is the largest request body in bytes that a master reads.
-const MaxBody = 1 << 20
+// MaxBody is the largest request body in bytes that a master reads, and MaxApply that of ApplyPath, which takes many objects.
+const (
+	MaxBody  = 1 << 20
+	MaxApply = 8 << 20
+)
 
 // DefaultMaster is where netctl looks when neither --netmaster nor NETMASTER is given.
 const DefaultMaster = "http://netmaster:9999"

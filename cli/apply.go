@@ -145,7 +145,7 @@ func (p *program) intent(cmd *cobra.Command, files []string) ([]document, api.Ap
 	return docs, asked, nil
 }
 
-// maxFile is more than a master takes at once (api.MaxBody), in bytes.
+// maxFile is more than a master takes at once (api.MaxApply), in bytes.
 const maxFile = 16 << 20
 
 func (p *program) read(file string) ([]byte, error) {

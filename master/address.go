@@ -14,7 +14,7 @@ import (
 
 // holdAddress gives a node an address of a network before its endpoint is known, as Docker's IPAM asks for it.
 func (m *Master) holdAddress(w http.ResponseWriter, r *http.Request, args []string) error {
-	asked, err := body[api.AddressRequest](r)
+	asked, err := body[api.AddressRequest](r, api.MaxBody)
 	if err != nil {
 		return err
 	}

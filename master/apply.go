@@ -28,7 +28,7 @@ func (a applied) String() string {
 
 // apply does all that it is given in one transaction, in the order that references need.
 func (m *Master) apply(w http.ResponseWriter, r *http.Request, _ []string) error {
-	asked, err := body[api.ApplyRequest](r)
+	asked, err := body[api.ApplyRequest](r, api.MaxApply)
 	if err != nil {
 		return err
 	}

@@ -20,22 +20,22 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// body reads a request's JSON object.
-func body[T any](r *http.Request) (v T, err error) {
-	b, err := read1MiB(r)
+// body reads a request's JSON object, of at most so many bytes.
+func body[T any](r *http.Request, most int64) (v T, err error) {
+	b, err := bytesOf(r, most)
 	if err != nil {
 		return v, err
 	}
 	return decoded[T](b)
 }
 
-// read1MiB reads a request's body, at most api.MaxBody of it.
-func read1MiB(r *http.Request) ([]byte, error) {
-	b, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, api.MaxBody))
+// bytesOf is a request's body, of at most so many bytes.
+func bytesOf(r *http.Request, most int64) ([]byte, error) {
+	b, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		return nil, &api.Error{Status: http.StatusRequestEntityTooLarge, Text: "the request has more than 1 MiB; no object is that large, and of many apply fewer at once"}
+		return nil, &api.Error{Status: http.StatusRequestEntityTooLarge, Text: fmt.Sprintf("the request has more than %d MiB; no object is that large, and of many apply fewer at once", most>>20)}
 	case err != nil:
 		return nil, model.Invalid("", "the request broke off: %s", err)
 	}

@@ -141,7 +141,7 @@ func (m *Master) knownSeconds() int64 { return int64((m.NodeGC + time.Second - 1
 
 // nodeAlive is a node's word that it lives. It writes only when the node was taken for dead.
 func (m *Master) nodeAlive(w http.ResponseWriter, r *http.Request, args []string) error {
-	if _, err := body[struct{}](r); err != nil {
+	if _, err := body[struct{}](r, api.MaxBody); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), m.Patience)

@@ -169,7 +169,7 @@ func (m *Master) routesOf(n noun) (routes []route) {
 	if n.put != nil {
 		for _, method := range []string{http.MethodPost, http.MethodPut} {
 			add(method, object, func(w http.ResponseWriter, r *http.Request, key string) error {
-				b, err := read1MiB(r)
+				b, err := bytesOf(r, api.MaxBody)
 				if err != nil {
 					return err
 				}

@@ -88,7 +88,7 @@ var errorAnswers = map[int]string{
 	http.StatusBadRequest:            "A field is wrong: the error names it, its value and what would be right.",
 	http.StatusNotFound:              "There is no such object, or one that the request names.",
 	http.StatusConflict:              "It exists and cannot be changed so, its name, address or tag is taken, or (inUse) others refer to it.",
-	http.StatusRequestEntityTooLarge: "The body has more than 1 MiB.",
+	http.StatusRequestEntityTooLarge: "The body has more than 1 MiB, of an apply 8 MiB.",
 	http.StatusServiceUnavailable:    "The store is away, or the master is starting or stopping. Try again, or at another master.",
 }
 

@@ -193,7 +193,7 @@ func embedConfig(dir string, e Embedding, log *zap.Logger) (*embed.Config, error
 	c.EnableGRPCGateway = false
 	// A lone member votes for itself; the sooner it does, the sooner the master serves.
 	c.TickMs, c.ElectionMs = 20, 100
-	c.MaxTxnOps, c.MaxRequestBytes = 10000, 8<<20 // a request of 1 MiB may bring so many objects, each with its conditions
+	c.MaxTxnOps, c.MaxRequestBytes = 10000, 8<<20 // an apply may bring so many objects, each with its conditions
 	c.QuotaBackendBytes = 4 << 30
 	// Followers that were cut off for longer list everything again.
 	c.AutoCompactionMode, c.AutoCompactionRetention = embed.CompactorModePeriodic, "10m"
