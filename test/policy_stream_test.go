@@ -59,10 +59,15 @@ func datagram(from, to place, source, port uint16, payload []byte) []byte {
 	if from.ip.Is4() {
 		return ethernet(model.RouterMAC, from.mac, unix.ETH_P_IP, ip4(from.ip, to.ip, unix.IPPROTO_UDP, nil, piece{}, u))
 	}
-	// UDP over IPv6 needs its checksum (RFC 8200 section 8.1).
-	pseudo := append(append([]byte{}, from.ip.AsSlice()...), to.ip.AsSlice()...)
-	pseudo = binary.BigEndian.AppendUint32(pseudo, uint32(len(u)))
-	pseudo = append(append(pseudo, 0, 0, 0, unix.IPPROTO_UDP), u...)
+	binary.BigEndian.PutUint16(u[6:], checksum(from.ip, to.ip, unix.IPPROTO_UDP, u)) // which UDP over IPv6 must have (RFC 8200 section 8.1)
+	return ethernet(model.RouterMAC, from.mac, unix.ETH_P_IPV6, ip6(from.ip, to.ip, unix.IPPROTO_UDP, 64, u))
+}
+
+// checksum is that of TCP and UDP, of a packet whose own field is zero.
+func checksum(from, to netip.Addr, proto byte, packet []byte) uint16 {
+	pseudo := append(append([]byte{}, from.AsSlice()...), to.AsSlice()...)
+	pseudo = binary.BigEndian.AppendUint32(pseudo, uint32(len(packet)))
+	pseudo = append(append(pseudo, 0, 0, 0, proto), packet...)
 	var sum uint32
 	for i := 0; i < len(pseudo); i += 2 {
 		sum += uint32(pseudo[i]) << 8
@@ -73,11 +78,10 @@ func datagram(from, to place, source, port uint16, payload []byte) []byte {
 	for sum > 0xffff {
 		sum = sum>>16 + sum&0xffff
 	}
-	binary.BigEndian.PutUint16(u[6:], ^uint16(sum))
-	return ethernet(model.RouterMAC, from.mac, unix.ETH_P_IPV6, ip6(from.ip, to.ip, unix.IPPROTO_UDP, 64, u))
+	return ^uint16(sum)
 }
 
-// open begins a stream. It ends with end, or with the test.
+// openStream begins a stream. It ends with end, or with the test.
 func openStream(t *testing.T, name string, from, to place, port uint16, pause time.Duration) *openings {
 	t.Helper()
 	var in *net.UDPConn

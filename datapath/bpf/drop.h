@@ -28,10 +28,14 @@ static __noinline int drop(struct __sk_buff *skb, enum drop_reason reason)
 	return TC_ACT_SHOT;
 }
 
-// The packet's end after a step that returned other than 0.
+// The packet's end after a step that returned other than 0. An answer goes straight into the container that asked, past the queue of its
+// veth pair: the kernel puts that in place some time after the container's end has come up, and until then it drops all. A container's
+// first ARP request would be lost, which it repeats after a second.
 static __always_inline int finish(struct __sk_buff *skb, int outcome)
 {
-	if (outcome == ANSWERED)
-		return bpf_redirect(skb->ifindex, 0);
-	return drop(skb, outcome);
+	if (outcome != ANSWERED)
+		return drop(skb, outcome);
+	if (skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(skb, PACKET_HOST);
+	return bpf_redirect_peer(skb->ifindex, 0);
 }
