@@ -194,7 +194,9 @@ func TestMasterThatSleptThroughACompactionListsAgain(t *testing.T) {
 		t.Skip("20,000 endpoints are not made by -short")
 	}
 	dir := shortDir(t)
-	a := client(t, start(t, "--data-dir", dir, "--external-address", "127.0.0.1:0").url(t))
+	awake := start(t, "--data-dir", dir, "--external-address", "127.0.0.1:0")
+	a := client(t, awake.url(t))
+	awake.serves(t, a)
 	sleeper := start(t, "--etcd-endpoints", "unix://"+filepath.Join(dir, "client.sock"), "--external-address", "127.0.0.1:0")
 	b := client(t, sleeper.url(t))
 	sleeper.serves(t, b)
