@@ -296,6 +296,9 @@ func TestChangesUnderTrafficAreSeenWholeOrNotAtAll(t *testing.T) {
 	shut := []*openings{openStream(t, "99, near", web1, db1, 99, pause), openStream(t, "99, across", far, db2, 99, pause)}
 	// Only p1 says something of port 1080.
 	putRule(t, c, client, "p1", "7", api.Rule{Action: "allow", Protocol: "udp", Port: 1080, Priority: 50})
+	until := openStream(t, "1080, until the rule holds", far, db2, 1080, pause) // a few ms after the answer; all of the next one's count
+	settled(t, until, true)
+	until.close()
 	replaced := openStream(t, "1080, across", far, db2, 1080, pause)
 	for _, s := range append(passing, replaced) {
 		settled(t, s, true)

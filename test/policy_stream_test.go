@@ -28,6 +28,7 @@ type openings struct {
 	pause  time.Duration
 	stop   context.CancelFunc
 	done   sync.WaitGroup
+	close  func() // ends the stream and gives its port back
 	mu     sync.Mutex
 	sentAt []time.Time // by number
 	came   map[uint64]bool
@@ -131,7 +132,8 @@ func openStream(t *testing.T, name string, from, to place, port uint16, pause ti
 			}
 		}
 	})
-	t.Cleanup(func() { stop(); s.done.Wait(); in.Close(); reading.Wait() })
+	s.close = func() { stop(); s.done.Wait(); in.Close(); reading.Wait() }
+	t.Cleanup(s.close)
 	return s
 }
 
