@@ -29,13 +29,7 @@ func (p *program) aciInfo() *cobra.Command {
 }
 
 func (p *program) aciInspect() *cobra.Command {
-	cmd := &cobra.Command{
-		Use: "inspect", Short: "Show all of the ACI gateway", Example: "  netctl aci-gw inspect",
-		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
-	}
-	f := p.formatFlag(cmd, formatJSON)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.inspect(cmd, aciObject(), f) }
-	return cmd
+	return p.inspectOne(aciObject(), "Show all of the ACI gateway", "  netctl aci-gw inspect")
 }
 
 func (p *program) aciRm() *cobra.Command {

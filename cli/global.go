@@ -21,12 +21,17 @@ func globalObject() object {
 }
 
 func (p *program) globalInspect() *cobra.Command {
+	return p.inspectOne(globalObject(), "Show the cluster's settings and what is in use of them", "  netctl global inspect")
+}
+
+// inspectOne is the command that shows all of an object of which there is one.
+func (p *program) inspectOne(o object, short, example string) *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "inspect", Short: "Show the cluster's settings and what is in use of them", Example: "  netctl global inspect",
+		Use: "inspect", Short: short, Example: example,
 		Args: noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}
 	f := p.formatFlag(cmd, formatJSON)
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.inspect(cmd, globalObject(), f) }
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return p.inspect(cmd, o, f) }
 	return cmd
 }
 

@@ -4,31 +4,16 @@ package test
 
 import (
 	"fmt"
-	"os"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/contivnet/contiv/docs/tutorials"
 	"github.com/contivnet/contiv/test/cluster"
-	"github.com/contivnet/contiv/test/netlab"
-	"github.com/contivnet/contiv/test/tutorial"
 )
 
 func TestPolicyTutorialRunsAsItIsWritten(t *testing.T) {
 	t.Parallel()
-	steps, err := tutorial.Parse(tutorials.Policy)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := start(t, cluster.Options{Lab: netlab.Options{Hosts: []netlab.HostOptions{{Name: "tutorial-node1"}, {Name: "tutorial-node2"}}}})
-	hosts := map[string]tutorial.Host{}
-	for _, n := range c.Nodes {
-		hosts[n.Name()] = n
-	}
-	if err := tutorial.Run(t.Context(), steps, hosts, 10*time.Second, os.Stdout); err != nil {
-		t.Fatal(err)
-	}
+	runTutorial(t, tutorials.Policy)
 }
 
 // Verdicts of one scan of a port, as the image's nc tells them.

@@ -24,7 +24,13 @@ func start(t *testing.T, o cluster.Options) *cluster.Cluster {
 
 func TestDockerTutorialRunsAsItIsWritten(t *testing.T) {
 	t.Parallel()
-	steps, err := tutorial.Parse(tutorials.Docker)
+	runTutorial(t, tutorials.Docker)
+}
+
+// runTutorial types a tutorial's steps on hosts that are called as in it; prepared, when given, gets each host ready for them.
+func runTutorial(t *testing.T, text string, prepared ...func(*cluster.Node)) {
+	t.Helper()
+	steps, err := tutorial.Parse(text)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -32,6 +38,9 @@ func TestDockerTutorialRunsAsItIsWritten(t *testing.T) {
 	hosts := map[string]tutorial.Host{}
 	for _, n := range c.Nodes {
 		hosts[n.Name()] = n
+		for _, prepare := range prepared {
+			prepare(n)
+		}
 	}
 	if err := tutorial.Run(t.Context(), steps, hosts, 10*time.Second, os.Stdout); err != nil {
 		t.Fatal(err)
