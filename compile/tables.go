@@ -33,6 +33,9 @@ type Tables struct {
 	Verdicts []Verdict // by role, class, protocol and port
 	Rules    []Rule    // the rules that Verdicts name, by number
 
+	Services  []Service  // one for each port of each virtual address, by tenant, address, protocol and port
+	Providers []Provider // of those services, by service and number
+
 	Notes []Note // what a World said that could not be followed, for the operator
 }
 
@@ -66,6 +69,9 @@ type Endpoint struct {
 	Port    string     // on this node; "" when it is on another
 	VTEP    netip.Addr // of the node that has it; invalid when it is on this one
 	Class   uint32     // what it is to others' rules; 0: no rule names it
+	Virtual bool       // a service's address: Port and VTEP are empty
+	// Provides tells that replies from it may be a service's.
+	Provides bool
 }
 
 // Network says whose packets carry a VXLAN network identifier.
@@ -125,6 +131,31 @@ type Rule struct {
 	Number uint32
 	Key    string // tenant:policy:rule
 	Group  string // the key of the group in which it decides; "" when it does in several
+}
+
+// Service is a port of a virtual address. What arrives there is carried on to a provider, on the client's node. The virtual
+// address itself is among Tables.Endpoints, with Virtual.
+type Service struct {
+	Key      string // tenant:service
+	Number   uint32 // made from Key, and the same at all of the service's ports and addresses; never 0
+	Tenant   uint32
+	Addr     netip.Addr
+	Protocol uint8 // TCP, UDP or SCTP, by number
+	Port     uint16
+	Target   uint16 // at the provider
+	Affinity bool   // the client's address alone chooses
+	// Slots names the providers by number, for a connection's hash modulo their count (Maglev); nil: nobody, and it is refused. All
+	// ports of a service, of one address family, share one slice.
+	Slots []uint32
+}
+
+// Provider is an endpoint that a service may have chosen. An unhealthy one is here and in no slot: its connections go on.
+type Provider struct {
+	Service  uint32
+	Number   uint32 // made from its tenant and address; never 0
+	Tenant   uint32
+	Addr     netip.Addr
+	Endpoint string // id
 }
 
 // Note is something that a World said and that could not be followed.

@@ -23,6 +23,8 @@ type Endpoint struct {
 	// Aliases are more names by which others in the network find it (docker run --network-alias).
 	Aliases []string          `json:"aliases,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"` // its container's
+	// Unhealthy are the keys of the services whose health check it fails, sorted. Its node writes them.
+	Unhealthy []string `json:"unhealthy,omitempty"`
 }
 
 func (Endpoint) Kind() Kind    { return KindEndpoint }

@@ -19,8 +19,12 @@ type Service struct {
 	Ports     []ServicePort     `json:"ports"`     // one or more
 	// Requested is the IPv4 address that the user asked for; zero: the lowest free.
 	Requested netip.Addr `json:"requested,omitzero"`
-	IPv4      netip.Addr `json:"ipv4,omitzero"` // its virtual address in the network, of each family that the network has
-	IPv6      netip.Addr `json:"ipv6,omitzero"`
+	// Affinity has a client meet the same provider again, chosen by its address alone.
+	Affinity bool `json:"affinity,omitempty"`
+	// Health is how each provider's node looks whether it works: HealthTCP, HealthHTTP with an optional :path, or "" for not at all.
+	Health string     `json:"health,omitempty"`
+	IPv4   netip.Addr `json:"ipv4,omitzero"` // its virtual address in the network, of each family that the network has
+	IPv6   netip.Addr `json:"ipv6,omitzero"`
 }
 
 // ServicePort is where a service listens, and where its providers do.
@@ -29,6 +33,12 @@ type ServicePort struct {
 	Target   uint16 `json:"target"`   // at the providers'
 	Protocol string `json:"protocol"` // TCP, UDP or SCTP
 }
+
+// Health checks.
+const (
+	HealthTCP  = "tcp"  // the first port's target takes a connection
+	HealthHTTP = "http" // and answers GET with a status from 200 to 399; http:/path asks for that path
+)
 
 func (Service) Kind() Kind    { return KindService }
 func (s Service) Key() string { return ServiceKey(s.Tenant, s.Name) }
