@@ -4,6 +4,8 @@ package test
 
 import (
 	"context"
+	"net"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +20,11 @@ func TestAgentSaysWhyItCannotStart(t *testing.T) {
 	n := c.Nodes[0]
 	// A second agent that shares nothing with the first but the node.
 	const other = "netplugin --vxlan-port 4790 --bpf-dir /sys/fs/bpf/other --run-dir /run/other --data-dir /run/other/data --plugin-name other --host-label n1 --status-port 0 "
+	foreign, err := net.Listen("unix", filepath.Join(n.Root(), "run/docker/plugins/foreign.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer foreign.Close()
 	for _, row := range []struct {
 		name, command string
 		words         []string
@@ -32,7 +39,7 @@ func TestAgentSaysWhyItCannotStart(t *testing.T) {
 		{"no bpffs", other + "--bpf-dir /tmp/contiv", []string{"bpf", "mount"}},
 		{"small MTU", "ip link set eth1 mtu 1300; " + other + "; ip link set eth1 mtu 1500", []string{"MTU", "1300", "eth1"}},
 		{"another node's name", other + "--host-label n2", []string{"n2"}},
-		{"foreign socket", "nc -lU /run/docker/plugins/foreign.sock & sleep 0.2; " + other + "--plugin-name foreign; kill %1", []string{"foreign.sock"}},
+		{"foreign socket", other + "--plugin-name foreign", []string{"foreign.sock"}},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
@@ -51,6 +58,7 @@ func TestAgentSaysWhyItCannotStart(t *testing.T) {
 			}
 		})
 	}
+	foreign.Close() // the engine asks every plugin that it finds
 	network(t, c, "web", "-s", "10.1.2.0/24")
 	run(t, c.Nodes[0], "c1", "web")
 	run(t, c.Nodes[1], "c2", "web")
