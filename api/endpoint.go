@@ -26,6 +26,10 @@ type Endpoint struct {
 	ContainerName string            `json:"containerName,omitempty"`
 	Aliases       []string          `json:"aliases,omitempty"` // more names by which others in the network find it
 	Labels        map[string]string `json:"labels,omitempty"`  // the container's
+	// Unhealthy are the keys of the services whose health check it fails. New since v1.
+	Unhealthy []string `json:"unhealthy,omitempty"`
+	// Stopping says that the container was told to stop, so that no service sends it new connections. New since v1.
+	Stopping bool `json:"stopping,omitempty"`
 }
 
 // EndpointOf is how the API shows e.
@@ -33,7 +37,7 @@ func EndpointOf(e model.Endpoint) Endpoint {
 	return Endpoint{
 		Key: e.ID, EndpointID: e.ID, TenantName: e.Tenant, NetworkName: e.Network, GroupName: e.Group, HomingHost: e.Node,
 		IntfName: e.Port, IPv4Address: e.IPv4, IPv6Address: e.IPv6, MACAddress: e.MAC, Runtime: e.Runtime,
-		ContainerID: e.Container, ContainerName: e.Name, Aliases: e.Aliases, Labels: e.Labels,
+		ContainerID: e.Container, ContainerName: e.Name, Aliases: e.Aliases, Labels: e.Labels, Unhealthy: e.Unhealthy, Stopping: e.Stopping,
 	}
 }
 
@@ -42,7 +46,7 @@ func (e Endpoint) Model() (model.Endpoint, error) {
 	m := model.Endpoint{
 		ID: e.EndpointID, Tenant: e.TenantName, Network: e.NetworkName, Group: e.GroupName, Node: e.HomingHost, Port: e.IntfName,
 		IPv4: e.IPv4Address, IPv6: e.IPv6Address, MAC: e.MACAddress, Runtime: e.Runtime, Container: e.ContainerID,
-		Name: e.ContainerName, Aliases: e.Aliases, Labels: e.Labels,
+		Name: e.ContainerName, Aliases: e.Aliases, Labels: e.Labels, Unhealthy: e.Unhealthy, Stopping: e.Stopping,
 	}
 	return m, m.Check()
 }
@@ -65,6 +69,8 @@ type EndpointOper struct {
 	VtepIP           string    `json:"vtepIP,omitempty"`           // its node's tunnel endpoint
 	// NodeState is up or down: whether the endpoint's node is heard of. New since v1.
 	NodeState string `json:"nodeState,omitempty"`
+	// ProviderState is healthy, unhealthy or stopping, for a provider of a service that is inspected. New since v1.
+	ProviderState string `json:"providerState,omitempty"`
 }
 
 // EndpointInspect is the answer of inspect: v1 has no Config here.

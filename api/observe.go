@@ -24,16 +24,18 @@ import (
 
 // Paths of what nodes have seen, at a master. All are GET.
 const (
-	DropsPath = Root + "observe/drops" // Drops
-	RulesPath = Root + "observe/rules" // RuleCounts; ?tenant= and ?policy= choose
-	FlowsPath = Root + "observe/flows" // FlowLine, a JSON object a line; a FlowQuery chooses
-	TracePath = Root + "observe/trace" // Trace; ?from= ?to= ?tenant= ?proto= ?port=
+	DropsPath    = Root + "observe/drops"    // Drops
+	RulesPath    = Root + "observe/rules"    // RuleCounts; ?tenant= and ?policy= choose
+	ServicesPath = Root + "observe/services" // ObservedServices; ?tenant= and ?service= choose
+	FlowsPath    = Root + "observe/flows"    // FlowLine, a JSON object a line; a FlowQuery chooses
+	TracePath    = Root + "observe/trace"    // Trace; ?from= ?to= ?tenant= ?proto= ?port=
 )
 
-// Paths at an agent. Both are GET and without credentials: they tell counts and names, and change nothing.
+// Paths at an agent. All are GET and without credentials: they tell counts and names, and change nothing.
 const (
-	AgentCountsPath = "/v1/counts" // NodeCounts
-	AgentFlowsPath  = "/v1/flows"  // FlowLine, a JSON object a line; a FlowQuery chooses
+	AgentCountsPath   = "/v1/counts"   // NodeCounts
+	AgentServicesPath = "/v1/services" // NodeServices
+	AgentFlowsPath    = "/v1/flows"    // FlowLine, a JSON object a line; a FlowQuery chooses
 )
 
 // DefaultAgentPort is the TCP port at which an agent tells masters what it has seen, on its control address.

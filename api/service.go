@@ -18,6 +18,11 @@ type ServiceLB struct {
 	IPAddress   string   `json:"ipAddress,omitempty"`   // the IPv4 address that is asked for; left out: the lowest free
 	Selectors   []string `json:"selectors,omitempty"`   // key=value
 	Ports       []string `json:"ports,omitempty"`       // port:targetPort:protocol
+	// Affinity has a client meet the same provider again. Left out: as it is, at first false. New since v1.
+	Affinity *bool `json:"affinity,omitempty"`
+	// HealthCheck is how the providers' nodes look whether they work: tcp, http or http:/path; "" for not at all. Left out: as it
+	// is, at first not at all. New since v1.
+	HealthCheck *string  `json:"healthCheck,omitempty"`
 	LinkSets    LinkSets `json:"link-sets"`
 	Links       Links    `json:"links"`
 }
@@ -31,13 +36,32 @@ type ServiceLBOper struct {
 	ServiceVipV6 string `json:"serviceVipV6,omitempty"`
 }
 
+// States of a provider. Where its service has no health check it is healthy until its container is stopped.
+const (
+	ProviderHealthy   = "healthy"
+	ProviderUnhealthy = "unhealthy" // it gets no new connections until a check succeeds
+	ProviderStopping  = "stopping"  // its container was told to stop, and it gets no new connections
+)
+
+// ProviderStateOf is how e is doing for s.
+func ProviderStateOf(s model.Service, e model.Endpoint) string {
+	switch {
+	case e.Stopping:
+		return ProviderStopping
+	case !s.Takes(e):
+		return ProviderUnhealthy
+	}
+	return ProviderHealthy
+}
+
 // ServiceLBInspect is the answer of inspect.
 type ServiceLBInspect = Inspect[ServiceLB, ServiceLBOper]
 
 // ServiceLBOf is how v1 shows s. Link sets need the World and are the master's to fill.
 func ServiceLBOf(s model.Service) ServiceLB {
 	out := ServiceLB{
-		Key: s.Key(), TenantName: s.Tenant, ServiceName: s.Name, NetworkName: s.Network, LinkSets: LinkSets{}, Links: Links{},
+		Key: s.Key(), TenantName: s.Tenant, ServiceName: s.Name, NetworkName: s.Network, Affinity: &s.Affinity, HealthCheck: &s.Health,
+		LinkSets: LinkSets{}, Links: Links{},
 	}
 	if s.Requested.IsValid() {
 		out.IPAddress = s.Requested.String()
@@ -52,9 +76,13 @@ func ServiceLBOf(s model.Service) ServiceLB {
 	return out
 }
 
-// Model is the service that s asks for; its addresses are the master's to give.
+// Model is the service that s asks for; its addresses are the master's to give, and what s leaves out is the master's to keep.
 func (s ServiceLB) Model() (model.Service, error) {
 	m := model.Service{Tenant: s.TenantName, Name: s.ServiceName, Network: s.NetworkName, Selectors: map[string]string{}}
+	m.Affinity = s.Affinity != nil && *s.Affinity
+	if s.HealthCheck != nil {
+		m.Health = *s.HealthCheck
+	}
 	if s.IPAddress != "" {
 		var err error
 		if m.Requested, err = netip.ParseAddr(s.IPAddress); err != nil {

@@ -45,12 +45,12 @@ var roundTrips = []roundTrip{
 	roundTripOf("rule in", RuleOf, `{"tenantName":"blue","policyName":"p","ruleId":"1","direction":"in","priority":10,"action":"deny","protocol":"tcp","port":80,"fromEndpointGroup":"g","fromIpAddress":"10.1.1.0/24","toIpAddress":"10.1.1.5"}`),
 	roundTripOf("rule out", RuleOf, `{"tenantName":"blue","policyName":"p","ruleId":"2","direction":"out","action":"allow","protocol":"ICMP","toNetwork":"n"}`),
 	roundTripOf("netprofile", NetprofileOf, `{"tenantName":"blue","profileName":"slow","bandwidth":"10 mbps","burst":80,"DSCP":10}`),
-	roundTripOf("serviceLB", ServiceLBOf, `{"tenantName":"blue","serviceName":"web","networkName":"n","ipAddress":"10.1.1.9","selectors":["tier=front","app=web"],"ports":["80:8080:tcp","53:53:UDP"]}`),
+	roundTripOf("serviceLB", ServiceLBOf, `{"tenantName":"blue","serviceName":"web","networkName":"n","ipAddress":"10.1.1.9","selectors":["tier=front","app=web"],"ports":["80:8080:tcp","53:53:UDP"],"affinity":true,"healthCheck":"http:/ready"}`),
 	roundTripOf("Bgp", BGPOf, `{"hostname":"host1","routerip":"50.1.1.1/24","as":"65535.1","neighbor":"50.1.1.2","neighbor-as":"500"}`),
 	roundTripOf("appProfile", AppProfileOf, `{"tenantName":"blue","appProfileName":"shop","endpointGroups":["web","db"]}`),
 	roundTripOf("extContractsGroup", ExtContractsGroupOf, `{"tenantName":"blue","contractsGroupName":"c","contractsType":"provided","contracts":["uni/tn-common/brc-x"]}`),
 	roundTripOf("aciGw", ACIGatewayOf, `{"name":"aciGw","pathBindings":"topology/pod-1/paths-101/pathep-[eth1/14]","nodeBindings":"topology/pod-1/node-101","physicalDomain":"d","enforcePolicies":"no","includeCommonTenant":"yes"}`),
-	roundTripOf("endpoint", EndpointOf, `{"endpointID":"e","tenantName":"blue","networkName":"n","groupName":"web","homingHost":"h","intfName":"vvport1","ipv4Address":"10.1.1.2","ipv6Address":"2001:db8::2","macAddress":"02:02:0a:01:01:02","runtime":"docker","containerID":"c","containerName":"n","aliases":["a"],"labels":{"k":"v"}}`),
+	roundTripOf("endpoint", EndpointOf, `{"endpointID":"e","tenantName":"blue","networkName":"n","groupName":"web","homingHost":"h","intfName":"vvport1","ipv4Address":"10.1.1.2","ipv6Address":"2001:db8::2","macAddress":"02:02:0a:01:01:02","runtime":"docker","containerID":"c","containerName":"n","aliases":["a"],"labels":{"k":"v"},"unhealthy":["blue:web"],"stopping":true}`),
 	roundTripOf("node", NodeOf, `{"nodeName":"h","vtepIP":"192.168.2.10","ctrlIP":"192.168.2.11","vxlanPort":4789,"mtu":1500,"version":"1"}`),
 }
 
@@ -172,6 +172,7 @@ func TestShapesRefuseByField(t *testing.T) {
 		{"serviceLB", `{"tenantName":"t","serviceName":"s","networkName":"n","selectors":["a=b","a=c"],"ports":["80:80:TCP"]}`, "selectors"},
 		{"serviceLB", `{"tenantName":"t","serviceName":"s","networkName":"n","selectors":["a=b"],"ports":["80:80:TCP","81"]}`, "ports"},
 		{"serviceLB", `{"tenantName":"t","serviceName":"s","networkName":"n","selectors":["a=b"],"ports":["80:80:TCP"],"ipAddress":"10.1.1"}`, "ipAddress"},
+		{"serviceLB", `{"tenantName":"t","serviceName":"s","networkName":"n","selectors":["a=b"],"ports":["80:80:TCP"],"healthCheck":"https"}`, "healthCheck"},
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1"}`, "routerip"},
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"x"}`, "as"},
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24"}`, "as"},

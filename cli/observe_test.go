@@ -268,3 +268,48 @@ Rule  Priority  To EndpointGroup  To Network  To IpAddress  Protocol  Port  Acti
 	}
 	netctl(t, url, "policy rule-ls p -q").tells(t, 0, "1\n2\n")
 }
+
+func TestServicesHaveTheirProvidersWhereTheMasterTells(t *testing.T) {
+	t.Parallel()
+	s, url := newSeer(t)
+	s.put(t, api.Tenants, "default", api.Tenant{TenantName: "default"})
+	s.put(t, api.ServiceLBs, "default:web", api.ServiceLB{Key: "default:web", TenantName: "default", ServiceName: "web", NetworkName: "net", Selectors: []string{"app=web"}, Ports: []string{"80:8080:TCP"}})
+	netctl(t, url, "service ls").tells(t, 0, `ServiceName  Tenant    Network  Selectors
+---------    --------  -------  -------
+web          default   net      [app=web]
+`) // an older master
+	netctl(t, url, "service provider-ls web").tells(t, ExitRefused, "", "older")
+	s.answers[api.ServicesPath] = api.ObservedServices{
+		Services: []api.ObservedService{{Service: "default:web", VIP: "10.1.2.9", Providers: []api.ObservedProvider{
+			{Endpoint: "0123456789abcdef", Container: "c1", Node: "node1", IPv4: "10.1.2.1", State: api.ProviderHealthy,
+				Traffic: api.Traffic{Connections: 3, Open: 1, PacketsIn: 10, BytesIn: 1000, PacketsOut: 20, BytesOut: 2000}},
+			{Endpoint: "e2", Node: "node2", IPv6: "2001:db8::1", State: api.ProviderUnhealthy, Traffic: api.Traffic{Connections: 4}},
+		}}},
+		Silent: []api.Silent{{Node: "node3", Error: "it is down"}},
+	}
+	netctl(t, url, "service ls").tells(t, 0, `ServiceName  Tenant    Network  Selectors  VIP       Ports        Providers  Connections  Packets  Bytes
+---------    --------  -------  -------    ---       -----        ---------  -----------  -------  -----
+web          default   net      [app=web]  10.1.2.9  80:8080:TCP  1/2        7            30       3000
+`, "node node3 is not in this")
+	netctl(t, url, "service provider-ls web").tells(t, 0, `Endpoint      Container  Node   IP           State      Connections  Open  PacketsIn  BytesIn  PacketsOut  BytesOut
+--------      ---------  ----   --           -----      -----------  ----  ---------  -------  ----------  --------
+0123456789ab  c1         node1  10.1.2.1     healthy    3            1     10         1000     20          2000
+e2                       node2  2001:db8::1  unhealthy  4            0     0          0        0           0
+`, "node node3 is not in this")
+	netctl(t, url, "service provider-ls web -q").tells(t, 0, "c1\ne2\n")
+	for len(s.queries) > 0 {
+		<-s.queries
+	}
+	netctl(t, url, "service ls -q").tells(t, 0, "web\n")
+	if len(s.queries) > 0 {
+		t.Error("nodes are asked for names alone")
+	}
+	var list []struct {
+		ServiceName string
+		Observed    api.ObservedService
+	}
+	o := netctl(t, url, "service ls -o json")
+	if err := json.Unmarshal([]byte(o.stdout), &list); err != nil || len(list) != 1 || list[0].ServiceName != "web" || len(list[0].Observed.Providers) != 2 {
+		t.Errorf("printed is %s (%v)", o.stdout, err)
+	}
+}

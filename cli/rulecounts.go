@@ -3,11 +3,9 @@
 package cli
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"net/url"
 	"strconv"
 
@@ -76,20 +74,10 @@ func (c ruleCounts) join(written json.RawMessage, key string) (json.RawMessage, 
 	}
 	r := c[key]
 	var counts struct {
-		Counts struct {
-			Packets     uint64 `json:"packets"`
-			Connections uint64 `json:"connections"`
-			Audited     uint64 `json:"audited"`
-		} `json:"counts"`
+		Packets     uint64 `json:"packets"`
+		Connections uint64 `json:"connections"`
+		Audited     uint64 `json:"audited"`
 	}
-	counts.Counts.Packets, counts.Counts.Connections, counts.Counts.Audited = r.Packets, r.Connections, r.Audited
-	more, err := json.Marshal(counts)
-	if err != nil {
-		return nil, fmt.Errorf("encode the counts: %w", err)
-	}
-	object, ok := bytes.CutSuffix(bytes.TrimSpace(written), []byte("}"))
-	if !ok || len(bytes.TrimSpace(object)) < 2 { // a rule has a key at least
-		return written, nil
-	}
-	return append(append(bytes.Clone(object), ','), more[1:]...), nil
+	counts.Packets, counts.Connections, counts.Audited = r.Packets, r.Connections, r.Audited
+	return withField(written, "counts", counts)
 }

@@ -166,6 +166,9 @@ func sameEndpoint(a, b model.Endpoint) bool {
 	if len(a.Labels)+len(b.Labels) == 0 {
 		a.Labels, b.Labels = nil, nil
 	}
+	if len(a.Unhealthy)+len(b.Unhealthy) == 0 {
+		a.Unhealthy, b.Unhealthy = nil, nil
+	}
 	return reflect.DeepEqual(a, b)
 }
 

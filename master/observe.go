@@ -36,6 +36,7 @@ func (m *Master) observeRoutes() []route {
 	return []route{
 		{http.MethodGet, split(api.DropsPath), nil, m.observeDrops},
 		{http.MethodGet, split(api.RulesPath), []string{"tenant", "policy"}, m.observeRules},
+		{http.MethodGet, split(api.ServicesPath), []string{"tenant", "service"}, m.observeServices},
 		{http.MethodGet, split(api.FlowsPath), []string{"tenant", "group", "verdict", "last", "follow"}, m.observeFlows},
 		{http.MethodGet, split(api.TracePath), []string{"from", "to", "tenant", "proto", "port"}, m.observeTrace},
 	}
@@ -104,8 +105,15 @@ func agentError(ctx context.Context, n model.Node, err error) error {
 	return fmt.Errorf("its netplugin does not answer at %s: %w", agentURL(n, ""), err)
 }
 
-// askCounts asks all nodes side by side. Both answers are in the order of the nodes' names.
-func (m *Master) askCounts(ctx context.Context, w model.World) (counts []api.NodeCounts, silent []api.Silent) {
+// answer is what a node tells at once. whose is the name of the node that it is of.
+type answer interface{ whose() string }
+
+type countsAnswer struct{ api.NodeCounts }
+
+func (c countsAnswer) whose() string { return c.Node }
+
+// askNodes asks all nodes side by side for what is at a path. Both answers are in the order of the nodes' names.
+func askNodes[T answer](ctx context.Context, m *Master, w model.World, path string) (answers []T, silent []api.Silent) {
 	ctx, cancel := context.WithTimeoutCause(ctx, agentsPatience, errNoTurn)
 	defer cancel()
 	var mu sync.Mutex
@@ -121,26 +129,26 @@ func (m *Master) askCounts(ctx context.Context, w model.World) (counts []api.Nod
 		turns <- struct{}{}
 		asked.Go(func() {
 			defer func() { <-turns }()
-			c, err := m.askCountsOf(ctx, n)
+			c, err := askNode[T](ctx, m, n, path)
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
 				silent = append(silent, api.Silent{Node: n.Name, Error: err.Error()})
 				return
 			}
-			counts = append(counts, c)
+			answers = append(answers, c)
 		})
 	}
 	asked.Wait()
-	slices.SortFunc(counts, func(a, b api.NodeCounts) int { return cmp.Compare(a.Node, b.Node) })
+	slices.SortFunc(answers, func(a, b T) int { return cmp.Compare(a.whose(), b.whose()) })
 	slices.SortFunc(silent, func(a, b api.Silent) int { return cmp.Compare(a.Node, b.Node) })
-	return counts, silent
+	return answers, silent
 }
 
-func (m *Master) askCountsOf(ctx context.Context, n model.Node) (c api.NodeCounts, err error) {
+func askNode[T answer](ctx context.Context, m *Master, n model.Node, path string) (c T, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, agentPatience, errSlowAgent)
 	defer cancel()
-	body, err := m.openAgent(ctx, n, api.AgentCountsPath)
+	body, err := m.openAgent(ctx, n, path)
 	if err != nil {
 		return c, err
 	}
@@ -148,14 +156,14 @@ func (m *Master) askCountsOf(ctx context.Context, n model.Node) (c api.NodeCount
 	if err := json.NewDecoder(io.LimitReader(body, maxCounts)).Decode(&c); err != nil {
 		return c, agentError(ctx, n, err)
 	}
-	if c.Node != n.Name {
-		return c, fmt.Errorf("node %q answers at its address %s; give each node its own --ctrl-ip and --status-port", c.Node, agentURL(n, ""))
+	if c.whose() != n.Name {
+		return c, fmt.Errorf("node %q answers at its address %s; give each node its own --ctrl-ip and --status-port", c.whose(), agentURL(n, ""))
 	}
 	return c, nil
 }
 
 func (m *Master) observeDrops(w http.ResponseWriter, r *http.Request, _ []string) error {
-	counts, silent := m.askCounts(r.Context(), m.ledger.current())
+	counts, silent := askNodes[countsAnswer](r.Context(), m, m.ledger.current(), api.AgentCountsPath)
 	out := api.Drops{Drops: []api.DropCount{}, Silent: silent}
 	for _, c := range counts {
 		for _, d := range c.Drops {
@@ -183,7 +191,7 @@ func (m *Master) observeRules(w http.ResponseWriter, r *http.Request, _ []string
 			out.Rules = append(out.Rules, api.RuleCount{Rule: rule.Key()})
 		}
 	}
-	counts, silent := m.askCounts(r.Context(), world)
+	counts, silent := askNodes[countsAnswer](r.Context(), m, world, api.AgentCountsPath)
 	for _, c := range counts {
 		for _, n := range c.Rules {
 			if i, ok := index[n.Rule]; ok {

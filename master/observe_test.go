@@ -25,6 +25,7 @@ import (
 type fakeAgent struct {
 	name   string
 	counts api.NodeCounts
+	served []api.ProviderCount
 	flows  []api.Flow // that were there
 	come   chan api.FlowLine
 	hung   chan struct{} // not nil: nothing is answered before it is closed
@@ -45,6 +46,10 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	e := json.NewEncoder(w)
 	if r.URL.Path == api.AgentCountsPath {
 		e.Encode(a.counts)
+		return
+	}
+	if r.URL.Path == api.AgentServicesPath {
+		e.Encode(api.NodeServices{Node: a.name, Providers: a.served})
 		return
 	}
 	a.mu.Lock()
@@ -159,6 +164,42 @@ func TestCountsOfAllNodesAreJoinedAndWhoIsSilentIsNamed(t *testing.T) {
 		t.Errorf("a policy that is not there has rules %+v", rules.Rules)
 	}
 	refused(t, s.client.Get(s.Context(), api.RulesPath+"?tenant=none", nil), model.ErrNotFound, "tenantName", "none")
+}
+
+func TestWhatAllNodesHadOfAServiceIsAddedUp(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	s.network("default:net", "10.1.1.0/24", "")
+	s.node("n1", "192.0.2.20")
+	s.put(api.ObjectPath(api.ServiceLBs, "default:web"), web)
+	s.put(api.ObjectPath(api.ServiceLBs, "default:idle"), api.ServiceLB{NetworkName: "net", Selectors: []string{"app=none"}, Ports: web.Ports})
+	for _, id := range []string{"p1", "p2"} {
+		s.put(api.ObjectPath(api.Endpoints, id), api.Endpoint{TenantName: "default", NetworkName: "net", HomingHost: "n1", ContainerName: "c-" + id, Stopping: id == "p2", Labels: map[string]string{"app": "web", "more": "x"}})
+	}
+	had := func(endpoint string, n uint64) api.ProviderCount {
+		return api.ProviderCount{Service: "default:web", Endpoint: endpoint, Traffic: api.Traffic{Connections: n, Open: n + 1, PacketsIn: n + 2, BytesIn: n + 3, PacketsOut: n + 4, BytesOut: n + 5}}
+	}
+	s.agent(&fakeAgent{name: "a", served: []api.ProviderCount{had("p1", 10), had("gone", 1000)}}, 11)
+	s.agent(&fakeAgent{name: "b", served: []api.ProviderCount{had("p1", 100)}}, 12)
+	var got api.ObservedServices
+	s.must(s.client.Get(s.Context(), api.ServicesPath+"?tenant=default&service=web", &got))
+	if len(got.Services) != 1 || got.Nodes != 2 || len(got.Silent) != 1 || got.Silent[0].Node != "n1" {
+		t.Fatalf("observed is %+v", got)
+	}
+	want := api.ObservedService{Service: "default:web", VIP: "10.1.1.1", Providers: []api.ObservedProvider{
+		{Endpoint: "p1", Container: "c-p1", Node: "n1", IPv4: "10.1.1.3", State: api.ProviderHealthy,
+			Traffic: api.Traffic{Connections: 110, Open: 112, PacketsIn: 114, BytesIn: 116, PacketsOut: 118, BytesOut: 120}},
+		{Endpoint: "p2", Container: "c-p2", Node: "n1", IPv4: "10.1.1.4", State: api.ProviderStopping},
+	}}
+	if s := got.Services[0]; s.Service != want.Service || s.VIP != want.VIP || !slices.Equal(s.Providers, want.Providers) {
+		t.Errorf("observed is\n%+v, not\n%+v", s, want)
+	}
+	got = api.ObservedServices{}
+	s.must(s.client.Get(s.Context(), api.ServicesPath, &got))
+	if len(got.Services) != 2 || got.Services[0].Service != "default:idle" || len(got.Services[0].Providers) != 0 {
+		t.Errorf("observed is %+v", got.Services)
+	}
+	refused(t, s.client.Get(s.Context(), api.ServicesPath+"?tenant=none", nil), model.ErrNotFound, "tenantName", "none")
 }
 
 // nodesOfNet are those that onNet made.

@@ -51,6 +51,7 @@ var others = map[string]struct {
 	"GET " + api.ExportPath:                        {"The whole intent, as apply takes it.", nil, api.ApplyRequest{}},
 	"GET " + api.DropsPath:                         {"How many packets nodes have dropped, by reason, network and group.", nil, api.Drops{}},
 	"GET " + api.RulesPath:                         {"How often rules have decided, on all nodes.", nil, api.RuleCounts{}},
+	"GET " + api.ServicesPath:                      {"The providers of services, how they are, and what they have carried, on all nodes.", nil, api.ObservedServices{}},
 	"GET " + api.FlowsPath:                         {"Connections as they were opened and refused, a line of JSON each.", nil, api.FlowLine{}},
 	"GET " + api.TracePath:                         {"What would become of a connection, by the intent alone.", nil, api.Trace{}},
 	"POST /api/v1/nodes/{node}/alive":              {"A node's word that it lives, due every 5 s.", struct{}{}, ""},
@@ -65,7 +66,8 @@ var parameters = map[string]string{
 	"dry-run":  "true: check and answer, and write nothing",
 	"owner":    "the node that holds the address",
 	"tenant":   "a tenant's name; left out: the default tenant of a trace, else every one", "policy": "a policy's name; left out: every one",
-	"group": "the name of a group that one of the ends is in; left out: every one", "verdict": "allowed, denied or audited; left out: every one",
+	"service": "a service's name; left out: every one",
+	"group":   "the name of a group that one of the ends is in; left out: every one", "verdict": "allowed, denied or audited; left out: every one",
 	"last": "how many of those that are kept, the newest; left out: 100, at most 4096", "follow": "true: go on with those that come",
 	"from": "the sender: a container's name or id, an endpoint's id, a part of one, an address, or group:NAME for one of its containers",
 	"to":   "the receiver, named as the sender is", "proto": "tcp, udp, sctp, icmp or a number", "port": "the receiver's; of tcp, udp and sctp alone",
@@ -373,6 +375,10 @@ func (d *describer) fields(t reflect.Type, comments string) object {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		if name == "-" {
+			continue
+		}
+		if f.Anonymous && name == "" { // its fields are the struct's own
+			maps.Copy(properties, d.fields(f.Type, f.Type.String())["properties"].(object))
 			continue
 		}
 		one := d.schema(f.Type)

@@ -41,8 +41,10 @@ func serviceOf(s model.Service) api.ServiceLB {
 func serviceOper(w model.World, s model.Service) api.ServiceLBOper {
 	out := api.ServiceLBOper{ServiceVip: text(s.IPv4), ServiceVipV6: text(s.IPv6)}
 	for _, e := range w.Endpoints.All() {
-		if e.Tenant == s.Tenant && s.Selects(e.Labels) {
-			out.Providers = append(out.Providers, endpointOper(w, e))
+		if s.Provides(e) {
+			p := endpointOper(w, e)
+			p.ProviderState = api.ProviderStateOf(s, e)
+			out.Providers = append(out.Providers, p)
 		}
 	}
 	slices.SortFunc(out.Providers, func(a, b api.EndpointOper) int { return cmp.Compare(a.EndpointID, b.EndpointID) })
@@ -51,13 +53,24 @@ func serviceOper(w model.World, s model.Service) api.ServiceLBOper {
 }
 
 func askService(asked api.ServiceLB) (write, error) {
-	s, err := asked.Model()
-	return write{picky: s.Requested.IsValid(), decide: func(p *plan) (any, error) {
-		decide := p.createService
-		if old, exists := p.world().Services.Get(s.Key()); exists {
-			decide = func(s model.Service) (model.Service, error) { return p.updateService(old, s) }
+	wanted, err := asked.Model()
+	return write{picky: wanted.Requested.IsValid(), decide: func(p *plan) (any, error) {
+		s := wanted
+		old, exists := p.world().Services.Get(s.Key())
+		if !exists {
+			now, err := p.createService(s)
+			return serviceOf(now), err
 		}
-		now, err := decide(s)
+		if asked.Affinity == nil { // a v1 client that writes it again must not take away what it does not know
+			s.Affinity = old.Affinity
+		}
+		if asked.HealthCheck == nil {
+			s.Health = old.Health
+		}
+		if err := s.Check(); err != nil { // what is kept may not go with what is new
+			return nil, err
+		}
+		now, err := p.updateService(old, s)
 		return serviceOf(now), err
 	}}, err
 }
@@ -110,7 +123,7 @@ func (p *plan) virtualAddress(s model.Service, n model.Network, asked netip.Addr
 	return a, nil
 }
 
-// updateService replaces selectors and ports. The addresses stay: clients have them.
+// updateService replaces selectors, ports, affinity and health check. The addresses stay: clients have them.
 func (p *plan) updateService(old, s model.Service) (model.Service, error) {
 	if s.Network != old.Network {
 		return s, model.Exists("networkName", "service %s has its address in network %s, which cannot be changed to %s: delete the service first", s.Key(), old.Network, s.Network)

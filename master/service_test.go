@@ -95,6 +95,69 @@ func TestServiceKeepsItsAddressUntilItIsDeleted(t *testing.T) {
 	}
 }
 
+func TestWhatAClientOfV1LeavesOutOfAServiceStays(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	s.network("default:net", "10.1.1.0/24", "")
+	path := api.ObjectPath(api.ServiceLBs, "default:web")
+	get := func() (affinity bool, health string) {
+		t.Helper()
+		var out api.ServiceLB
+		if err := s.client.Get(t.Context(), path, &out); err != nil {
+			t.Fatal(err)
+		}
+		return *out.Affinity, *out.HealthCheck
+	}
+	s.put(path, web)
+	if affinity, health := get(); affinity || health != "" {
+		t.Errorf("at first it has affinity %v and health check %q", affinity, health)
+	}
+	yes, no, check, none := true, false, "http:/ready", ""
+	full := web
+	full.Affinity, full.HealthCheck = &yes, &check
+	s.put(path, full)
+	s.put(path, web)
+	if affinity, health := get(); !affinity || health != check {
+		t.Errorf("after an update without them it has affinity %v and health check %q", affinity, health)
+	}
+	udp := web
+	udp.Ports = []string{"53:53:UDP"}
+	_, err := s.client.Put(t.Context(), path, udp, nil)
+	refused(t, err, model.ErrInvalid, "healthCheck", "port of TCP") // the one that it has
+	full.Affinity, full.HealthCheck = &no, &none
+	s.put(path, full)
+	if affinity, health := get(); affinity || health != "" {
+		t.Errorf("taken away, they are %v and %q", affinity, health)
+	}
+}
+
+func TestInspectionTellsHowProvidersAre(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	s.node("n1", "192.168.2.10")
+	s.network("default:net", "10.1.1.0/24", "")
+	check := "tcp"
+	checked := web
+	checked.HealthCheck = &check
+	s.put(api.ObjectPath(api.ServiceLBs, "default:web"), checked)
+	for id, e := range map[string]api.Endpoint{
+		"a": {}, "b": {Unhealthy: []string{"default:web"}}, "c": {Unhealthy: []string{"default:web"}, Stopping: true}, "d": {Unhealthy: []string{"default:other"}},
+	} {
+		e.TenantName, e.NetworkName, e.HomingHost, e.Labels = "default", "net", "n1", map[string]string{"app": "web"}
+		path := api.ObjectPath(api.Endpoints, id)
+		if first, again := s.put(path, e), s.put(path, e); first != again {
+			t.Errorf("the same again is revision %d after %d", again, first)
+		}
+	}
+	var states []string
+	for _, p := range s.service("default:web").Providers {
+		states = append(states, p.EndpointID+" "+p.ProviderState)
+	}
+	if want := []string{"a healthy", "b unhealthy", "c stopping", "d healthy"}; !slices.Equal(states, want) {
+		t.Errorf("providers are %q, not %q", states, want)
+	}
+}
+
 // As v1's TestServiceProviderUpdate: whether the providers or the service come first means nothing.
 func TestProvidersAreTheTenantsEndpointsWithAllLabels(t *testing.T) {
 	t.Parallel()

@@ -215,10 +215,60 @@ func TestServicesAreChecked(t *testing.T) {
 		{"a port twice", func(s *Service) { s.Ports = []ServicePort{{80, 8080, "TCP"}, {80, 8081, "TCP"}} }, "ports", "port 80 of TCP"},
 		{"IPv6 asked for", func(s *Service) { s.Requested = netip.MustParseAddr("2001:db8::1") }, "ipAddress", "2001:db8::1"},
 		{"mapped address", func(s *Service) { s.Requested = netip.MustParseAddr("::ffff:10.1.1.1") }, "ipAddress", "10.1.1.1"},
+		{"SCTP to another port", func(s *Service) { s.Ports = []ServicePort{{80, 81, "SCTP"}} }, "ports", "81:81:SCTP"},
+		{"an unknown check", func(s *Service) { s.Health = "ping" }, "healthCheck", "tcp, http or http:/path"},
+		{"a check of UDP", func(s *Service) { s.Ports, s.Health = []ServicePort{{53, 53, "UDP"}}, "tcp" }, "healthCheck", "port of TCP"},
 	})
 	accepts(t, good, map[string]func(*Service){
-		"long name": func(s *Service) { s.Name = strings.Repeat("x", 256) }, "address": func(s *Service) { s.Requested = netip.MustParseAddr("10.1.1.9") },
+		"SCTP to the same port": func(s *Service) { s.Ports = []ServicePort{{80, 80, "SCTP"}} },
+		"a check":               func(s *Service) { s.Health = "http:/health" },
+		"long name":             func(s *Service) { s.Name = strings.Repeat("x", 256) }, "address": func(s *Service) { s.Requested = netip.MustParseAddr("10.1.1.9") },
 	})
+}
+
+func TestHealthChecksAreRead(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{"tcp": "", "http": "/", "http:/": "/", "http:/a/b?c=d": "/a/b?c=d"} {
+		if h, err := ParseHealth(text); err != nil || h.Path != want {
+			t.Errorf("%q asks for %q, %v", text, h.Path, err)
+		}
+	}
+	for _, bad := range []string{"", "TCP", "udp", "http:", "http:a", "http://host/", "http:/a b", "http:/a#b", "http:/\r\nX: y", "http:/\u00e4", "http:/%zz", "http:/" + strings.Repeat("x", 256)} {
+		if _, err := ParseHealth(bad); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%q is taken: %v", bad, err)
+		}
+	}
+}
+
+func TestNewConnectionsGoToProvidersThatWork(t *testing.T) {
+	t.Parallel()
+	s := Service{Tenant: "blue", Name: "web", Selectors: map[string]string{"app": "web"}, Health: "tcp", Ports: []ServicePort{{53, 53, "UDP"}, {80, 8080, "TCP"}, {81, 8081, "TCP"}}}
+	if port, ok := s.CheckedPort(); !ok || port != 8080 {
+		t.Errorf("port %d is checked, %v", port, ok)
+	}
+	good := Endpoint{Tenant: "blue", Labels: map[string]string{"app": "web"}}
+	for name, row := range map[string]struct {
+		change                  func(*Endpoint)
+		provides, taken, ailing bool
+	}{
+		"works":                         {func(*Endpoint) {}, true, true, false},
+		"of another tenant":             {func(e *Endpoint) { e.Tenant = "red" }, false, false, false},
+		"without the label":             {func(e *Endpoint) { e.Labels = nil }, false, false, false},
+		"fails the check":               {func(e *Endpoint) { e.Unhealthy = []string{"blue:web"} }, true, false, true},
+		"fails another service's check": {func(e *Endpoint) { e.Unhealthy = []string{"blue:other"} }, true, true, true},
+		"stops":                         {func(e *Endpoint) { e.Stopping = true }, true, false, true},
+	} {
+		e := good
+		row.change(&e)
+		if s.Provides(e) != row.provides || s.Takes(e) != row.taken || e.Ailing() != row.ailing {
+			t.Errorf("one that %s: provides %v, taken %v, ailing %v", name, s.Provides(e), s.Takes(e), e.Ailing())
+		}
+	}
+	e := good
+	e.Unhealthy = []string{"blue:web"}
+	if s.Health = ""; !s.Takes(e) {
+		t.Error("a service without a check minds what one has left")
+	}
 }
 
 func TestServicePortsAreReadInEitherCase(t *testing.T) {

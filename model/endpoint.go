@@ -25,6 +25,8 @@ type Endpoint struct {
 	Labels  map[string]string `json:"labels,omitempty"` // its container's
 	// Unhealthy are the keys of the services whose health check it fails, sorted. Its node writes them.
 	Unhealthy []string `json:"unhealthy,omitempty"`
+	// Stopping says that its container was told to stop: it still answers, and is to get nothing new. Its node writes it.
+	Stopping bool `json:"stopping,omitempty"`
 }
 
 func (Endpoint) Kind() Kind    { return KindEndpoint }
@@ -43,6 +45,9 @@ func (e Endpoint) Addrs() []netip.Addr {
 	}
 	return out
 }
+
+// Ailing tells whether others should rather be asked: it does not work as one of its services wants it, or is being stopped.
+func (e Endpoint) Ailing() bool { return e.Stopping || len(e.Unhealthy) > 0 }
 
 // Check refuses an endpoint that could never be right, whatever else exists.
 func (e Endpoint) Check() error {

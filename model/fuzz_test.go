@@ -74,6 +74,25 @@ func FuzzParseServicePort(f *testing.F) {
 	})
 }
 
+func FuzzParseHealth(f *testing.F) {
+	for _, seed := range []string{"tcp", "http", "http:/", "http:/a?b=c", "http://x", "http:/\r\n", "http:/a%20b"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		h, err := ParseHealth(text)
+		if err != nil {
+			refusedOver(t, err, "healthCheck")
+			return
+		}
+		if strings.ContainsAny(h.Path, "\r\n ") || h.Path != "" && h.Path[0] != '/' {
+			t.Fatalf("%q asks for %q", text, h.Path)
+		}
+		if again, err := ParseHealth(h.String()); err != nil || again != h {
+			t.Fatalf("%q is read as %s, and that as %s (%v)", text, h, again, err)
+		}
+	})
+}
+
 func FuzzParseSelector(f *testing.F) {
 	for _, seed := range []string{"app=web", "a=b=c", "=x", "x=", "io.contiv/tier=front"} {
 		f.Add(seed)

@@ -5,6 +5,7 @@ package model
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -21,7 +22,7 @@ type Service struct {
 	Requested netip.Addr `json:"requested,omitzero"`
 	// Affinity has a client meet the same provider again, chosen by its address alone.
 	Affinity bool `json:"affinity,omitempty"`
-	// Health is how each provider's node looks whether it works: HealthTCP, HealthHTTP with an optional :path, or "" for not at all.
+	// Health is how each provider's node looks whether it works, as ParseHealth reads it; "" for not at all.
 	Health string     `json:"health,omitempty"`
 	IPv4   netip.Addr `json:"ipv4,omitzero"` // its virtual address in the network, of each family that the network has
 	IPv6   netip.Addr `json:"ipv6,omitzero"`
@@ -33,12 +34,6 @@ type ServicePort struct {
 	Target   uint16 `json:"target"`   // at the providers'
 	Protocol string `json:"protocol"` // TCP, UDP or SCTP
 }
-
-// Health checks.
-const (
-	HealthTCP  = "tcp"  // the first port's target takes a connection
-	HealthHTTP = "http" // and answers GET with a status from 200 to 399; http:/path asks for that path
-)
 
 func (Service) Kind() Kind    { return KindService }
 func (s Service) Key() string { return ServiceKey(s.Tenant, s.Name) }
@@ -60,6 +55,25 @@ func (s Service) Selects(labels map[string]string) bool {
 		}
 	}
 	return len(s.Selectors) > 0
+}
+
+// Provides tells whether e is one of its providers.
+func (s Service) Provides(e Endpoint) bool { return e.Tenant == s.Tenant && s.Selects(e.Labels) }
+
+// Takes tells whether new connections may go to an endpoint: it is a provider, is not being stopped, and no health check says
+// that it does not work.
+func (s Service) Takes(e Endpoint) bool {
+	return s.Provides(e) && !e.Stopping && (s.Health == "" || !slices.Contains(e.Unhealthy, s.Key()))
+}
+
+// CheckedPort is the port at a provider of which a health check asks: the first target of TCP. ok is false where there is none.
+func (s Service) CheckedPort() (target uint16, ok bool) {
+	for _, p := range s.Ports {
+		if p.Protocol == "TCP" {
+			return p.Target, true
+		}
+	}
+	return 0, false
 }
 
 // Check refuses a service that could never be right, whatever else exists.
@@ -86,6 +100,17 @@ func (s Service) Check() error {
 			return Invalid("ports", "port %d of %s is given twice; give each once", p.Port, p.Protocol)
 		}
 		seen[listens] = true
+		if p.Protocol == "SCTP" && p.Port != p.Target {
+			return Invalid("ports", "port %d of SCTP cannot lead to target port %d: SCTP's checksum covers the ports and the whole packet; have both the same, as %d:%d:SCTP", p.Port, p.Target, p.Target, p.Target)
+		}
+	}
+	if s.Health != "" {
+		if _, err := ParseHealth(s.Health); err != nil {
+			return err
+		}
+		if _, ok := s.CheckedPort(); !ok {
+			return Invalid("healthCheck", "healthCheck %s needs a port of TCP, and ports has none; add one, or leave healthCheck out", Short(s.Health))
+		}
 	}
 	if s.Requested.IsValid() && !s.Requested.Is4() {
 		return Invalid("ipAddress", "address %s is not an IPv4 address", s.Requested)

@@ -21,17 +21,16 @@ const (
 	batch = 256
 )
 
-// Handler serves AgentCountsPath and AgentFlowsPath. It reads no bodies and changes nothing.
+// Handler serves AgentCountsPath, AgentServicesPath and AgentFlowsPath. It reads no bodies and changes nothing.
 func (o *Observer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+api.AgentCountsPath, func(w http.ResponseWriter, _ *http.Request) {
 		counts, err := o.Counts()
-		if err != nil {
-			refuse(w, err)
-			return
-		}
-		w.Header().Set("Content-Type", "application/json")
-		_ = json.NewEncoder(w).Encode(counts) // the reader has gone if it fails
+		tell(w, counts, err)
+	})
+	mux.HandleFunc("GET "+api.AgentServicesPath, func(w http.ResponseWriter, _ *http.Request) {
+		counts, err := o.Services()
+		tell(w, counts, err)
 	})
 	followers := make(chan struct{}, maxFollowers)
 	mux.HandleFunc("GET "+api.AgentFlowsPath, func(w http.ResponseWriter, r *http.Request) {
@@ -61,6 +60,15 @@ func (o *Observer) Handler() http.Handler {
 		}
 		mux.ServeHTTP(w, r)
 	})
+}
+
+func tell(w http.ResponseWriter, counts any, err error) {
+	if err != nil {
+		refuse(w, err)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(counts) // the reader has gone if it fails
 }
 
 func refuse(w http.ResponseWriter, err error) {

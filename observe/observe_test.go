@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,12 +32,14 @@ type recorded struct {
 	mu     sync.Mutex
 	drops  []Drop
 	rules  []Rule
+	served []Service
 	events []Event
 	lost   uint64
 }
 
-func (r *recorded) Drops() ([]Drop, error) { return r.drops, nil }
-func (r *recorded) Rules() ([]Rule, error) { return r.rules, nil }
+func (r *recorded) Drops() ([]Drop, error)       { return r.drops, nil }
+func (r *recorded) Rules() ([]Rule, error)       { return r.rules, nil }
+func (r *recorded) Services() ([]Service, error) { return r.served, nil }
 
 func (r *recorded) Events() ([]Event, uint64, error) {
 	r.mu.Lock()
@@ -291,6 +294,28 @@ func TestCountsHaveTheNamesOfRulesAndOfWhoSent(t *testing.T) {
 		Rules: []api.RuleCount{{Rule: "blue:p:1", Packets: 8, Connections: 3, Audited: 1}},
 	}
 	if !reflect.DeepEqual(got, want) {
+		t.Errorf("counted is\n%+v, not\n%+v", got, want)
+	}
+}
+
+func TestCountsOfServicesHaveTheNamesOfProviders(t *testing.T) {
+	t.Parallel()
+	tables := compile.Tables{
+		Services: []compile.Service{{Key: "blue:web", Number: 1, Port: 80}, {Key: "blue:web", Number: 1, Port: 443}, {Key: "red:web", Number: 2}},
+		// The first endpoint has two addresses, so the data path has it twice.
+		Providers: []compile.Provider{{Service: 1, Number: 7, Endpoint: "e1"}, {Service: 1, Number: 8, Endpoint: "e1"}, {Service: 1, Number: 9, Endpoint: "e2"}, {Service: 2, Number: 7, Endpoint: "e3"}},
+	}
+	count := func(service, provider uint32, n uint64) Service {
+		return Service{Service: service, Provider: provider, Traffic: api.Traffic{Connections: n, PacketsOut: 2 * n}}
+	}
+	n := naming{tables: tables}
+	got := n.providers([]Service{count(2, 7, 1), count(1, 9, 10), count(1, 7, 100), count(1, 8, 1000), count(3, 7, 5), count(2, 9, 5)})
+	want := []api.ProviderCount{
+		{Service: "blue:web", Endpoint: "e1", Traffic: api.Traffic{Connections: 1100, PacketsOut: 2200}},
+		{Service: "blue:web", Endpoint: "e2", Traffic: api.Traffic{Connections: 10, PacketsOut: 20}},
+		{Service: "red:web", Endpoint: "e3", Traffic: api.Traffic{Connections: 1, PacketsOut: 2}},
+	}
+	if !slices.Equal(got, want) {
 		t.Errorf("counted is\n%+v, not\n%+v", got, want)
 	}
 }

@@ -5,6 +5,8 @@ package observe
 import (
 	"net/netip"
 	"time"
+
+	"github.com/contivnet/contiv/api"
 )
 
 // Source is what a data path has seen, in its own numbers.
@@ -13,6 +15,8 @@ type Source interface {
 	Drops() ([]Drop, error)
 	// Rules counts what rules decided since then. Those that have not decided anything may be left out.
 	Rules() ([]Rule, error)
+	// Services counts what this node's containers had of services, likewise.
+	Services() ([]Service, error)
 	// Events are the connections that were opened and refused since the last call, the oldest first. lost counts
 	// those since the last call that are missing, as there was no room for them.
 	Events() (events []Event, lost uint64, err error)
@@ -49,4 +53,10 @@ type Event struct {
 	Verdict  string // api.FlowAllowed, api.FlowDenied or api.FlowAudited
 	Rule     uint32 // the one that decided, or when audited would have; 0: none
 	Reason   string // of the drop, as policy_in; "" for none
+}
+
+// Service is what this node's containers had of one provider of a service.
+type Service struct {
+	Service, Provider uint32 // by the numbers of compile.Service and compile.Provider
+	api.Traffic
 }

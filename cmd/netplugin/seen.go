@@ -22,6 +22,7 @@ type eyes interface {
 	Drops() (map[string]uint64, error)
 	PortDrops() (map[datapath.PortDrop]uint64, error)
 	RuleCounts() (map[uint32]datapath.RuleCount, error)
+	ServiceCounts() ([]datapath.ServiceCount, error)
 }
 
 // seen is what the data path has seen, in the words of package observe.
@@ -114,6 +115,17 @@ func (s *seen) Rules() ([]observe.Rule, error) {
 	out := make([]observe.Rule, 0, len(counts))
 	for number, c := range counts {
 		out = append(out, observe.Rule{Number: number, Packets: c.Packets, Connections: c.Allowed + c.Denied, Denied: c.Denied, Audited: c.Audited})
+	}
+	return out, err
+}
+
+func (s *seen) Services() ([]observe.Service, error) {
+	counts, err := s.path.ServiceCounts()
+	out := make([]observe.Service, 0, len(counts))
+	for _, c := range counts {
+		out = append(out, observe.Service{Service: c.Service, Provider: c.Provider, Traffic: api.Traffic{
+			Connections: c.Connections, Open: c.Open, PacketsIn: c.PacketsTo, BytesIn: c.BytesTo, PacketsOut: c.PacketsFrom, BytesOut: c.BytesFrom,
+		}})
 	}
 	return out, err
 }

@@ -45,6 +45,10 @@ func (b *blurred) RuleCounts() (map[uint32]datapath.RuleCount, error) {
 	return map[uint32]datapath.RuleCount{7: {Packets: 9, Allowed: 2, Denied: 3, Audited: 1}}, nil
 }
 
+func (b *blurred) ServiceCounts() ([]datapath.ServiceCount, error) {
+	return []datapath.ServiceCount{{Service: 1, Provider: 2, Connections: 3, Open: 4, PacketsTo: 5, BytesTo: 6, PacketsFrom: 7, BytesFrom: 8}}, nil
+}
+
 func TestEventsThatCannotBeKeptAreCountedAsLostOnce(t *testing.T) {
 	t.Parallel()
 	b := &blurred{events: make(chan datapath.Event, maxUnread+10), lost: 100}
@@ -104,5 +108,10 @@ func TestDropsAndCountsAreTheDataPaths(t *testing.T) {
 	rules, err := s.Rules()
 	if err != nil || len(rules) != 1 || rules[0] != (observe.Rule{Number: 7, Packets: 9, Connections: 5, Denied: 3, Audited: 1}) {
 		t.Errorf("counted are %+v (%v)", rules, err)
+	}
+	services, err := s.Services()
+	want := observe.Service{Service: 1, Provider: 2, Traffic: api.Traffic{Connections: 3, Open: 4, PacketsIn: 5, BytesIn: 6, PacketsOut: 7, BytesOut: 8}}
+	if err != nil || len(services) != 1 || services[0] != want {
+		t.Errorf("counted are %+v (%v)", services, err)
 	}
 }
