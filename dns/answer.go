@@ -113,20 +113,26 @@ func (v view) best(name string, wanted func(tenant, network string) bool, last r
 	return sets
 }
 
-// addresses are the records of the asked type, as many as are of use, beginning with another one each turn.
+// addresses are the records of the asked type, as many as are of use, beginning with another one each turn. Who fails a health
+// check, or is being stopped, is given only where all are.
 func addresses(sets []found, q question) (rrs []dns.RR) {
-	n := 0
+	well, ill := 0, 0
 	for _, s := range sets {
-		n += len(s.addrs)
+		well, ill = well+len(s.addrs), ill+len(s.ailing)
+	}
+	n, of := well, giver{}
+	if well == 0 {
+		n, of = ill, giver{ailing: true}
 	}
 	for i := 0; i < n && len(rrs) < q.most; i++ {
 		at := int((uint64(q.turn) + uint64(i)) % uint64(n))
 		for _, s := range sets {
-			if at < len(s.addrs) {
-				rrs = append(rrs, recordOf(s.addrs[at], q.Name, q.Qtype)...)
+			addrs := *s.of(of)
+			if at < len(addrs) {
+				rrs = append(rrs, recordOf(addrs[at], q.Name, q.Qtype)...)
 				break
 			}
-			at -= len(s.addrs)
+			at -= len(addrs)
 		}
 	}
 	return rrs

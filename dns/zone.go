@@ -35,6 +35,21 @@ type set struct {
 	rank    rank
 	objects int          // that give the name; one may have no address
 	addrs   []netip.Addr // in no order
+	ailing  []netip.Addr // those that are given only where nobody has others
+}
+
+// of is where the addresses of a giver are.
+func (s *set) of(its giver) *[]netip.Addr {
+	if its.ailing {
+		return &s.ailing
+	}
+	return &s.addrs
+}
+
+// giver is what an object gives to a name.
+type giver struct {
+	addrs  []netip.Addr
+	ailing bool // others should rather be asked
 }
 
 // owner is who has an address: the fully qualified name that finds it again.
@@ -55,6 +70,7 @@ func newZone(tenant string) *zone {
 // endpoint gives a container's addresses its name, its aliases and its group's name.
 func (z *zone) endpoint(e model.Endpoint, to step) {
 	addrs := e.Addrs()
+	its := giver{addrs, e.Ailing()}
 	first := ""
 	for i := -1; i < len(e.Aliases); i++ {
 		name := e.Name
@@ -71,23 +87,23 @@ func (z *zone) endpoint(e model.Endpoint, to step) {
 		if i >= 0 && (same(name, e.Name) || slices.ContainsFunc(e.Aliases[:i], func(o string) bool { return same(o, name) })) {
 			continue
 		}
-		z.name(name, e.Network, ofContainer, addrs, to)
+		z.name(name, e.Network, ofContainer, its, to)
 	}
 	if e.Group != "" {
-		z.name(e.Group, e.Network, ofGroup, addrs, to)
+		z.name(e.Group, e.Network, ofGroup, its, to)
 	}
 	z.owner(first, e.Network, addrs, to)
 }
 
 // group makes a group's name known also while it has no members: a name that will have an address soon must not be
 // denied by somebody else, whose denial may be kept.
-func (z *zone) group(g model.Group, to step) { z.name(g.Name, g.Network, ofGroup, nil, to) }
+func (z *zone) group(g model.Group, to step) { z.name(g.Name, g.Network, ofGroup, giver{}, to) }
 
 func (z *zone) service(s model.Service, to step) {
 	if !speakable(s.Name) {
 		return
 	}
-	z.name(s.Name, s.Network, ofService, s.Addrs(), to)
+	z.name(s.Name, s.Network, ofService, giver{addrs: s.Addrs()}, to)
 	z.owner(s.Name, s.Network, s.Addrs(), to)
 	name := canonical(s.Name)
 	list := slices.DeleteFunc(z.services[name], func(o model.Service) bool { return o.Name == s.Name })
@@ -97,21 +113,25 @@ func (z *zone) service(s model.Service, to step) {
 	put(z.services, name, list)
 }
 
-// name gives addrs a name, or takes it away.
-func (z *zone) name(name, network string, r rank, addrs []netip.Addr, to step) {
+// name gives addresses a name, or takes it away.
+func (z *zone) name(name, network string, r rank, its giver, to step) {
 	name = canonical(name)
 	list := z.names[name]
 	at := slices.IndexFunc(list, func(s set) bool { return s.network == network && s.rank == r })
+	if to == add && at < 0 {
+		at, list = len(list), append(list, set{network: network, rank: r})
+		z.names[name] = list
+	}
 	switch {
-	case to == add && at < 0:
-		z.names[name] = append(list, set{network: network, rank: r, objects: 1, addrs: slices.Clone(addrs)})
 	case to == add:
 		list[at].objects++
-		list[at].addrs = append(list[at].addrs, addrs...)
+		addrs := list[at].of(its)
+		*addrs = append(*addrs, its.addrs...)
 	case at >= 0 && list[at].objects > 1:
 		list[at].objects--
-		for _, a := range addrs {
-			list[at].addrs = without(list[at].addrs, a)
+		addrs := list[at].of(its)
+		for _, a := range its.addrs {
+			*addrs = without(*addrs, a)
 		}
 	case at >= 0:
 		put(z.names, name, cut(list, at))

@@ -238,6 +238,44 @@ func TestAddressesTakeTurnsAndAreAsManyAsAreOfUse(t *testing.T) {
 	})
 }
 
+// An unhealthy container leaves the answers of names that others have too. Where all are, or the name is its own, it stays: a name
+// without an address would say that there is nobody.
+func TestUnhealthyAreGivenOnlyWhereAllAre(t *testing.T) {
+	t.Parallel()
+	member := func(id, addr string, ailing bool) model.Endpoint {
+		e := endpoint(id, "default", "n", id, addr, "", "all")
+		e.Group = "web"
+		if ailing {
+			e.Unhealthy = []string{"default:shop"}
+		}
+		return e
+	}
+	w := worldOf("routing", member("a", "10.1.1.1", false), member("b", "10.1.1.2", false), member("c", "10.1.1.3", false))
+	x := newIndex(func() model.World { return w })
+	change := func(objects ...model.Object) { w = w.With(model.Change{Revision: w.Revision + 1, Put: objects}) }
+	asks := func(name, want string) {
+		t.Helper()
+		if got := ask(t, x, "a", "A", name); got != want {
+			t.Errorf("%s is %q, want %q", name, got, want)
+		}
+	}
+	asks("web.", "10.1.1.1 10.1.1.2 10.1.1.3")
+	change(member("b", "10.1.1.2", true))
+	asks("web.", "10.1.1.1 10.1.1.3")
+	asks("all.", "10.1.1.1 10.1.1.3")
+	asks("b.", "10.1.1.2")
+	stopping := member("a", "10.1.1.1", false)
+	stopping.Stopping = true
+	change(stopping)
+	asks("web.", "10.1.1.3")
+	change(member("c", "10.1.1.3", true))
+	asks("web.", "10.1.1.1 10.1.1.2 10.1.1.3")
+	change(member("b", "10.1.1.2", false))
+	asks("web.", "10.1.1.2")
+	w = w.With(model.Change{Revision: w.Revision + 1, Delete: []model.Ref{{Kind: model.KindEndpoint, Key: "b"}, {Kind: model.KindEndpoint, Key: "c"}}})
+	asks("web.", "10.1.1.1")
+}
+
 // simplify makes a zone comparable: its lists have no order.
 func simplify(z *zone) map[string]string {
 	out := map[string]string{}
@@ -245,7 +283,8 @@ func simplify(z *zone) map[string]string {
 		var all []string
 		for _, s := range sets {
 			slices.SortFunc(s.addrs, netip.Addr.Compare)
-			all = append(all, fmt.Sprint(s.network, s.rank, s.objects, s.addrs))
+			slices.SortFunc(s.ailing, netip.Addr.Compare)
+			all = append(all, fmt.Sprint(s.network, s.rank, s.objects, s.addrs, s.ailing))
 		}
 		slices.Sort(all)
 		out[name] = strings.Join(all, " ")
@@ -284,6 +323,7 @@ func TestIndexThatFollowedIsAsOneThatIsNew(t *testing.T) {
 		}
 		e := endpoint(fmt.Sprint("e", rand.IntN(30)), tenant, network, name, v4, v6, pick("x", "y", "web"), pick("x", "y", "Y"))
 		e.Group = pick("", "web", "x")
+		e.Stopping = rand.IntN(3) == 0
 		return e
 	}
 	for i := range 2000 {
