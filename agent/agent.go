@@ -64,9 +64,11 @@ type Agent struct {
 	worldChanged   broadcast
 	appliedChanged broadcast
 	sandboxChanged broadcast
-	sweepNow       chan struct{}
-	flushNow       chan struct{}
-	appearNow      chan struct{}
+	// providersChanged says that containers or their labels have come or gone.
+	providersChanged broadcast
+	sweepNow         chan struct{}
+	flushNow         chan struct{}
+	appearNow        chan struct{}
 }
 
 // New makes the node's agent from what the last run left on disk.
@@ -111,7 +113,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context) error{
 		a.follow, a.applyLoop, a.sweepLoop, a.flushLoop, a.presenceLoop, a.snapshotLoop, a.sandboxLoop,
-		a.readyLoop,
+		a.healthLoop, a.readyLoop,
 	} {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil && ctx.Err() == nil {

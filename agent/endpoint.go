@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/contivnet/contiv/api"
@@ -57,6 +58,7 @@ func (a *Agent) Attach(ctx context.Context, e model.Endpoint, sandbox string) (m
 		return e, errors.Join(err, a.forgetLocally(e.ID))
 	}
 	a.sandboxChanged.notify()
+	a.providersChanged.notify()
 	return e, nil
 }
 
@@ -83,6 +85,7 @@ func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) er
 	if !had {
 		rec.Since = time.Now()
 	}
+	e.Unhealthy = begun(a.World().Services, rec.Endpoint, e)
 	rec.Endpoint, rec.Sandbox = e, sandbox
 	if err := a.records.put(rec); err != nil {
 		return err
@@ -141,8 +144,8 @@ func (a *Agent) Detach(ctx context.Context, id string) error {
 	return nil
 }
 
-// Update changes what is known of an attached endpoint: names, aliases, labels. An endpoint that is not
-// attached here, or that change leaves as it was, is left alone.
+// Update changes what is known of an attached endpoint: names, aliases, labels, health. An endpoint that is not
+// attached here, or that change leaves as it was and as the masters have it, is left alone.
 func (a *Agent) Update(ctx context.Context, id string, change func(*model.Endpoint)) error {
 	free, err := a.occupy(ctx, id)
 	if err != nil {
@@ -153,16 +156,26 @@ func (a *Agent) Update(ctx context.Context, id string, change func(*model.Endpoi
 	if !ok || rec.Endpoint.Port == "" {
 		return nil
 	}
-	before := api.EndpointOf(rec.Endpoint)
+	before := rec.Endpoint
 	change(&rec.Endpoint)
-	if after := api.EndpointOf(rec.Endpoint); equalJSON(before, after) {
+	if !maps.Equal(before.Labels, rec.Endpoint.Labels) {
+		rec.Endpoint.Unhealthy = begun(a.World().Services, before, rec.Endpoint)
+	}
+	said, known := a.World().Endpoints.Get(id)
+	if as := api.EndpointOf(rec.Endpoint); equalJSON(api.EndpointOf(before), as) && (!known || equalJSON(api.EndpointOf(said), as)) {
 		return nil
 	}
 	// The record last: when it has the change, a master has it, and a caller that tries again after an error does not stop early.
 	if _, err := a.Client.Put(ctx, api.ObjectPath(api.Endpoints, id), api.EndpointOf(rec.Endpoint), nil); err != nil {
 		return fmt.Errorf("update endpoint %s: %w", id, err)
 	}
-	return a.records.put(rec)
+	if err := a.records.put(rec); err != nil {
+		return err
+	}
+	if !maps.Equal(before.Labels, rec.Endpoint.Labels) {
+		a.providersChanged.notify()
+	}
+	return nil
 }
 
 // occupy keeps others, and the sweep, off an endpoint until free is called.
@@ -300,5 +313,6 @@ func (a *Agent) forgetLocally(id string) error {
 		a.freePort(name, id)
 	}
 	a.sandboxChanged.notify()
+	defer a.providersChanged.notify()
 	return a.records.remove(id)
 }
