@@ -35,4 +35,6 @@ type Agent interface {
 	Detach(ctx context.Context, id string) error
 	// Update changes what was learnt of an attached endpoint.
 	Update(ctx context.Context, id string, change func(*model.Endpoint)) error
+	// Stopping has services pass over a container that was told to stop.
+	Stopping(ctx context.Context, container string) error
 }

@@ -604,8 +604,8 @@ func (d *Driver) join(ctx context.Context, req joinRequest) (joinResponse, error
 	return resp, nil
 }
 
-// introduce finds the container's name, id and labels as far as the engine tells them by now. What it does not
-// is learnt after its event.
+// introduce finds the container's name and id as far as the engine tells them by now. What it does not is learnt after its
+// event, and so are its labels: they make it a provider of services, which it cannot be before its program runs.
 func (d *Driver) introduce(ctx context.Context, network string, e *model.Endpoint) {
 	peek, cancel := context.WithTimeout(ctx, peekTimeout)
 	defer cancel()
@@ -625,7 +625,7 @@ func (d *Driver) introduce(ctx context.Context, network string, e *model.Endpoin
 		d.Log.Debug("the engine does not say more about a container", "container", e.Name, "found", len(list), "error", err)
 		return
 	}
-	e.Container, e.Labels = list[0].ID, list[0].Labels
+	e.Container = list[0].ID
 	e.Aliases = []string{short(e.Container)}
 }
 

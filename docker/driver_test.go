@@ -78,8 +78,29 @@ func TestNamesAreKnownAtJoinAlready(t *testing.T) {
 		t.Fatal(err)
 	}
 	e, _ := m.now().Endpoints.Get(c.endpoint)
-	if e.Name != "web" || e.Container != c.ID || e.Labels["a"] != "b" || !slices.Equal(e.Aliases, []string{c.ID[:12]}) {
+	// Its labels would make it a provider of services before its program runs.
+	if e.Name != "web" || e.Container != c.ID || e.Labels != nil || !slices.Equal(e.Aliases, []string{c.ID[:12]}) {
 		t.Errorf("endpoint %+v", e)
+	}
+}
+
+func TestServicesPassOverContainersThatWereToldToStop(t *testing.T) {
+	t.Parallel()
+	m, n := cluster(t)
+	m.create(t, network4("default", "contiv-net", "10.1.2.0/24", ""))
+	eventually(t, "the network is in the engine", func() bool { return n.engine.byName("contiv-net") != nil })
+	for _, row := range []struct {
+		signal string
+		stops  bool
+	}{{"15", true}, {"9", true}, {"3", true}, {"1", false}, {"10", false}, {"", false}} {
+		n.engine.emit("container", "kill", "id"+row.signal, map[string]string{"signal": row.signal})
+		n.engine.emit("container", "kill", "last"+row.signal, map[string]string{"signal": "15"})
+		eventually(t, "the event after it was heard", func() bool { return n.agent.told("last" + row.signal) })
+		if row.stops {
+			eventually(t, "a container stops by signal "+row.signal, func() bool { return n.agent.told("id" + row.signal) })
+		} else if n.agent.told("id" + row.signal) {
+			t.Errorf("signal %q is taken for the end", row.signal)
+		}
 	}
 }
 

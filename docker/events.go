@@ -43,7 +43,12 @@ func (d *Driver) watch(ctx context.Context) {
 			pause, away = reconnectAfter, false
 			d.wake()
 			wg.Go(func() { d.learnAll(ctx, learn) })
-		}, func(ev event) { d.handle(ev, learn) })
+		}, func(ev event) {
+			if stops(ev) {
+				wg.Go(func() { d.stopping(ctx, ev.Actor.ID) })
+			}
+			d.handle(ev, learn)
+		})
 		if ctx.Err() != nil {
 			return
 		}
@@ -75,6 +80,26 @@ func (d *Driver) handle(ev event, learn func(container string)) {
 		}
 	case "container rename":
 		learn(ev.Actor.ID)
+	}
+}
+
+// stops tells of an event whether a container was told to stop: by a signal that images have docker stop send. Others, as SIGHUP
+// and SIGUSR1, tell a program to go on in some way.
+func stops(ev event) bool {
+	switch ev.Type + " " + ev.Action + " " + ev.Actor.Attributes["signal"] {
+	case "container kill 2", "container kill 3", "container kill 9", "container kill 15", // SIGINT, SIGQUIT, SIGKILL, SIGTERM
+		"container kill 28", "container kill 37": // SIGWINCH of Apache's image, SIGRTMIN+3 of systemd's
+		return true
+	}
+	return false
+}
+
+// stopping has services pass over a container. Who cannot be told is no reason to hold up its end.
+func (d *Driver) stopping(ctx context.Context, container string) {
+	call, cancel := context.WithTimeout(ctx, inspectTimeout)
+	defer cancel()
+	if err := d.Agent.Stopping(call, container); err != nil {
+		d.Log.Debug("a container that stops may still get connections of services", "container", short(container), "error", err)
 	}
 }
 

@@ -244,6 +244,23 @@ type fakeAgent struct {
 	ports    int
 
 	failedUpdates int
+	stopping      map[string]bool // containers
+}
+
+func (a *fakeAgent) Stopping(_ context.Context, container string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.stopping == nil {
+		a.stopping = map[string]bool{}
+	}
+	a.stopping[container] = true
+	return nil
+}
+
+func (a *fakeAgent) told(container string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.stopping[container]
 }
 
 func (a *fakeAgent) NodeName() string     { return a.node }
