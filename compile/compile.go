@@ -26,7 +26,7 @@ type Memo struct {
 // For is the function For. Nobody may write to the tables, as the next ones share some.
 func (m *Memo) For(w model.World, node string) Tables {
 	if !m.places.holdsFor(w, node) {
-		m.places = where(w, node)
+		m.places = where(w, node, m.places.slots)
 	}
 	c := m.places
 	c.world = w
@@ -54,6 +54,9 @@ type compiler struct {
 	affiliations []affiliation
 	local        []model.Endpoint // this node's, in the order of Tables.Ports
 
+	candidates map[label][]*candidate // by the labels that services select by
+	slots      map[string]slots       // by their providers' numbers
+
 	domains    map[string]*domain // by tenant; empty where nobody has rules
 	classes    []class            // the first is nobody's
 	classTexts []string           // what each is, in the same order
@@ -62,13 +65,15 @@ type compiler struct {
 	fold       folder
 }
 
-// where compiles what has nothing to do with rules.
-func where(w model.World, node string) compiler {
-	c := compiler{world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge}
+// where compiles what has nothing to do with rules. earlier are slots that may be had again.
+func where(w model.World, node string, earlier map[string]slots) compiler {
+	c := compiler{world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge, slots: earlier}
 	c.out.Node = node
 	c.networks()
 	c.peers()
+	c.selectedLabels()
 	c.endpoints()
+	c.services()
 	c.ports()
 	return c
 }
@@ -77,7 +82,8 @@ func where(w model.World, node string) compiler {
 func (c *compiler) holdsFor(w model.World, node string) bool {
 	was := c.world
 	return c.node == node && c.located != nil && was.Global().ForwardMode == w.Global().ForwardMode && was.Tenants == w.Tenants &&
-		was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints
+		was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints &&
+		was.Services == w.Services
 }
 
 func (c *compiler) note(o model.Object, format string, args ...any) {

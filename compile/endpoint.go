@@ -63,6 +63,7 @@ func (c *compiler) endpoints() {
 				c.located = append(c.located, row)
 			}
 		}
+		c.offer(e)
 	}
 	slices.SortFunc(c.located, func(a, b located) int { return compareEndpoint(a.Endpoint, b.Endpoint) })
 }

@@ -45,11 +45,14 @@ func hash32(text string) uint32 {
 	return h
 }
 
-const offset64 = 14695981039346656037
+const (
+	offset64 = 14695981039346656037
+	prime64  = 1099511628211
+)
 
 func hash64(h uint64, text string) uint64 {
 	for i := range len(text) {
-		h = (h ^ uint64(text[i])) * 1099511628211
+		h = (h ^ uint64(text[i])) * prime64
 	}
 	return h
 }

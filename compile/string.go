@@ -37,6 +37,12 @@ func (t Tables) String() string {
 	for _, r := range t.Rules {
 		fmt.Fprintln(&b, r)
 	}
+	for _, s := range t.Services {
+		fmt.Fprintln(&b, s)
+	}
+	for _, p := range t.Providers {
+		fmt.Fprintln(&b, p)
+	}
 	for _, n := range t.Notes {
 		fmt.Fprintf(&b, "note %s %s: %s\n", n.Object.Kind, n.Object.Key, n.Text)
 	}
@@ -51,10 +57,30 @@ func (p Peer) String() string { return fmt.Sprintf("peer %s: %s", p.VTEP, p.Name
 
 func (e Endpoint) String() string {
 	at := "port " + e.Port
-	if e.Port == "" {
+	switch {
+	case e.Virtual:
+		at = "virtual"
+	case e.Port == "":
 		at = "vtep " + e.VTEP.String()
 	}
-	return fmt.Sprintf("endpoint %d/%s: network %d, %s, %s%s", e.Tenant, e.Addr, e.Network, e.MAC, at, numbered("class", e.Class))
+	provides := ""
+	if e.Provides {
+		provides = ", provides"
+	}
+	return fmt.Sprintf("endpoint %d/%s: network %d, %s, %s%s%s", e.Tenant, e.Addr, e.Network, e.MAC, at, provides, numbered("class", e.Class))
+}
+
+func (s Service) String() string {
+	affinity := ""
+	if s.Affinity {
+		affinity = ", affinity"
+	}
+	return fmt.Sprintf("service %d/%s protocol %d port %d: number %08x, target %d, slots %016x%s",
+		s.Tenant, s.Addr, s.Protocol, s.Port, s.Number, s.Target, s.SlotsNumber, affinity)
+}
+
+func (p Provider) String() string {
+	return fmt.Sprintf("provider %08x of service %08x: %d/%s", p.Number, p.Service, p.Tenant, p.Addr)
 }
 
 func (p Port) String() string {

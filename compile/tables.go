@@ -147,6 +147,8 @@ type Service struct {
 	// Slots names the providers by number, for a connection's hash modulo their count (Maglev); nil: nobody, and it is refused. All
 	// ports of a service, of one address family, share one slice.
 	Slots []uint32
+	// SlotsNumber is made from Slots, and the same where those are; 0 for nobody.
+	SlotsNumber uint64
 }
 
 // Provider is an endpoint that a service may have chosen. An unhealthy one is here and in no slot: its connections go on.

@@ -99,9 +99,15 @@ func (d *Datapath) carryOut(p plan) error {
 		func() error { return d.addRules(p.rules) },
 		func() error { return p.verdicts.put(o.Verdicts, contivMapVerdicts) },
 		func() error { return p.verdicts.remove(o.Verdicts, contivMapVerdicts) },
+		func() error { return p.providers.put(o.Providers, contivMapProviders) },
+		func() error { return d.putSlots(p.slots.keys, p.contents) },
+		func() error { return p.services.put(o.Services, contivMapServices) },
 		func() error { return p.ports.put(o.Ports, contivMapPorts) },
 		func() error { return p.endpoints.put(o.Endpoints, contivMapEndpoints) },
 		func() error { return p.endpoints.remove(o.Endpoints, contivMapEndpoints) },
+		func() error { return p.services.remove(o.Services, contivMapServices) },
+		func() error { return p.slots.remove(o.Slots, contivMapSlots) },
+		func() error { return p.providers.remove(o.Providers, contivMapProviders) },
 		func() error { return p.ports.remove(o.Ports, contivMapPorts) },
 		func() error { return p.peers.remove(o.Peers, contivMapPeers) },
 		func() error { return p.networks.remove(o.Networks, contivMapNetworks) },
@@ -123,6 +129,7 @@ func (d *Datapath) carryOut(p plan) error {
 	}
 	for _, step := range []func() error{
 		func() error { return d.forgetConnections(p.gone) },
+		func() error { return d.forgetTranslations(p.gone) },
 		func() error { return p.newPorts.put(o.Ports, contivMapPorts) },
 		func() error { return p.newEndpoints.put(o.Endpoints, contivMapEndpoints) },
 		func() error { return p.rules.remove(o.Rules, contivMapRules) },
@@ -153,6 +160,15 @@ func (d *Datapath) read() (r rows, err error) {
 		return r, err
 	}
 	if r.rules, err = d.readRules(); err != nil {
+		return r, err
+	}
+	if r.services, err = readTable[contivServiceKey, contivService](d.objects.Services, contivMapServices); err != nil {
+		return r, err
+	}
+	if r.slots, err = d.readSlots(); err != nil {
+		return r, err
+	}
+	if r.providers, err = readTable[contivProviderKey, contivProvider](d.objects.Providers, contivMapProviders); err != nil {
 		return r, err
 	}
 	if err := d.objects.Epoch.Lookup(uint32(0), &r.epoch); err != nil {

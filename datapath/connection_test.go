@@ -84,11 +84,11 @@ func (p *twoPorts) open(port uint16) {
 
 func (p *twoPorts) connections() (count int) {
 	p.t.Helper()
-	must(p.t, eachConnection(p.dp.objects.Connections4, func(contivConnection4Key, contivConnection) error {
+	must(p.t, eachRow(p.dp.objects.Connections4, func(contivConnection4Key, contivConnection) error {
 		count++
 		return nil
 	}))
-	must(p.t, eachConnection(p.dp.objects.Connections6, func(contivConnectionKey, contivConnection) error {
+	must(p.t, eachRow(p.dp.objects.Connections6, func(contivConnectionKey, contivConnection) error {
 		count++
 		return nil
 	}))
@@ -266,7 +266,7 @@ func TestIdleConnectionsAreCollected(t *testing.T) {
 	if n := p.connections(); n != 1 {
 		t.Fatalf("%d connections, want 1", n)
 	}
-	must(t, eachConnection(p.dp.objects.Connections4, func(k contivConnection4Key, c contivConnection) error {
+	must(t, eachRow(p.dp.objects.Connections4, func(k contivConnection4Key, c contivConnection) error {
 		c.Seen -= units(25 * time.Hour)
 		return p.dp.objects.Connections4.Put(k, c)
 	}))

@@ -106,7 +106,11 @@ func (d *Datapath) collectIdle() error {
 	if err != nil {
 		return err
 	}
-	return d.forget(func(k contivConnectionKey, c contivConnection) bool { return isIdle(k.Proto, c, now) })
+	return errors.Join(
+		d.forget(func(k contivConnectionKey, c contivConnection) bool { return isIdle(k.Proto, c, now) }),
+		d.collectTranslations(now),
+		d.forgetCounts(),
+	)
 }
 
 // forgetConnections ends the connections of addresses whose endpoint is gone: another may get the address.
@@ -136,7 +140,7 @@ func widened(k contivConnection4Key) contivConnectionKey {
 }
 
 func forgetIn[K any](d *Datapath, m *ebpf.Map, over func(K, contivConnection) bool) error {
-	return eachConnection(m, func(k K, c contivConnection) error {
+	return eachRow(m, func(k K, c contivConnection) error {
 		if !over(k, c) {
 			return nil
 		}
@@ -148,19 +152,19 @@ func forgetIn[K any](d *Datapath, m *ebpf.Map, over func(K, contivConnection) bo
 	})
 }
 
-// eachConnection reads a table of connections in batches, while it changes. Who comes meanwhile may be left out.
-func eachConnection[K any](m *ebpf.Map, take func(K, contivConnection) error) error {
-	const batch = 4096
-	keys, values := make([]K, batch), make([]contivConnection, batch)
+// eachRow reads a table in batches, while it changes. What comes meanwhile may be left out.
+func eachRow[K, V any](m *ebpf.Map, take func(K, V) error) error {
+	batch := max(64, min(4096, 1<<20/m.ValueSize()))
+	keys, values := make([]K, batch), make([]V, batch)
 	var cursor ebpf.MapBatchCursor
 	for range 2 * (m.MaxEntries()/batch + 64) {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
 		if errors.Is(err, unix.ENOSPC) { // a bucket has more than fit
-			keys, values = make([]K, 2*len(keys)), make([]contivConnection, 2*len(values))
+			keys, values = make([]K, 2*len(keys)), make([]V, 2*len(values))
 			continue
 		}
 		if err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-			return fmt.Errorf("read connections: %w", err)
+			return fmt.Errorf("read a table of connections: %w", err)
 		}
 		for i := range n {
 			if err := take(keys[i], values[i]); err != nil {

@@ -52,14 +52,35 @@ const (
 	contivConnectionStateSTATE_OLDER       contivConnectionState = 32
 )
 
+type contivCrossing struct {
+	_           structs.HostLayout
+	Key         contivTranslationKey
+	Other       contivTranslationKey
+	OthersOther contivTranslationKey
+	Passage     struct {
+		_           structs.HostLayout
+		Destination [16]uint8
+		Source      [16]uint8
+		Real        uint32
+		Ports       uint32
+		Service     uint32
+		Provider    uint32
+		Begins      uint32
+		Hairpin     uint32
+	}
+	_           [4]byte
+	Translation contivTranslation
+}
+
 type contivEndpoint struct {
-	_       structs.HostLayout
-	Network uint32
-	Ifindex uint32
-	Vtep    [4]uint8
-	Mac     [6]uint8
-	Pad     [2]uint8
-	Class   [2]uint32
+	_        structs.HostLayout
+	Network  uint32
+	Ifindex  uint32
+	Vtep     [4]uint8
+	Mac      [6]uint8
+	Virtual  uint8
+	Provides uint8
+	Class    [2]uint32
 }
 
 type contivEndpointKey struct {
@@ -127,6 +148,12 @@ type contivFlow6Key struct {
 	Kind        uint32
 }
 
+type contivFragment struct {
+	_     structs.HostLayout
+	Seen  uint32
+	Ports uint32
+}
+
 type contivFragmentKey struct {
 	_           structs.HostLayout
 	Tenant      uint32
@@ -177,6 +204,27 @@ type contivPortDrop struct {
 	Reason  uint32
 }
 
+type contivProvider struct {
+	_       structs.HostLayout
+	Tenant  uint32
+	Address [16]uint8
+}
+
+type contivProviderCount struct {
+	_           structs.HostLayout
+	Connections uint64
+	PacketsTo   uint64
+	BytesTo     uint64
+	PacketsFrom uint64
+	BytesFrom   uint64
+}
+
+type contivProviderKey struct {
+	_       structs.HostLayout
+	Service uint32
+	Number  uint32
+}
+
 type contivRowKind uint32
 
 const (
@@ -192,6 +240,61 @@ type contivRuleCount struct {
 	Denied  uint64
 	Audited uint64
 }
+
+type contivService struct {
+	_        structs.HostLayout
+	Slots    uint64
+	Number   uint32
+	Target   uint16
+	Affinity uint8
+	Pad      uint8
+}
+
+type contivServiceKey struct {
+	_       structs.HostLayout
+	Tenant  uint32
+	Address [16]uint8
+	Port    uint16
+	Proto   uint8
+	Pad     uint8
+}
+
+type contivSlotList struct {
+	_         structs.HostLayout
+	Providers [997]uint32
+}
+
+type contivTranslation struct {
+	_        structs.HostLayout
+	Address  [16]uint8
+	Port     uint16
+	Seen     uint16
+	State    uint8
+	Pad      [3]uint8
+	Epoch    uint32
+	Service  uint32
+	Provider uint32
+	Pad2     uint32
+	Packets  uint64
+	Bytes    uint64
+}
+
+type contivTranslationKey struct {
+	_           structs.HostLayout
+	Tenant      uint32
+	Proto       uint32
+	Source      [16]uint8
+	Destination [16]uint8
+	Ports       uint32
+}
+
+type contivTranslationState uint32
+
+const (
+	contivTranslationStateTRANSLATION_BACK    contivTranslationState = 1
+	contivTranslationStateTRANSLATION_HAIRPIN contivTranslationState = 2
+	contivTranslationStateTRANSLATION_FIN     contivTranslationState = 4
+)
 
 type contivVerdict struct {
 	_             structs.HostLayout
@@ -219,34 +322,45 @@ type contivVtep struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	contivMapConnections4      = "connections4"
-	contivMapConnections6      = "connections6"
-	contivMapDrops             = "drops"
-	contivMapEndpoints         = "endpoints"
-	contivMapEpoch             = "epoch"
-	contivMapEvents            = "events"
-	contivMapFlows4            = "flows4"
-	contivMapFlows6            = "flows6"
-	contivMapFragments         = "fragments"
-	contivMapListening         = "listening"
-	contivMapNetworks          = "networks"
-	contivMapOpenings          = "openings"
-	contivMapPeers             = "peers"
-	contivMapPortDrops         = "port_drops"
-	contivMapPorts             = "ports"
-	contivMapRules             = "rules"
-	contivMapVerdicts          = "verdicts"
-	contivProgFromContainer    = "from_container"
-	contivProgFromUplink       = "from_uplink"
-	contivVarDecapSetsProtocol = "decap_sets_protocol"
-	contivVarMapMeaning        = "map_meaning"
-	contivVarNoEvent           = "no_event"
-	contivVarNoRow             = "no_row"
-	contivVarNoState           = "no_state"
-	contivVarOwnVtep           = "own_vtep"
-	contivVarRouterMac         = "router_mac"
-	contivVarTunnelMtu         = "tunnel_mtu"
-	contivVarVxlanPort         = "vxlan_port"
+	contivMapCollectedCounts    = "collected_counts"
+	contivMapConnections4       = "connections4"
+	contivMapConnections6       = "connections6"
+	contivMapCrossings          = "crossings"
+	contivMapDrafts             = "drafts"
+	contivMapDrops              = "drops"
+	contivMapEndpoints          = "endpoints"
+	contivMapEpoch              = "epoch"
+	contivMapEvents             = "events"
+	contivMapFlows4             = "flows4"
+	contivMapFlows6             = "flows6"
+	contivMapFragments          = "fragments"
+	contivMapListening          = "listening"
+	contivMapNetworks           = "networks"
+	contivMapOpenings           = "openings"
+	contivMapPeers              = "peers"
+	contivMapPortDrops          = "port_drops"
+	contivMapPorts              = "ports"
+	contivMapProviderCounts     = "provider_counts"
+	contivMapProviders          = "providers"
+	contivMapRules              = "rules"
+	contivMapServices           = "services"
+	contivMapSlots              = "slots"
+	contivMapSpilled            = "spilled"
+	contivMapSpilling           = "spilling"
+	contivMapTranslations       = "translations"
+	contivMapVerdicts           = "verdicts"
+	contivProgFromContainer     = "from_container"
+	contivProgFromUplink        = "from_uplink"
+	contivVarDecapSetsProtocol  = "decap_sets_protocol"
+	contivVarMapMeaning         = "map_meaning"
+	contivVarNoEvent            = "no_event"
+	contivVarNoRow              = "no_row"
+	contivVarNoState            = "no_state"
+	contivVarNoTranslationState = "no_translation_state"
+	contivVarOwnVtep            = "own_vtep"
+	contivVarRouterMac          = "router_mac"
+	contivVarTunnelMtu          = "tunnel_mtu"
+	contivVarVxlanPort          = "vxlan_port"
 )
 
 // loadContiv returns the embedded CollectionSpec for contiv.
@@ -299,38 +413,49 @@ type contivProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type contivMapSpecs struct {
-	Connections4 *ebpf.MapSpec `ebpf:"connections4"`
-	Connections6 *ebpf.MapSpec `ebpf:"connections6"`
-	Drops        *ebpf.MapSpec `ebpf:"drops"`
-	Endpoints    *ebpf.MapSpec `ebpf:"endpoints"`
-	Epoch        *ebpf.MapSpec `ebpf:"epoch"`
-	Events       *ebpf.MapSpec `ebpf:"events"`
-	Flows4       *ebpf.MapSpec `ebpf:"flows4"`
-	Flows6       *ebpf.MapSpec `ebpf:"flows6"`
-	Fragments    *ebpf.MapSpec `ebpf:"fragments"`
-	Listening    *ebpf.MapSpec `ebpf:"listening"`
-	Networks     *ebpf.MapSpec `ebpf:"networks"`
-	Openings     *ebpf.MapSpec `ebpf:"openings"`
-	Peers        *ebpf.MapSpec `ebpf:"peers"`
-	PortDrops    *ebpf.MapSpec `ebpf:"port_drops"`
-	Ports        *ebpf.MapSpec `ebpf:"ports"`
-	Rules        *ebpf.MapSpec `ebpf:"rules"`
-	Verdicts     *ebpf.MapSpec `ebpf:"verdicts"`
+	CollectedCounts *ebpf.MapSpec `ebpf:"collected_counts"`
+	Connections4    *ebpf.MapSpec `ebpf:"connections4"`
+	Connections6    *ebpf.MapSpec `ebpf:"connections6"`
+	Crossings       *ebpf.MapSpec `ebpf:"crossings"`
+	Drafts          *ebpf.MapSpec `ebpf:"drafts"`
+	Drops           *ebpf.MapSpec `ebpf:"drops"`
+	Endpoints       *ebpf.MapSpec `ebpf:"endpoints"`
+	Epoch           *ebpf.MapSpec `ebpf:"epoch"`
+	Events          *ebpf.MapSpec `ebpf:"events"`
+	Flows4          *ebpf.MapSpec `ebpf:"flows4"`
+	Flows6          *ebpf.MapSpec `ebpf:"flows6"`
+	Fragments       *ebpf.MapSpec `ebpf:"fragments"`
+	Listening       *ebpf.MapSpec `ebpf:"listening"`
+	Networks        *ebpf.MapSpec `ebpf:"networks"`
+	Openings        *ebpf.MapSpec `ebpf:"openings"`
+	Peers           *ebpf.MapSpec `ebpf:"peers"`
+	PortDrops       *ebpf.MapSpec `ebpf:"port_drops"`
+	Ports           *ebpf.MapSpec `ebpf:"ports"`
+	ProviderCounts  *ebpf.MapSpec `ebpf:"provider_counts"`
+	Providers       *ebpf.MapSpec `ebpf:"providers"`
+	Rules           *ebpf.MapSpec `ebpf:"rules"`
+	Services        *ebpf.MapSpec `ebpf:"services"`
+	Slots           *ebpf.MapSpec `ebpf:"slots"`
+	Spilled         *ebpf.MapSpec `ebpf:"spilled"`
+	Spilling        *ebpf.MapSpec `ebpf:"spilling"`
+	Translations    *ebpf.MapSpec `ebpf:"translations"`
+	Verdicts        *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
 // contivVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type contivVariableSpecs struct {
-	DecapSetsProtocol *ebpf.VariableSpec `ebpf:"decap_sets_protocol"`
-	MapMeaning        *ebpf.VariableSpec `ebpf:"map_meaning"`
-	NoEvent           *ebpf.VariableSpec `ebpf:"no_event"`
-	NoRow             *ebpf.VariableSpec `ebpf:"no_row"`
-	NoState           *ebpf.VariableSpec `ebpf:"no_state"`
-	OwnVtep           *ebpf.VariableSpec `ebpf:"own_vtep"`
-	RouterMac         *ebpf.VariableSpec `ebpf:"router_mac"`
-	TunnelMtu         *ebpf.VariableSpec `ebpf:"tunnel_mtu"`
-	VxlanPort         *ebpf.VariableSpec `ebpf:"vxlan_port"`
+	DecapSetsProtocol  *ebpf.VariableSpec `ebpf:"decap_sets_protocol"`
+	MapMeaning         *ebpf.VariableSpec `ebpf:"map_meaning"`
+	NoEvent            *ebpf.VariableSpec `ebpf:"no_event"`
+	NoRow              *ebpf.VariableSpec `ebpf:"no_row"`
+	NoState            *ebpf.VariableSpec `ebpf:"no_state"`
+	NoTranslationState *ebpf.VariableSpec `ebpf:"no_translation_state"`
+	OwnVtep            *ebpf.VariableSpec `ebpf:"own_vtep"`
+	RouterMac          *ebpf.VariableSpec `ebpf:"router_mac"`
+	TunnelMtu          *ebpf.VariableSpec `ebpf:"tunnel_mtu"`
+	VxlanPort          *ebpf.VariableSpec `ebpf:"vxlan_port"`
 }
 
 // contivObjects contains all objects after they have been loaded into the kernel.
@@ -353,29 +478,42 @@ func (o *contivObjects) Close() error {
 //
 // It can be passed to loadContivObjects or ebpf.CollectionSpec.LoadAndAssign.
 type contivMaps struct {
-	Connections4 *ebpf.Map `ebpf:"connections4"`
-	Connections6 *ebpf.Map `ebpf:"connections6"`
-	Drops        *ebpf.Map `ebpf:"drops"`
-	Endpoints    *ebpf.Map `ebpf:"endpoints"`
-	Epoch        *ebpf.Map `ebpf:"epoch"`
-	Events       *ebpf.Map `ebpf:"events"`
-	Flows4       *ebpf.Map `ebpf:"flows4"`
-	Flows6       *ebpf.Map `ebpf:"flows6"`
-	Fragments    *ebpf.Map `ebpf:"fragments"`
-	Listening    *ebpf.Map `ebpf:"listening"`
-	Networks     *ebpf.Map `ebpf:"networks"`
-	Openings     *ebpf.Map `ebpf:"openings"`
-	Peers        *ebpf.Map `ebpf:"peers"`
-	PortDrops    *ebpf.Map `ebpf:"port_drops"`
-	Ports        *ebpf.Map `ebpf:"ports"`
-	Rules        *ebpf.Map `ebpf:"rules"`
-	Verdicts     *ebpf.Map `ebpf:"verdicts"`
+	CollectedCounts *ebpf.Map `ebpf:"collected_counts"`
+	Connections4    *ebpf.Map `ebpf:"connections4"`
+	Connections6    *ebpf.Map `ebpf:"connections6"`
+	Crossings       *ebpf.Map `ebpf:"crossings"`
+	Drafts          *ebpf.Map `ebpf:"drafts"`
+	Drops           *ebpf.Map `ebpf:"drops"`
+	Endpoints       *ebpf.Map `ebpf:"endpoints"`
+	Epoch           *ebpf.Map `ebpf:"epoch"`
+	Events          *ebpf.Map `ebpf:"events"`
+	Flows4          *ebpf.Map `ebpf:"flows4"`
+	Flows6          *ebpf.Map `ebpf:"flows6"`
+	Fragments       *ebpf.Map `ebpf:"fragments"`
+	Listening       *ebpf.Map `ebpf:"listening"`
+	Networks        *ebpf.Map `ebpf:"networks"`
+	Openings        *ebpf.Map `ebpf:"openings"`
+	Peers           *ebpf.Map `ebpf:"peers"`
+	PortDrops       *ebpf.Map `ebpf:"port_drops"`
+	Ports           *ebpf.Map `ebpf:"ports"`
+	ProviderCounts  *ebpf.Map `ebpf:"provider_counts"`
+	Providers       *ebpf.Map `ebpf:"providers"`
+	Rules           *ebpf.Map `ebpf:"rules"`
+	Services        *ebpf.Map `ebpf:"services"`
+	Slots           *ebpf.Map `ebpf:"slots"`
+	Spilled         *ebpf.Map `ebpf:"spilled"`
+	Spilling        *ebpf.Map `ebpf:"spilling"`
+	Translations    *ebpf.Map `ebpf:"translations"`
+	Verdicts        *ebpf.Map `ebpf:"verdicts"`
 }
 
 func (m *contivMaps) Close() error {
 	return _ContivClose(
+		m.CollectedCounts,
 		m.Connections4,
 		m.Connections6,
+		m.Crossings,
+		m.Drafts,
 		m.Drops,
 		m.Endpoints,
 		m.Epoch,
@@ -389,7 +527,14 @@ func (m *contivMaps) Close() error {
 		m.Peers,
 		m.PortDrops,
 		m.Ports,
+		m.ProviderCounts,
+		m.Providers,
 		m.Rules,
+		m.Services,
+		m.Slots,
+		m.Spilled,
+		m.Spilling,
+		m.Translations,
 		m.Verdicts,
 	)
 }
@@ -398,15 +543,16 @@ func (m *contivMaps) Close() error {
 //
 // It can be passed to loadContivObjects or ebpf.CollectionSpec.LoadAndAssign.
 type contivVariables struct {
-	DecapSetsProtocol *ebpf.Variable `ebpf:"decap_sets_protocol"`
-	MapMeaning        *ebpf.Variable `ebpf:"map_meaning"`
-	NoEvent           *ebpf.Variable `ebpf:"no_event"`
-	NoRow             *ebpf.Variable `ebpf:"no_row"`
-	NoState           *ebpf.Variable `ebpf:"no_state"`
-	OwnVtep           *ebpf.Variable `ebpf:"own_vtep"`
-	RouterMac         *ebpf.Variable `ebpf:"router_mac"`
-	TunnelMtu         *ebpf.Variable `ebpf:"tunnel_mtu"`
-	VxlanPort         *ebpf.Variable `ebpf:"vxlan_port"`
+	DecapSetsProtocol  *ebpf.Variable `ebpf:"decap_sets_protocol"`
+	MapMeaning         *ebpf.Variable `ebpf:"map_meaning"`
+	NoEvent            *ebpf.Variable `ebpf:"no_event"`
+	NoRow              *ebpf.Variable `ebpf:"no_row"`
+	NoState            *ebpf.Variable `ebpf:"no_state"`
+	NoTranslationState *ebpf.Variable `ebpf:"no_translation_state"`
+	OwnVtep            *ebpf.Variable `ebpf:"own_vtep"`
+	RouterMac          *ebpf.Variable `ebpf:"router_mac"`
+	TunnelMtu          *ebpf.Variable `ebpf:"tunnel_mtu"`
+	VxlanPort          *ebpf.Variable `ebpf:"vxlan_port"`
 }
 
 // contivPrograms contains all programs after they have been loaded into the kernel.

@@ -97,6 +97,7 @@ func (d *Datapath) open() error {
 	b, err := blueprintFor(settings{
 		vtep: d.opts.VTEP, port: d.opts.VXLANPort, mtu: d.opts.MTU, decapSetsProtocol: kernel >= d.opts.decapFrom,
 		flows4: d.opts.Flows4, flows6: d.opts.Flows6, connections4: d.opts.Connections4, connections6: d.opts.Connections6,
+		translations: d.opts.Translations,
 	})
 	if err != nil {
 		return err

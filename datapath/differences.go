@@ -22,6 +22,10 @@ func Differences(want, held compile.Tables) []string {
 	}
 	out = append(out, rowDifferences(want.Endpoints, held.Endpoints, func(e compile.Endpoint) any { return place{e.Tenant, e.Addr} })...)
 	out = append(out, rowDifferences(want.Verdicts, held.Verdicts, func(v compile.Verdict) any { return verdictKey(v) })...)
+	out = append(out, rowDifferences(want.Services, held.Services, func(s compile.Service) any {
+		return [...]any{s.Tenant, s.Addr, s.Protocol, s.Port}
+	})...)
+	out = append(out, rowDifferences(want.Providers, held.Providers, func(p compile.Provider) any { return [...]any{p.Service, p.Number} })...)
 	if want.Recheck != held.Recheck {
 		out = append(out, fmt.Sprintf("the kernel asks again about open connections: %t, which should be %t", held.Recheck, want.Recheck))
 	}

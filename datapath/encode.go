@@ -21,6 +21,10 @@ type rows struct {
 	endpoints map[contivEndpointKey]contivEndpoint
 	verdicts  map[contivVerdictKey]contivVerdict // wanted ones are in no bank (0), held ones in theirs
 	rules     map[uint32]ruleRow
+	services  map[contivServiceKey]contivService
+	slots     map[uint64]bool // by their number; true: they are what it says
+	contents  map[uint64][]uint32
+	providers map[contivProviderKey]contivProvider
 	epoch     uint32 // wanted: its flag epochRecheck only
 }
 
@@ -77,14 +81,18 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 		}
 	}
 	for _, e := range t.Endpoints {
-		row := contivEndpoint{Network: e.Network, Mac: e.MAC, Class: [2]uint32{e.Class, e.Class}}
-		if e.Port != "" {
+		row := contivEndpoint{
+			Network: e.Network, Mac: e.MAC, Class: [2]uint32{e.Class, e.Class}, Virtual: flag(e.Virtual), Provides: flag(e.Provides),
+		}
+		switch {
+		case e.Virtual:
+		case e.Port != "":
 			i, ok := ifindex[e.Port]
 			if !ok {
 				continue
 			}
 			row.Ifindex = i
-		} else {
+		default:
 			if !e.VTEP.Is4() {
 				continue
 			}
@@ -92,6 +100,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 		}
 		r.endpoints[contivEndpointKey{Tenant: e.Tenant, Address: e.Addr.As16()}] = row
 	}
+	r.encodeServices(t)
 	return r
 }
 
@@ -166,14 +175,17 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		})
 	}
 	for k, e := range r.endpoints {
-		row := compile.Endpoint{Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Network: e.Network, MAC: model.MAC(e.Mac), Class: e.Class[live]}
-		if e.Ifindex != 0 {
+		row := compile.Endpoint{Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Network: e.Network, MAC: model.MAC(e.Mac), Class: e.Class[live], Virtual: e.Virtual != 0, Provides: e.Provides != 0}
+		switch {
+		case row.Virtual:
+		case e.Ifindex != 0:
 			row.Port = port(e.Ifindex)
-		} else {
+		default:
 			row.VTEP = netip.AddrFrom4(e.Vtep)
 		}
 		t.Endpoints = append(t.Endpoints, row)
 	}
+	r.decodeServices(&t)
 	slices.SortFunc(t.Networks, func(a, b compile.Network) int { return cmp.Compare(a.Tag, b.Tag) })
 	slices.SortFunc(t.Peers, func(a, b compile.Peer) int { return a.VTEP.Compare(b.VTEP) })
 	slices.SortFunc(t.Ports, func(a, b compile.Port) int { return cmp.Compare(a.Name, b.Name) })

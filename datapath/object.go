@@ -36,11 +36,17 @@ type settings struct {
 	flows4, flows6    uint32
 	connections4      uint32
 	connections6      uint32
+	translations      uint32
 }
 
 // isConnections tells the maps that outlive a change of the others.
 func isConnections(name string) bool {
-	return name == contivMapConnections4 || name == contivMapConnections6
+	switch name {
+	case contivMapConnections4, contivMapConnections6, contivMapTranslations, contivMapSpilled, contivMapSpilling, contivMapProviderCounts,
+		contivMapCollectedCounts:
+		return true
+	}
+	return false
 }
 
 func blueprintFor(s settings) (blueprint, error) {
@@ -70,6 +76,9 @@ func blueprintFor(s settings) (blueprint, error) {
 	}
 	if s.connections6 != 0 {
 		spec.Maps[contivMapConnections6].MaxEntries = s.connections6
+	}
+	if s.translations != 0 {
+		spec.Maps[contivMapTranslations].MaxEntries = s.translations
 	}
 	abi, err := abiName(spec, "maps-", func(name string) bool { return !isConnections(name) })
 	if err != nil {
@@ -129,7 +138,7 @@ func (b blueprint) load(dir, connectionsDir string) (*contivObjects, error) {
 		b.spec.Maps[name].Pinning = ebpf.PinByName
 	}
 	connections := map[string]*ebpf.Map{}
-	for _, name := range []string{contivMapConnections4, contivMapConnections6} {
+	for _, name := range slices.DeleteFunc(sharedMaps(b.spec), func(name string) bool { return !isConnections(name) }) {
 		m, err := ebpf.NewMapWithOptions(b.spec.Maps[name], ebpf.MapOptions{PinPath: connectionsDir})
 		if err != nil {
 			return nil, fmt.Errorf("make the table of connections: %w", err)

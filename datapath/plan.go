@@ -14,6 +14,10 @@ type plan struct {
 	endpoints difference[contivEndpointKey, contivEndpoint]
 	verdicts  difference[contivVerdictKey, contivVerdict] // of the bank that is not in force
 	rules     difference[uint32, ruleRow]
+	services  difference[contivServiceKey, contivService]
+	slots     difference[uint64, bool]
+	contents  map[uint64][]uint32 // of slots
+	providers difference[contivProviderKey, contivProvider]
 
 	flip    bool
 	changed bool                       // decisions that were made may be wrong
@@ -45,6 +49,8 @@ func planFor(held, want rows) plan {
 	p := plan{
 		networks: differenceOf(held.networks, want.networks), peers: differenceOf(held.peers, want.peers),
 		rules: differenceOf(held.rules, want.rules), gone: map[contivEndpointKey]bool{},
+		services: differenceOf(held.services, want.services), slots: differenceOf(held.slots, want.slots), contents: want.contents,
+		providers: differenceOf(held.providers, want.providers),
 	}
 	p.rules.changed = false
 	wanted := [2]map[contivVerdictKey]contivVerdict{{}, {}}
@@ -98,14 +104,15 @@ func planFor(held, want rows) plan {
 	for _, k := range p.endpoints.gone {
 		p.gone[k] = true
 	}
-	p.changed = p.flip || p.networks.changed || p.peers.changed || p.ports.changed || p.endpoints.changed
+	p.changed = p.flip || p.networks.changed || p.peers.changed || p.ports.changed || p.endpoints.changed ||
+		p.providers.changed // connections to those that are gone have to end
 	p.epoch = held.epoch
 	if p.changed {
 		p.epoch = nextEpoch(held.epoch)
 	}
 	p.after = rows{
 		networks: want.networks, peers: want.peers, ports: ports, endpoints: endpoints, rules: want.rules,
-		verdicts: held.verdicts,
+		services: want.services, slots: want.slots, providers: want.providers, verdicts: held.verdicts,
 	}
 	if p.flip {
 		p.verdicts = differenceOf(held0[spare], wanted[spare])
@@ -134,6 +141,6 @@ func isSamePort(a, b contivPort) bool {
 }
 
 func isSameEndpoint(a, b contivEndpoint) bool {
-	a.Class = b.Class
+	a.Class, a.Provides = b.Class, b.Provides
 	return a == b
 }

@@ -46,9 +46,9 @@ func (d *Datapath) RuleCounts() (map[uint32]RuleCount, error) {
 		}
 	}
 	err := errors.Join(
-		eachConnection(d.objects.Connections4, func(_ contivConnection4Key, c contivConnection) error { add(c); return nil }),
-		eachConnection(d.objects.Connections6, func(_ contivConnectionKey, c contivConnection) error { add(c); return nil }),
-		eachConnection(d.objects.Openings, func(_ contivConnectionKey, c contivConnection) error { add(c); return nil }),
+		eachRow(d.objects.Connections4, func(_ contivConnection4Key, c contivConnection) error { add(c); return nil }),
+		eachRow(d.objects.Connections6, func(_ contivConnectionKey, c contivConnection) error { add(c); return nil }),
+		eachRow(d.objects.Openings, func(_ contivConnectionKey, c contivConnection) error { add(c); return nil }),
 	)
 	return out, err
 }

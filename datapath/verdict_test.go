@@ -116,7 +116,7 @@ func (b *bare) run(t testing.TB, port int, frame []byte) string {
 // forgetAll empties the tables of connections.
 func (b *bare) forgetAll(t testing.TB) {
 	t.Helper()
-	for _, m := range []*ebpf.Map{b.dp.objects.Connections4, b.dp.objects.Connections6, b.dp.objects.Openings, b.dp.objects.Fragments} {
+	for _, m := range []*ebpf.Map{b.dp.objects.Connections4, b.dp.objects.Connections6, b.dp.objects.Openings, b.dp.objects.Fragments, b.dp.objects.Translations} {
 		var keys [][]byte
 		key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
 		all := m.Iterate()

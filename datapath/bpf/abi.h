@@ -45,6 +45,10 @@ enum drop_reason {
 	DROP_POLICY_OUT,          // a rule of the sender's group denies it
 	DROP_POLICY_IN,           // a rule of the receiver's group denies it
 	DROP_POLICY_FRAGMENT,     // a fragment without ports, and the first one did not pass or has not been seen
+	DROP_SERVICE_PROTOCOL,    // to a service, and neither TCP, UDP, SCTP, an echo request nor an ICMP error
+	DROP_SERVICE_FRAGMENT,    // to a service, a fragment without ports, and the first one has not been seen
+	DROP_SERVICE_REFUSED,     // to a service, and not of a kind that may be answered
+	DROP_SERVICE_TABLE,       // the connection to a service could not be kept
 	DROP_REASONS,             // how many there are
 };
 
@@ -108,7 +112,8 @@ struct endpoint {
 	__u32 ifindex; // of its port; 0: it is on another node
 	__u8 vtep[4];  // of the node that has it; zero: this one
 	__u8 mac[6];
-	__u8 pad[2];
+	__u8 virtual;  // a service's address: nobody has it
+	__u8 provides; // replies from it may be a service's
 	__u32 class[BANKS]; // what it is to others' rules
 };
 
@@ -209,6 +214,68 @@ struct {
 	__type(value, struct rule_count);
 } rules SEC(".maps");
 
+// ---- services: written by Go alone --------------------------------------------------------------------------------
+
+struct service_key {
+	__u32 tenant;
+	__u8 address[16]; // the virtual one; IPv4 as ::ffff:a.b.c.d
+	__be16 port;
+	__u8 proto;
+	__u8 pad;
+};
+
+struct service {
+	__u64 slots;   // the key of its slots; 0: nobody provides it
+	__u32 number;
+	__be16 target; // its providers' port
+	__u8 affinity; // the client's address alone chooses
+	__u8 pad;
+};
+
+// services: a port of a virtual address → what it stands for. A miss: it is refused there.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct service_key);
+	__type(value, struct service);
+} services SEC(".maps");
+
+#define SLOTS 997 // so an element takes a page, with what the kernel adds
+
+struct slot_list {
+	__u32 providers[SLOTS]; // numbers
+};
+
+// slots: a number made from the content → who gets a connection, by its hash. Services with the same providers share it. It is
+// never changed: other content has another key. A miss: it has just been replaced, look into services again.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, __u64);
+	__type(value, struct slot_list);
+} slots SEC(".maps");
+
+struct provider_key {
+	__u32 service;
+	__u32 number;
+};
+
+struct provider {
+	__u32 tenant;
+	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
+};
+
+// providers: who may be chosen, and who was and may go on. A miss: it is gone, and so are its connections.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 524288);
+	__type(key, struct provider_key);
+	__type(value, struct provider);
+} providers SEC(".maps");
+
 // The epoch's lowest bit is the bank in force, the next says that open connections are asked about again.
 #define EPOCH_BANK 1
 #define EPOCH_RECHECK 2
@@ -247,6 +314,12 @@ struct flow6_key {
 #define FRAGMENT 0x100
 #define ICMP_TYPE_SHIFT 16
 
+enum flow_asks {
+	FLOW_POLICY = 1,        // a role is asked, so each packet goes through connection.h
+	FLOW_TO_SERVICE = 2,    // each packet is for a provider, see service.h; the flow to that one is another
+	FLOW_FROM_PROVIDER = 4, // replies of services may be in it
+};
+
 #define OUTER_LEN 50 // IPv4, UDP, VXLAN and the inner Ethernet header
 
 // A decision to carry. What is dropped is decided anew each time: drops are rare, and an endpoint that comes
@@ -257,7 +330,7 @@ struct flow {
 	__u32 ifindex;   // the destination's port, or the device that leads to its node
 	__be32 next_hop; // on the underlay; 0: the destination is on this node
 	__u16 mtu;       // largest IP packet in bytes that the path takes; 0: any
-	__u8 asks;       // a role is asked, so each packet goes through connection.h
+	__u8 asks;       // enum flow_asks: what is to be done besides carrying
 	__u8 older;      // there were packets before anything was asked about them
 	// Written in front of the packet. On this node: an Ethernet header. To another: all OUTER_LEN bytes; the
 	// IPv4 checksum field then holds the sum of the header without its length, not yet inverted, and the
@@ -285,6 +358,14 @@ struct {
 	__type(key, struct flow6_key);
 	__type(value, struct flow);
 } flows6 SEC(".maps");
+
+// drafts: 0 → the decision that is being made, per CPU, as the stack has no room for it. A miss cannot be.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct flow);
+} drafts SEC(".maps");
 
 // ---- connections: written and read here; Go collects what is idle ------------------------------------------------
 
@@ -358,13 +439,126 @@ struct fragment_key {
 	__be32 id; // the datagram's
 };
 
-// fragments: a datagram whose first fragment has passed → when, see clock. A miss: drop the later ones.
+struct fragment {
+	__u32 seen;   // when the first one passed, see clock
+	__be32 ports; // that it has
+};
+
+// fragments: a datagram whose first fragment has passed, with the addresses that it had here → what later ones lack. A miss: drop them.
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);
 	__type(key, struct fragment_key);
-	__type(value, __u32);
+	__type(value, struct fragment);
 } fragments SEC(".maps");
+
+// ---- translations: written and read here; Go collects what is idle -------------------------------------------------
+
+// A packet of a connection to a service, as it comes: from the client to the virtual address, or from the provider to the client.
+struct translation_key {
+	__u32 tenant;
+	__u32 proto;
+	__u8 source[16], destination[16]; // IPv4 as ::ffff:a.b.c.d
+	__be32 ports;
+};
+
+enum translation_state {
+	TRANSLATION_BACK = 1,    // of the packets from the provider
+	TRANSLATION_HAIRPIN = 2, // which is the client itself
+	TRANSLATION_FIN = 4,     // a FIN came this way
+};
+
+const volatile enum translation_state no_translation_state; // has the object tell Go of the names above
+
+struct translation {
+	__u8 address[16]; // what becomes of the virtual address: the provider's; of packets back the virtual one
+	__be16 port;      // likewise
+	__u16 seen;       // when its last packet was, see clock
+	__u8 state;       // enum translation_state
+	__u8 pad[3];
+	__u32 epoch;      // in which the provider was there
+	__u32 service, provider;
+	__u32 pad2;
+	__u64 packets, bytes; // this way
+};
+
+// translations: two for each connection to a service, one for each way. They are never evicted; what has ended is removed here, what is
+// idle by Go. A miss: of packets to a service, one that begins; of others, it is an ordinary packet. 192 bytes an entry, and 16 for its
+// bucket. The size is set by the loader.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 1048576);
+	__type(key, struct translation_key);
+	__type(value, struct translation);
+} translations SEC(".maps");
+
+// spilled: those that came while translations were full, so that who fills that breaks nobody's connections but the latest.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct translation_key);
+	__type(value, struct translation);
+} spilled SEC(".maps");
+
+// spilling: 0 → whether there is anything in spilled, so that nobody else looks there. Go clears it.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} spilling SEC(".maps");
+
+// What becomes of a packet of a connection to a service.
+struct passage {
+	__u8 destination[16]; // the container that gets it
+	__u8 source[16];      // to be written
+	__be32 real;          // ports as policy sees them
+	__be32 ports;         // to be written
+	__u32 service, provider;
+	__u32 begins;  // it is not in translations yet
+	__u32 hairpin; // client and provider are one container
+};
+
+// What a packet of a connection to a service needs while it passes. The stack has no room for it.
+struct crossing {
+	struct translation_key key, other, others_other;
+	struct passage passage;
+	struct translation translation;
+};
+
+// crossings: 0 → that of the packet in hand, per CPU: one program at a time runs there. A miss cannot be.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct crossing);
+} crossings SEC(".maps");
+
+struct provider_count {
+	__u64 connections;            // that have ended
+	__u64 packets_to, bytes_to;   // in them, from clients
+	__u64 packets_from, bytes_from;
+};
+
+// provider_counts: what came of the connections that ended here, per CPU. A row is made when it is needed; Go removes those of
+// providers that are gone, and adds what is in translations.
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct provider_key);
+	__type(value, struct provider_count);
+} provider_counts SEC(".maps");
+
+// collected_counts: the same of the connections that Go collected. Written and read by Go alone; here so that it outlives netplugin.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct provider_key);
+	__type(value, struct provider_count);
+} collected_counts SEC(".maps");
 
 // ---- events: written here, read by Go ----------------------------------------------------------------------------
 

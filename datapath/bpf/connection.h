@@ -187,19 +187,19 @@ static __always_inline void fill_fragment_key(struct fragment_key *key, const st
 VERIFIED_ONCE int check_fragment(struct __sk_buff *skb, const struct flow *f, const struct question *q, struct upper *u)
 {
 	struct fragment_key key = {};
-	__u32 *passed;
+	struct fragment *passed;
 
 	if (!f || !q || !u)
 		return DROP_MALFORMED;
 	if (u->part == LATER_PART) {
 		fill_fragment_key(&key, f, q, u);
 		passed = bpf_map_lookup_elem(&fragments, &key);
-		return passed && (__u16)(clock() - *passed) <= OPENING_AGE ? ANSWERED : DROP_POLICY_FRAGMENT;
+		return passed && (__u16)(clock() - passed->seen) <= OPENING_AGE ? ANSWERED : DROP_POLICY_FRAGMENT;
 	}
 	// Where ports would hide behind more extension headers, or in the next fragment, nobody could be asked.
 	if (q->ethertype == bpf_htons(ETH_P_IPV6) && is_hidden(q->proto))
 		return DROP_POLICY_FRAGMENT;
-	if ((has_ports(q->proto) || is_icmp(q->proto)) && bpf_skb_load_bytes(skb, u->offset, &u->first, sizeof(u->first)))
+	if (!u->first && (has_ports(q->proto) || is_icmp(q->proto)) && bpf_skb_load_bytes(skb, u->offset, &u->first, sizeof(u->first)))
 		return DROP_POLICY_FRAGMENT;
 	return 0;
 }
@@ -208,12 +208,14 @@ VERIFIED_ONCE int check_fragment(struct __sk_buff *skb, const struct flow *f, co
 VERIFIED_ONCE int remember_fragment(const struct flow *f, const struct question *q, const struct upper *u)
 {
 	struct fragment_key key = {};
-	__u32 now = clock();
+	struct fragment passed;
 
 	if (!f || !q || !u)
 		return 0;
+	passed.seen = clock();
+	passed.ports = u->first;
 	fill_fragment_key(&key, f, q, u);
-	return bpf_map_update_elem(&fragments, &key, &now, BPF_ANY);
+	return bpf_map_update_elem(&fragments, &key, &passed, BPF_ANY);
 }
 
 // Fills the contact, which is zero before. DROP_POLICY_FRAGMENT: it is cut where its flags should be.
@@ -363,7 +365,7 @@ VERIFIED_ONCE int refuse(const struct flow *f, const struct contact *c, int from
 	return outcome == DROP_POLICY_OUT ? DROP_POLICY_OUT : DROP_POLICY_IN;
 }
 
-// What begins: ask, remember, tell. known: its key has a connection.
+// What begins: ask, remember, tell. known: its key has a connection. What may not is still to be refused.
 VERIFIED_ONCE int begin(const struct flow *f, const struct contact *c, int known)
 {
 	struct connection x = {.seen = clock()};
@@ -390,7 +392,7 @@ VERIFIED_ONCE int begin(const struct flow *f, const struct contact *c, int known
 		in.audit = 0;
 	}
 	if (outcome)
-		return refuse(f, c, true);
+		return outcome;
 	x.out_rule = out.rule;
 	x.in_rule = in.rule;
 	x.packets = !!(out.rule | in.rule);
@@ -466,6 +468,12 @@ static __always_inline void follow_opening(const struct contact *c, struct conne
 	}
 }
 
+// Apart from begin, as the stack has no room for one in the other.
+static __always_inline int begin_or_refuse(const struct flow *f, const struct contact *c, int known)
+{
+	return begin(f, c, known) ? refuse(f, c, true) : 0;
+}
+
 VERIFIED_ONCE int check_contact(const struct flow *f, const struct contact *c)
 {
 	struct connection *x, *o;
@@ -477,7 +485,7 @@ VERIFIED_ONCE int check_contact(const struct flow *f, const struct contact *c)
 	if (x) {
 		from_origin = !(x->state & STATE_ORIGIN_HIGH) == !c->high;
 		if (c->begins || (c->query && !from_origin))
-			return begin(f, c, true);
+			return begin_or_refuse(f, c, true);
 		// It stays in the table, so that it is not taken for one that was lost.
 		if (f->epoch & EPOCH_RECHECK && x->epoch != f->epoch && !is_still_allowed(f, c, x))
 			return refuse(f, c, from_origin);
@@ -486,17 +494,17 @@ VERIFIED_ONCE int check_contact(const struct flow *f, const struct contact *c)
 	}
 	o = bpf_map_lookup_elem(&openings, &c->key);
 	if (!o || (__u16)(clock() - o->seen) > OPENING_AGE)
-		return begin(f, c, false);
+		return begin_or_refuse(f, c, false);
 	from_origin = !(o->state & STATE_ORIGIN_HIGH) == !c->high;
 	// A SYN again, in the same epoch, was asked about already.
 	if ((c->begins || c->query) && !from_origin)
-		return begin(f, c, false);
+		return begin_or_refuse(f, c, false);
 	if (o->epoch != f->epoch && !is_still_allowed(f, c, o)) {
 		bpf_map_delete_elem(&openings, &c->key);
-		return begin(f, c, false);
+		return begin_or_refuse(f, c, false);
 	}
 	if (c->begins && o->state & STATE_OLDER) // it was never asked about
-		return begin(f, c, false);
+		return begin_or_refuse(f, c, false);
 	follow_opening(c, o);
 	return 0;
 }
@@ -584,7 +592,7 @@ VERIFIED_ONCE int check_policy(struct __sk_buff *skb, const struct flow *f, cons
 	if (c.error) {
 		if (is_related(skb, q, f->tenant, u->offset + sizeof(struct icmp_start)))
 			return 0;
-		STEP(begin(f, &c, false));
+		STEP(begin_or_refuse(f, &c, false));
 	} else {
 		STEP(check_contact(f, &c));
 	}

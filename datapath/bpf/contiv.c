@@ -35,6 +35,9 @@
 #include "nd.h"
 #include "policy.h"
 #include "connection.h"
+#include "refuse.h"
+#include "service.h"
+#include "translate.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -44,7 +47,7 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 {
 	struct port *from = bpf_map_lookup_elem(&ports, &q->scope);
 	__u32 bank = f->epoch & EPOCH_BANK;
-	struct endpoint *to;
+	struct endpoint *to, *source;
 	bool same_network;
 
 	if (!from)
@@ -60,10 +63,14 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	same_network = to->network == from->network;
 	if (!same_network && (from->bridged || !reaches(from->network, to->network)))
 		return DROP_OTHER_NETWORK;
+	if (to->virtual)
+		return decide_service(skb, q, from, f);
+	source = endpoint_of(from->tenant, q->source);
 	f->tenant = from->tenant;
 	f->source_in = from->in_role[bank];
 	f->source_out = from->out_role[bank];
-	f->source_class = class_of(endpoint_of(from->tenant, q->source), bank);
+	f->source_class = class_of(source, bank);
+	f->asks = asks_for_replies(source, to);
 	STEP(note_destination(f, to, bank));
 	if (to->ifindex)
 		return decide_delivery(f, to, from->mac, same_network, q->ethertype);
@@ -97,6 +104,7 @@ static __noinline int decide_from_tunnel(const struct question *q, struct flow *
 		return DROP_OTHER_NETWORK;
 	f->tenant = network->tenant;
 	f->source_class = class_of(from, bank); // its roles were asked on its own node
+	f->asks = asks_for_replies(from, to);
 	STEP(note_destination(f, to, bank));
 	return decide_delivery(f, to, from->mac, from->network == tag, q->ethertype);
 }
@@ -110,95 +118,192 @@ static __always_inline int decide(struct __sk_buff *skb, const struct question *
 	return decide_from_container(skb, q, f);
 }
 
+static __always_inline struct flow *new_draft(bool older)
+{
+	__u32 zero = 0;
+	struct flow *f = bpf_map_lookup_elem(&drafts, &zero);
+
+	if (f) {
+		__builtin_memset(f, 0, sizeof(*f));
+		f->older = older;
+	}
+	return f;
+}
+
 static __noinline int learn_ipv4(struct __sk_buff *skb, const struct flow4_key *key, __u64 sender, bool older)
 {
 	struct question q = question4(key, sender);
-	struct flow f = {.older = older};
+	struct flow *f = new_draft(older);
 
-	STEP(decide(skb, &q, &f));
-	note_chains(&f);
-	return bpf_map_update_elem(&flows4, key, &f, BPF_ANY) ? DROP_FLOW_TABLE : 0;
+	if (!f)
+		return DROP_FLOW_TABLE;
+	STEP(decide(skb, &q, f));
+	note_chains(f);
+	return bpf_map_update_elem(&flows4, key, f, BPF_ANY) ? DROP_FLOW_TABLE : 0;
 }
 
 static __noinline int learn_ipv6(struct __sk_buff *skb, const struct flow6_key *key, __u64 sender, bool older)
 {
 	struct question q = question6(key, sender);
-	struct flow f = {.older = older};
+	struct flow *f = new_draft(older);
 
-	STEP(decide(skb, &q, &f));
-	note_chains(&f);
-	return bpf_map_update_elem(&flows6, key, &f, BPF_ANY) ? DROP_FLOW_TABLE : 0;
+	if (!f)
+		return DROP_FLOW_TABLE;
+	STEP(decide(skb, &q, f));
+	note_chains(f);
+	return bpf_map_update_elem(&flows6, key, f, BPF_ANY) ? DROP_FLOW_TABLE : 0;
+}
+
+// The decision for a packet, which is cached or made.
+static __always_inline int find_flow4(struct __sk_buff *skb, const struct flow4_key *key, __u64 sender, struct flow **f)
+{
+	*f = bpf_map_lookup_elem(&flows4, key);
+	if (is_current(*f, sender))
+		return 0;
+	STEP(learn_ipv4(skb, key, sender, is_older(*f, sender)));
+	*f = bpf_map_lookup_elem(&flows4, key);
+	return *f ? 0 : DROP_FLOW_TABLE;
+}
+
+static __always_inline int find_flow6(struct __sk_buff *skb, const struct flow6_key *key, __u64 sender, struct flow **f)
+{
+	*f = bpf_map_lookup_elem(&flows6, key);
+	if (is_current(*f, sender))
+		return 0;
+	STEP(learn_ipv6(skb, key, sender, is_older(*f, sender)));
+	*f = bpf_map_lookup_elem(&flows6, key);
+	return *f ? 0 : DROP_FLOW_TABLE;
 }
 
 // ---- from_container: the ingress of the node's side of a veth pair ---------------------------------------------
 
-static __always_inline int forward(struct __sk_buff *skb, const struct flow *f, __be32 ports)
+// A packet to another node may be longer than the path takes.
+static __always_inline int check_length(struct __sk_buff *skb, const struct flow *f)
 {
-	if (!f->next_hop)
-		return deliver(skb, f);
-	if (skb->len > f->mtu + ETH_HLEN) {
-		int outcome = answer_too_big(skb, f->mtu);
+	if (!f->next_hop || skb->len <= f->mtu + ETH_HLEN)
+		return 0;
+	return answer_too_big(skb, f->mtu);
+}
 
-		if (outcome)
-			return finish(skb, outcome);
-	}
-	return send_tunnel(skb, f, ports);
+static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __be32 ports)
+{
+	return f->next_hop ? send_tunnel(skb, f, ports) : deliver(skb, f);
 }
 
 static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 sender)
 {
 	struct flow4_key key = {.scope = skb->ifindex};
+	struct crossing *here = NULL; // of a packet whose addresses change
 	struct flow *f;
 	struct upper u = {};
 	int outcome = read_ipv4(skb, ETH_HLEN, &key, &u);
 
 	if (outcome)
 		return drop(skb, outcome);
-	f = bpf_map_lookup_elem(&flows4, &key);
-	if (!is_current(f, sender)) {
-		outcome = learn_ipv4(skb, &key, sender, is_older(f, sender));
+	outcome = find_flow4(skb, &key, sender, &f);
+	if (outcome)
+		return finish(skb, outcome);
+	if (f->asks & FLOW_TO_SERVICE) {
+		here = crossing_here();
+		if (!here)
+			return drop(skb, DROP_MALFORMED);
+		fill_key4(&here->key, f->tenant, &key, &u);
+		outcome = enter_service(skb, f, &u, here);
 		if (outcome)
 			return finish(skb, outcome);
-		f = bpf_map_lookup_elem(&flows4, &key);
-		if (!f)
-			return drop(skb, DROP_FLOW_TABLE);
+		key.destination = be32(here->passage.destination + 12);
+		u.first = here->passage.real;
+		outcome = find_flow4(skb, &key, sender, &f);
+		if (outcome)
+			return finish(skb, outcome);
 	}
-	if (f->asks && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
+	if (f->asks & FLOW_POLICY && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
 		struct question q = question4(&key, sender);
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
 			return drop(skb, outcome);
 	}
-	return forward(skb, f, has_ports(key.kind) ? u.first : 0);
+	if (f->asks & FLOW_FROM_PROVIDER && !here) {
+		here = crossing_here();
+		if (!here)
+			return drop(skb, DROP_MALFORMED);
+		fill_key4(&here->key, f->tenant, &key, &u);
+		if (!leave_service(skb, &u, here, ETH_HLEN))
+			here = NULL;
+	}
+	outcome = check_length(skb, f); // of what the container knows, as it will be quoted to it
+	if (outcome)
+		return finish(skb, outcome);
+	if (here) {
+		if (here->passage.begins) {
+			outcome = remember_passage(f, here, skb->len - ETH_HLEN);
+			if (outcome)
+				return drop(skb, outcome);
+		}
+		outcome = translate4(skb, ETH_HLEN, &u, &here->passage);
+		if (outcome)
+			return drop(skb, outcome);
+	}
+	return carry(skb, f, has_ports(key.kind) ? u.first : 0);
 }
 
 static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 sender)
 {
 	struct flow6_key key = {.scope = skb->ifindex};
+	struct crossing *here = NULL; // of a packet whose addresses change
 	struct flow *f;
 	struct upper u = {};
 	int outcome = read_ipv6(skb, ETH_HLEN, &key, &u);
 
 	if (outcome)
 		return drop(skb, outcome);
-	f = bpf_map_lookup_elem(&flows6, &key);
-	if (!is_current(f, sender)) {
-		outcome = learn_ipv6(skb, &key, sender, is_older(f, sender));
+	outcome = find_flow6(skb, &key, sender, &f);
+	if (outcome)
+		return finish(skb, outcome);
+	if (f->asks & FLOW_TO_SERVICE) {
+		here = crossing_here();
+		if (!here)
+			return drop(skb, DROP_MALFORMED);
+		fill_key6(&here->key, f->tenant, &key, &u);
+		outcome = enter_service(skb, f, &u, here);
 		if (outcome)
 			return finish(skb, outcome);
-		f = bpf_map_lookup_elem(&flows6, &key);
-		if (!f)
-			return drop(skb, DROP_FLOW_TABLE);
+		copy_address(key.destination, here->passage.destination);
+		u.first = here->passage.real;
+		outcome = find_flow6(skb, &key, sender, &f);
+		if (outcome)
+			return finish(skb, outcome);
 	}
-	if (f->asks && !is_established6(skb, f, &key, &u, ETH_HLEN)) {
+	if (f->asks & FLOW_POLICY && !is_established6(skb, f, &key, &u, ETH_HLEN)) {
 		struct question q = question6(&key, sender);
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
 			return drop(skb, outcome);
 	}
-	return forward(skb, f, has_ports(key.kind) ? u.first : 0);
+	if (f->asks & FLOW_FROM_PROVIDER && !here) {
+		here = crossing_here();
+		if (!here)
+			return drop(skb, DROP_MALFORMED);
+		fill_key6(&here->key, f->tenant, &key, &u);
+		if (!leave_service(skb, &u, here, ETH_HLEN))
+			here = NULL;
+	}
+	outcome = check_length(skb, f);
+	if (outcome)
+		return finish(skb, outcome);
+	if (here) {
+		if (here->passage.begins) {
+			outcome = remember_passage(f, here, skb->len - ETH_HLEN);
+			if (outcome)
+				return drop(skb, outcome);
+		}
+		outcome = translate6(skb, ETH_HLEN, &u, &here->passage, (__u8)key.kind);
+		if (outcome)
+			return drop(skb, outcome);
+	}
+	return carry(skb, f, has_ports(key.kind) ? u.first : 0);
 }
 
 SEC("tc")
@@ -223,30 +328,38 @@ int from_container(struct __sk_buff *skb)
 
 // ---- from_uplink: the ingress of the underlay's device ----------------------------------------------------------
 
+#define INNER (ETH_HLEN + OUTER_LEN) // where the inner packet begins
+
 static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, __be32 outer_source)
 {
 	struct flow4_key key = {.scope = scope};
 	struct flow *f;
 	struct upper u = {};
-	int outcome = read_ipv4(skb, ETH_HLEN + OUTER_LEN, &key, &u);
+	int outcome = read_ipv4(skb, INNER, &key, &u);
 
 	if (outcome)
 		return drop(skb, outcome);
-	f = bpf_map_lookup_elem(&flows4, &key);
-	if (!is_current(f, outer_source)) {
-		outcome = learn_ipv4(skb, &key, outer_source, is_older(f, outer_source));
-		if (outcome)
-			return drop(skb, outcome);
-		f = bpf_map_lookup_elem(&flows4, &key);
-		if (!f)
-			return drop(skb, DROP_FLOW_TABLE);
-	}
-	if (f->asks && !is_established4(skb, f, &key, &u, ETH_HLEN + OUTER_LEN)) {
+	outcome = find_flow4(skb, &key, outer_source, &f);
+	if (outcome)
+		return drop(skb, outcome);
+	if (f->asks & FLOW_POLICY && !is_established4(skb, f, &key, &u, INNER)) {
 		struct question q = question4(&key, outer_source);
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
 			return drop(skb, outcome);
+	}
+	if (f->asks & FLOW_FROM_PROVIDER) {
+		struct crossing *here = crossing_here();
+
+		if (!here)
+			return drop(skb, DROP_MALFORMED);
+		fill_key4(&here->key, f->tenant, &key, &u);
+		if (leave_service(skb, &u, here, INNER)) {
+			outcome = translate4(skb, INNER, &u, &here->passage);
+			if (outcome)
+				return drop(skb, outcome);
+		}
 	}
 	return receive_tunnel(skb, f, false);
 }
@@ -256,25 +369,31 @@ static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 	struct flow6_key key = {.scope = scope};
 	struct flow *f;
 	struct upper u = {};
-	int outcome = read_ipv6(skb, ETH_HLEN + OUTER_LEN, &key, &u);
+	int outcome = read_ipv6(skb, INNER, &key, &u);
 
 	if (outcome)
 		return drop(skb, outcome);
-	f = bpf_map_lookup_elem(&flows6, &key);
-	if (!is_current(f, outer_source)) {
-		outcome = learn_ipv6(skb, &key, outer_source, is_older(f, outer_source));
-		if (outcome)
-			return drop(skb, outcome);
-		f = bpf_map_lookup_elem(&flows6, &key);
-		if (!f)
-			return drop(skb, DROP_FLOW_TABLE);
-	}
-	if (f->asks && !is_established6(skb, f, &key, &u, ETH_HLEN + OUTER_LEN)) {
+	outcome = find_flow6(skb, &key, outer_source, &f);
+	if (outcome)
+		return drop(skb, outcome);
+	if (f->asks & FLOW_POLICY && !is_established6(skb, f, &key, &u, INNER)) {
 		struct question q = question6(&key, outer_source);
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
 			return drop(skb, outcome);
+	}
+	if (f->asks & FLOW_FROM_PROVIDER) {
+		struct crossing *here = crossing_here();
+
+		if (!here)
+			return drop(skb, DROP_MALFORMED);
+		fill_key6(&here->key, f->tenant, &key, &u);
+		if (leave_service(skb, &u, here, INNER)) {
+			outcome = translate6(skb, INNER, &u, &here->passage, (__u8)key.kind);
+			if (outcome)
+				return drop(skb, outcome);
+		}
 	}
 	return receive_tunnel(skb, f, true);
 }

@@ -47,7 +47,7 @@ static __always_inline bool is_current(const struct flow *f, __u64 sender)
 // Whether the flow's packets passed before anything was asked about them. It is not current.
 static __always_inline bool is_older(const struct flow *f, __u64 sender)
 {
-	return f && f->sender == sender && (!f->asks || f->older);
+	return f && f->sender == sender && (!(f->asks & FLOW_POLICY) || f->older);
 }
 
 // The epoch for a decision that is about to be made. Reading it comes before every look at a table (hence the

@@ -99,7 +99,8 @@ static __always_inline bool segments_fit(struct __sk_buff *skb, __u8 proto, __u3
 	return headers + skb->gso_size <= mtu;
 }
 
-static __always_inline int too_big4(struct __sk_buff *skb, __u16 mtu)
+// Turns an IPv4 packet into an ICMP error about itself. source: who says it. says: all but its checksum.
+static __noinline int answer_error4(struct __sk_buff *skb, const struct port *from, __be32 source, const struct icmp_message *says)
 {
 	struct {
 		struct ethhdr eth;
@@ -107,19 +108,11 @@ static __always_inline int too_big4(struct __sk_buff *skb, __u16 mtu)
 		struct icmp_message icmp;
 		__u8 quoted[QUOTED];
 	} __attribute__((packed, aligned(2))) *p;
-	struct port *from;
-	struct iphdr ip;
+	__be32 sender;
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct iphdr, saddr), &sender, sizeof(sender)))
 		return DROP_MALFORMED;
-	if (segments_fit(skb, ip.protocol, ip.ihl * 4, mtu))
-		return 0;
-	from = port_of(skb);
-	if (!from)
-		return DROP_UNKNOWN_PORT;
-	if (!(ip.frag_off & DONT_FRAGMENT) || ip.frag_off & FRAGMENT_OFFSET)
-		return DROP_TOO_BIG;
-	if (bpf_skb_change_tail(skb, ETH_HLEN + QUOTED, 0) ||
+	if (bpf_skb_change_tail(skb, ETH_HLEN + QUOTED, 0) || // what is shorter gets zeros
 	    bpf_skb_adjust_room(skb, sizeof(p->ip) + sizeof(p->icmp), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return DROP_NO_ROOM;
 	p = pull(skb, sizeof(*p));
@@ -127,23 +120,24 @@ static __always_inline int too_big4(struct __sk_buff *skb, __u16 mtu)
 		return DROP_MALFORMED;
 	copy_mac(p->eth.h_dest, from->mac);
 	write_router_mac(p->eth.h_source);
-	// Where no gateway is, the destination says it: nobody else has an address in the container's eyes.
 	p->ip = (struct iphdr){
 		.version = 4,
 		.ihl = 5,
 		.tot_len = bpf_htons(sizeof(*p) - ETH_HLEN),
 		.ttl = 64,
 		.protocol = IPPROTO_ICMP,
-		.saddr = be32(from->gateway4) ? be32(from->gateway4) : ip.daddr,
-		.daddr = ip.saddr,
+		.saddr = source,
+		.daddr = sender,
 	};
 	p->ip.check = checksum_of(&p->ip, sizeof(p->ip), 0);
-	p->icmp = (struct icmp_message){.type = 3, .code = 4, .rest = bpf_htonl(mtu)};
+	p->icmp = *says;
+	p->icmp.checksum = 0;
 	p->icmp.checksum = checksum_of(&p->icmp, sizeof(p->icmp) + QUOTED, 0);
 	return ANSWERED;
 }
 
-static __always_inline int too_big6(struct __sk_buff *skb, __u16 mtu)
+// As answer_error4. source points to 16 bytes.
+static __noinline int answer_error6(struct __sk_buff *skb, const struct port *from, const __u8 *source, const struct icmp_message *says)
 {
 	struct {
 		struct ethhdr eth;
@@ -151,16 +145,10 @@ static __always_inline int too_big6(struct __sk_buff *skb, __u16 mtu)
 		struct icmp_message icmp;
 		__u8 quoted[QUOTED];
 	} __attribute__((packed, aligned(2))) *p;
-	struct port *from;
-	struct ipv6hdr ip;
+	__u8 sender[16];
 
-	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+	if (bpf_skb_load_bytes(skb, ETH_HLEN + offsetof(struct ipv6hdr, saddr), sender, sizeof(sender)))
 		return DROP_MALFORMED;
-	if (segments_fit(skb, ip.nexthdr, sizeof(ip), mtu))
-		return 0;
-	from = port_of(skb);
-	if (!from)
-		return DROP_UNKNOWN_PORT;
 	if (bpf_skb_change_tail(skb, ETH_HLEN + QUOTED, 0) ||
 	    bpf_skb_adjust_room(skb, sizeof(p->ip) + sizeof(p->icmp), BPF_ADJ_ROOM_MAC, BPF_F_ADJ_ROOM_FIXED_GSO))
 		return DROP_NO_ROOM;
@@ -175,12 +163,48 @@ static __always_inline int too_big6(struct __sk_buff *skb, __u16 mtu)
 		.nexthdr = IPPROTO_ICMPV6,
 		.hop_limit = 64,
 	};
-	copy_address(&p->ip.saddr, is_zero_address(from->gateway6) ? (const __u8 *)&ip.daddr : from->gateway6);
-	copy_address(&p->ip.daddr, &ip.saddr);
-	p->icmp = (struct icmp_message){.type = 2, .rest = bpf_htonl(mtu)};
+	copy_address(&p->ip.saddr, source);
+	copy_address(&p->ip.daddr, sender);
+	p->icmp = *says;
+	p->icmp.checksum = 0;
 	p->icmp.checksum = checksum_of(&p->icmp, sizeof(p->icmp) + QUOTED,
 				       icmp6_pseudo_sum(&p->ip, sizeof(p->icmp) + QUOTED));
 	return ANSWERED;
+}
+
+static __always_inline int too_big4(struct __sk_buff *skb, __u16 mtu)
+{
+	struct icmp_message says = {.type = 3, .code = 4, .rest = bpf_htonl(mtu)};
+	struct port *from;
+	struct iphdr ip;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+		return DROP_MALFORMED;
+	if (segments_fit(skb, ip.protocol, ip.ihl * 4, mtu))
+		return 0;
+	from = port_of(skb);
+	if (!from)
+		return DROP_UNKNOWN_PORT;
+	if (!(ip.frag_off & DONT_FRAGMENT) || ip.frag_off & FRAGMENT_OFFSET)
+		return DROP_TOO_BIG;
+	// Where no gateway is, the destination says it: nobody else has an address in the container's eyes.
+	return answer_error4(skb, from, be32(from->gateway4) ? be32(from->gateway4) : ip.daddr, &says);
+}
+
+static __always_inline int too_big6(struct __sk_buff *skb, __u16 mtu)
+{
+	struct icmp_message says = {.type = 2, .rest = bpf_htonl(mtu)};
+	struct port *from;
+	struct ipv6hdr ip;
+
+	if (bpf_skb_load_bytes(skb, ETH_HLEN, &ip, sizeof(ip)))
+		return DROP_MALFORMED;
+	if (segments_fit(skb, ip.nexthdr, sizeof(ip), mtu))
+		return 0;
+	from = port_of(skb);
+	if (!from)
+		return DROP_UNKNOWN_PORT;
+	return answer_error6(skb, from, is_zero_address(from->gateway6) ? (const __u8 *)&ip.daddr : from->gateway6, &says);
 }
 
 // A packet longer than the path takes. 0: it fits after all, in segments.

@@ -37,14 +37,20 @@ static __always_inline void *at(const struct __sk_buff *skb, __u32 offset, __u32
 	return start + offset;
 }
 
-// As at from the packet's start, after moving the bytes to the linear part if need be. Invalidates what at gave.
+// As at, after moving the bytes to the linear part if need be. Invalidates what at gave.
+static __always_inline void *pull_at(struct __sk_buff *skb, __u32 offset, __u32 len)
+{
+	void *p = at(skb, offset, len);
+
+	if (p || bpf_skb_pull_data(skb, offset + len))
+		return p;
+	return at(skb, offset, len);
+}
+
+// As pull_at, from the packet's start.
 static __always_inline void *pull(struct __sk_buff *skb, __u32 len)
 {
-	void *p = at(skb, 0, len);
-
-	if (p || bpf_skb_pull_data(skb, len))
-		return p;
-	return at(skb, 0, len);
+	return pull_at(skb, 0, len);
 }
 
 static __always_inline bool equal_mac(const void *a, const void *b)

@@ -33,9 +33,9 @@ static __always_inline void note_chains(struct flow *f)
 {
 	__u32 bank = f->epoch & EPOCH_BANK;
 
-	f->asks = f->source_out || f->source_in || f->destination_out || f->destination_in;
-	if (!f->asks)
+	if (!(f->source_out || f->source_in || f->destination_out || f->destination_in))
 		return;
+	f->asks |= FLOW_POLICY;
 	f->chains = chains_of(f->source_out, f->destination_class, bank) << ASKS_SOURCE_OUT |
 		    chains_of(f->destination_in, f->source_class, bank) << ASKS_DESTINATION_IN |
 		    chains_of(f->destination_out, f->source_class, bank) << ASKS_DESTINATION_OUT |
