@@ -54,8 +54,8 @@ type compiler struct {
 	affiliations []affiliation
 	local        []model.Endpoint // this node's, in the order of Tables.Ports
 
-	candidates map[label][]*candidate // by the labels that services select by
-	slots      map[string]slots       // by their providers' numbers
+	candidates map[label][]*model.Endpoint // by the labels that services select by
+	slots      map[string]slots            // by their providers' numbers
 
 	domains    map[string]*domain // by tenant; empty where nobody has rules
 	classes    []class            // the first is nobody's

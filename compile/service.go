@@ -14,22 +14,12 @@ import (
 // label is one that a service selects by.
 type label struct{ tenant, key, value string }
 
-// candidate is an endpoint that has a label by which a service selects, and that can be reached.
-type candidate struct {
-	id, network string
-	labels      map[string]string
-	unhealthy   []string
-	addrs       []netip.Addr
-}
-
-// address is the candidate's of the same family as the other; invalid for none.
-func (p *candidate) address(like netip.Addr) netip.Addr {
-	for _, a := range p.addrs {
-		if a.Is4() == like.Is4() {
-			return a
-		}
+// addressLike is the endpoint's of the same family as the other; invalid for none.
+func addressLike(e *model.Endpoint, other netip.Addr) netip.Addr {
+	if other.Is4() {
+		return e.IPv4
 	}
-	return netip.Addr{}
+	return e.IPv6
 }
 
 // balanced is a service that is carried.
@@ -38,12 +28,12 @@ type balanced struct {
 	network   model.Network
 	tenant    uint32
 	number    uint32
-	providers []*candidate
+	providers []*model.Endpoint
 }
 
 // selectedLabels notes by which labels services select. Endpoints that have one are offered to the services.
 func (c *compiler) selectedLabels() {
-	c.candidates = map[label][]*candidate{}
+	c.candidates = map[label][]*model.Endpoint{}
 	for _, s := range c.world.Services.All() {
 		for k, v := range s.Selectors {
 			c.candidates[label{s.Tenant, k, v}] = nil
@@ -56,14 +46,10 @@ func (c *compiler) offer(e model.Endpoint) {
 	if len(c.candidates) == 0 {
 		return
 	}
-	var one *candidate
 	for k, v := range e.Labels {
 		l := label{e.Tenant, k, v}
 		if have, ok := c.candidates[l]; ok {
-			if one == nil {
-				one = &candidate{e.ID, e.Network, e.Labels, e.Unhealthy, e.Addrs()}
-			}
-			c.candidates[l] = append(have, one)
+			c.candidates[l] = append(have, &e)
 		}
 	}
 }
@@ -91,21 +77,21 @@ func (c *compiler) services() {
 			c.located = append(c.located, located{of: nobodys, Endpoint: Endpoint{
 				Tenant: s.tenant, Addr: a, Network: s.network.Tag, MAC: model.MACOf(s.Addrs()[0]), Virtual: true,
 			}})
-			var healthy []uint32
+			var ready []uint32
 			for _, p := range s.providers {
-				at := place{s.tenant, p.address(a)}
+				at := place{s.tenant, addressLike(p, a)}
 				if !at.addr.IsValid() {
 					continue
 				}
 				n := numberOf[at]
 				provides[at] = true
-				c.out.Providers = append(c.out.Providers, Provider{Service: s.number, Number: n, Tenant: s.tenant, Addr: at.addr, Endpoint: p.id})
-				if !slices.Contains(p.unhealthy, s.Key()) {
-					healthy = append(healthy, n)
+				c.out.Providers = append(c.out.Providers, Provider{Service: s.number, Number: n, Tenant: s.tenant, Addr: at.addr, Endpoint: p.ID})
+				if s.Takes(*p) {
+					ready = append(ready, n)
 				}
 			}
-			slices.Sort(healthy)
-			chances := slotsFor(healthy, was, is)
+			slices.Sort(ready)
+			chances := slotsFor(ready, was, is)
 			for _, p := range s.Ports {
 				protocol := protocolNumbers[p.Protocol]
 				if protocol == sctp && p.Port != p.Target {
@@ -168,27 +154,27 @@ func (c *compiler) balanced() []balanced {
 }
 
 // providersOf are the endpoints that a service selects and that its network reaches, by id.
-func (c *compiler) providersOf(s model.Service, n model.Network) []*candidate {
-	var rarest []*candidate
+func (c *compiler) providersOf(s model.Service, n model.Network) []*model.Endpoint {
+	var rarest []*model.Endpoint
 	first := true
 	for k, v := range s.Selectors {
 		if have := c.candidates[label{s.Tenant, k, v}]; first || len(have) < len(rarest) {
 			rarest, first = have, false
 		}
 	}
-	var out []*candidate
+	var out []*model.Endpoint
 	for _, p := range rarest {
-		if !s.Selects(p.labels) {
+		if !s.Provides(*p) {
 			continue
 		}
-		if p.network != s.Network {
-			if its, ok := c.world.Networks.Get(model.NetworkKey(s.Tenant, p.network)); !ok || !c.reaches(n, its) {
+		if p.Network != s.Network {
+			if its, ok := c.world.Networks.Get(p.NetworkKey()); !ok || !c.reaches(n, its) {
 				continue
 			}
 		}
 		out = append(out, p)
 	}
-	slices.SortFunc(out, func(a, b *candidate) int { return cmp.Compare(a.id, b.id) })
+	slices.SortFunc(out, func(a, b *model.Endpoint) int { return cmp.Compare(a.ID, b.ID) })
 	return out
 }
 
@@ -199,7 +185,7 @@ func (c *compiler) numberProviders(all []balanced) map[place]uint32 {
 	var texts []string
 	for _, s := range all {
 		for _, p := range s.providers {
-			for _, a := range p.addrs {
+			for _, a := range p.Addrs() {
 				at := place{s.tenant, a}
 				if _, ok := out[at]; !ok {
 					out[at] = 0

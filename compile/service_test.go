@@ -81,14 +81,30 @@ func TestServiceDoesNotDependOnTheOrderOfChanges(t *testing.T) {
 	}
 }
 
-func TestUnhealthyProviderIsInNoSlotAndGoesOn(t *testing.T) {
-	objects := shop(t)
-	for i, o := range objects {
-		if e, ok := o.(model.Endpoint); ok && e.ID == "e1" {
-			e.Unhealthy = []string{"default:shop"}
-			objects[i] = e
+func TestProviderThatFailsItsCheckOrStopsIsInNoSlotAndGoesOn(t *testing.T) {
+	for _, ail := range []func(*model.Endpoint){
+		func(e *model.Endpoint) { e.Unhealthy = []string{"default:shop"} },
+		func(e *model.Endpoint) { e.Stopping = true },
+	} {
+		objects := shop(t)
+		for i, o := range objects {
+			switch o := o.(type) {
+			case model.Endpoint:
+				if o.ID == "e1" {
+					ail(&o)
+				}
+				objects[i] = o
+			case model.Service:
+				o.Health = "tcp"
+				objects[i] = o
+			}
 		}
+		onlyOtherIsChosen(t, objects)
 	}
+}
+
+func onlyOtherIsChosen(t *testing.T, objects []model.Object) {
+	t.Helper()
 	tables := For(worldOf(objects...), "n1")
 	if got := providerIDs(tables); !slices.Equal(got, []string{"e1", "e4"}) {
 		t.Errorf("providers are %v", got)

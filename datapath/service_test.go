@@ -324,8 +324,10 @@ func TestUnhealthyProviderGetsNoNewConnectionsAndKeepsItsOld(t *testing.T) {
 		conn, name, _ := client.greeting(to)
 		open[name] = conn
 	}
-	p1.endpoint.Unhealthy = []string{"red:web"}
-	c.put(p1.endpoint)
+	checked := web()
+	checked.Health = "tcp"
+	p1.endpoint.Unhealthy = []string{checked.Key()}
+	c.put(p1.endpoint, checked)
 	c.apply()
 	for range 30 {
 		if _, name, _ := client.greeting(to); name != "p2" {
