@@ -19,22 +19,25 @@ import (
 type Sandbox struct {
 	Path      string
 	Endpoints []string // ids, sorted
+	Docker    bool     // the container is Docker's, which has a resolver inside
 }
 
-// Sandboxes are those of Docker's containers that exist by now, by path. They are where names are served, in front of
-// Docker's resolver. Other runtimes' containers have no resolver inside, and no NAT whose cost they would bear.
+// Sandboxes are those of this node's containers that exist by now, by path. They are where names are served.
 func (a *Agent) Sandboxes() []Sandbox {
-	in := map[string][]string{}
+	in := map[string]Sandbox{}
 	for id, rec := range a.records.list() {
-		if rec.Sandbox != "" && rec.Endpoint.Port != "" && rec.Endpoint.Runtime == "docker" {
-			in[rec.Sandbox] = append(in[rec.Sandbox], id)
+		if rec.Sandbox != "" && rec.Endpoint.Port != "" {
+			s := in[rec.Sandbox]
+			s.Endpoints, s.Docker = append(s.Endpoints, id), s.Docker || rec.Endpoint.Runtime == "docker"
+			in[rec.Sandbox] = s
 		}
 	}
 	var out []Sandbox
-	for path, ids := range in {
+	for path, s := range in {
 		if netdev.IsNamespace(path) {
-			slices.Sort(ids)
-			out = append(out, Sandbox{path, ids})
+			slices.Sort(s.Endpoints)
+			s.Path = path
+			out = append(out, s)
 		}
 	}
 	slices.SortFunc(out, func(a, b Sandbox) int { return cmp.Compare(a.Path, b.Path) })

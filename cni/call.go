@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strings"
 
 	"github.com/containernetworking/cni/pkg/types"
 	current "github.com/containernetworking/cni/pkg/types/100"
@@ -36,7 +37,8 @@ type Call struct {
 	ContainerID string          `json:"containerID,omitempty"`
 	Netns       string          `json:"netns,omitempty"` // path, as the agent sees it
 	IfName      string          `json:"ifName,omitempty"`
-	Config      json.RawMessage `json:"config"` // the network configuration, from standard input
+	Args        string          `json:"args,omitempty"` // CNI_ARGS: NAME=VALUE;…
+	Config      json.RawMessage `json:"config"`         // the network configuration, from standard input
 }
 
 // Answer is the agent's: a result, or an error with a code of the specification's section 5.
@@ -88,6 +90,17 @@ func (c config) networkIn(w model.World) (model.Network, error) {
 		return n, model.NotFound("network", "network %s of tenant %s does not exist: create it with netctl net create -t %s -s SUBNET %s", name, c.Tenant, c.Tenant, name)
 	}
 	return n, nil
+}
+
+// name is what the runtime calls the container, to be found by: the pod's name for those of Kubernetes, and of others that say it
+// in the same way; "" where nothing is said.
+func (c Call) name() string {
+	for arg := range strings.SplitSeq(c.Args, ";") {
+		if name, ok := strings.CutPrefix(arg, "K8S_POD_NAME="); ok {
+			return name
+		}
+	}
+	return ""
 }
 
 // maxContainerID bounds a container's id: an endpoint's has 256 characters.

@@ -169,7 +169,7 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 	case known && e.NetworkKey() != n.Key():
 		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in network %s already: DEL it first", c.IfName, e.NetworkKey()), "")
 	case !known:
-		e = model.Endpoint{ID: id, Tenant: n.Tenant, Network: n.Name, Group: conf.Group, Runtime: "cni", Container: c.ContainerID, Labels: map[string]string{labelConfig: conf.Name}}
+		e = model.Endpoint{ID: id, Tenant: n.Tenant, Network: n.Name, Group: conf.Group, Runtime: "cni", Container: c.ContainerID, Name: c.name(), Labels: map[string]string{labelConfig: conf.Name}}
 		if err := s.allocate(ctx, n, &e); err != nil {
 			s.release(ctx, e)
 			return Answer{}, err

@@ -16,46 +16,63 @@ import (
 )
 
 const (
-	// mark is on every packet that we send in a container, so that the redirect lets our questions to Docker pass.
+	// mark is on every packet that we send in a container, so that the redirect lets it pass.
 	mark = 0x6377
-	// tableName is our nftables table in a container, of family ip.
+	// asked is the mark of a question on its way to us.
+	asked = 0x6378
+	// tableName is our nftables table in a container, of family inet.
 	tableName = "contiv-dns"
 	port      = 5399 // ours
-	dnsPort   = 53   // Docker's
+	dnsPort   = 53
 
 	// lifetime is how long the redirect outlives the last heartbeat. It is the time that a restart may take: until then
-	// questions wait for us, afterwards they go to Docker.
+	// questions wait for us, afterwards they go where they were sent.
 	lifetime = 10 * time.Second
 )
 
-// resolver is where Docker tells every container to ask.
-var resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+// resolver is where Docker tells every container to ask, and the IPv4 address at which we listen in each; resolver6 is that of IPv6.
+var (
+	resolver  = netip.AddrFrom4([4]byte{127, 0, 0, 11})
+	resolver6 = netip.IPv6Loopback()
+)
 
 // installRedirect makes our table in the namespace of the calling thread, in one transaction with the end of any table
-// that an earlier run left. This is it:
+// that an earlier run left. Questions to Docker's resolver are turned to us or, with everywhere, those to any server. This is it:
 //
-//	table ip contiv-dns {
+//	table inet contiv-dns {
 //	  set alive { type inet_service; flags dynamic,timeout; timeout 10s; elements = { 5399 } }
-//	  chain heartbeat { type filter hook output priority -300
-//	    meta mark 0x6377 ip daddr 127.0.0.11 udp dport 5399 update @alive { udp dport } drop }
-//	  chain unreachable { type filter hook output priority -150
-//	    icmp type 3 code 3, the lost packet's port 5399, 5399 in @alive: drop }
-//	  chain redirect { type nat hook output priority -110
-//	    meta mark 0x6377 return
-//	    ip daddr 127.0.0.11 {udp,tcp} dport 53, 5399 in @alive: dnat to 127.0.0.11:5399 }
+//	  chain leaving { type route hook output priority -300
+//	    meta mark 0x6377 goto ours
+//	    [ip daddr 127.0.0.11] {udp,tcp} dport 53, 5399 in @alive: notrack meta mark set 0x6378
+//	  }
+//	  chain ours {
+//	    ip daddr 127.0.0.11 udp dport 5399 update @alive { udp dport } drop      # a heartbeat
+//	    th dport 53 accept                                                       # a question that we pass on
+//	    notrack                                                                  # an answer
+//	  }
+//	  chain arriving { type filter hook prerouting priority -300
+//	    meta mark != 0x6378 accept
+//	    th dport != 53 accept                # somebody else's NAT has taken it
+//	    {udp,tcp} tproxy ip to 127.0.0.11:5399 accept
+//	    {udp,tcp} tproxy ip6 to [::1]:5399 accept
+//	    drop                                 # nobody listens: we are being restarted
+//	  }
 //	}
+//
+// A packet with the mark comes back through lo (netdev.ReturnMarked). It is changed in nothing, so the sockets that take it learn
+// whom it was sent to, and nothing has to be remembered of it: each packet goes to who is there when it is sent, and where
+// there is no connection tracking, we bring none. One that is dropped on arrival has left its sender without an error: the client
+// asks again.
 //
 // A packet renews the set, not a netlink transaction: that is one system call a heartbeat on a socket that is
 // open anyway, and its being dropped (EPERM) proves that the table is still there.
-//
-// Chain unreachable keeps a question that comes while we restart from being refused: the client asks again.
-func installRedirect(life time.Duration) error {
+func installRedirect(life time.Duration, everywhere bool) error {
 	c, err := openNftables()
 	if err != nil {
 		return err
 	}
 	defer closeLater(c)
-	t := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName}
+	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}
 	c.AddTable(t) // or deleting it would fail where there is none
 	c.DelTable(t)
 	c.AddTable(t)
@@ -67,11 +84,6 @@ func installRedirect(life time.Duration) error {
 	if err := c.AddSet(alive, []nftables.SetElement{{Key: be16(port)}}); err != nil {
 		return fmt.Errorf("make nftables set: %w", err)
 	}
-	output := func(name string, kind nftables.ChainType, priority nftables.ChainPriority) *nftables.Chain {
-		return c.AddChain(&nftables.Chain{
-			Table: t, Name: name, Type: kind, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityRef(priority),
-		})
-	}
 	rule := func(ch *nftables.Chain, parts ...[]expr.Any) {
 		r := &nftables.Rule{Table: t, Chain: ch}
 		for _, p := range parts {
@@ -79,34 +91,51 @@ func installRedirect(life time.Duration) error {
 		}
 		c.AddRule(r)
 	}
-	// Before conntrack, which then never sees it.
-	heartbeat := output("heartbeat", nftables.ChainTypeFilter, *nftables.ChainPriorityRaw)
-	rule(heartbeat, marked(), toResolver(), protocol(unix.IPPROTO_UDP), destination(port), []expr.Any{
+	ours := c.AddChain(&nftables.Chain{Table: t, Name: "ours"})
+	rule(ours, toResolver(), protocol(unix.IPPROTO_UDP), destination(expr.CmpOpEq, port), []expr.Any{
 		&expr.Dynset{SrcRegKey: 1, SetName: alive.Name, SetID: alive.ID, Operation: unix.NFT_DYNSET_OP_UPDATE},
 		&expr.Verdict{Kind: expr.VerdictDrop},
 	})
-	// Before NAT, which would put the old port into the lost packet.
-	unreachable := output("unreachable", nftables.ChainTypeFilter, *nftables.ChainPriorityMangle)
-	rule(unreachable, protocol(unix.IPPROTO_ICMP), []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{3, 3}}, // destination unreachable, port unreachable
-		// The ICMP header of 8 bytes, the lost IPv4 header of 20, its source port of 2.
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 30, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: be16(port)},
-		&expr.Lookup{SourceRegister: 1, SetName: alive.Name, SetID: alive.ID},
-		&expr.Verdict{Kind: expr.VerdictDrop},
+	rule(ours, destination(expr.CmpOpEq, dnsPort), verdict(expr.VerdictAccept))
+	rule(ours, []expr.Any{&expr.Notrack{}})
+
+	// Before connection tracking, which is at -200.
+	leaving := c.AddChain(&nftables.Chain{
+		Table: t, Name: "leaving", Type: nftables.ChainTypeRoute, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityRaw,
 	})
-	// Docker's chain is at -100.
-	redirect := output("redirect", nftables.ChainTypeNAT, -110)
-	rule(redirect, marked(), []expr.Any{&expr.Verdict{Kind: expr.VerdictReturn}})
+	rule(leaving, marked(expr.CmpOpEq, mark), []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: ours.Name}})
 	for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
-		rule(redirect, toResolver(), protocol(proto), destination(dnsPort), []expr.Any{
-			&expr.Immediate{Register: 1, Data: resolver.AsSlice()},
-			&expr.Immediate{Register: 2, Data: be16(port)},
-			&expr.Lookup{SourceRegister: 2, SetName: alive.Name, SetID: alive.ID},
-			&expr.NAT{Type: expr.NATTypeDestNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1, RegProtoMin: 2},
+		to := toResolver()
+		if everywhere {
+			to = nil
+		}
+		rule(leaving, protocol(proto), destination(expr.CmpOpEq, dnsPort), to, []expr.Any{
+			&expr.Immediate{Register: 1, Data: be16(port)},
+			&expr.Lookup{SourceRegister: 1, SetName: alive.Name, SetID: alive.ID},
+			&expr.Notrack{},
+			&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(asked)},
+			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 		})
 	}
+
+	arriving := c.AddChain(&nftables.Chain{
+		Table: t, Name: "arriving", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw,
+	})
+	rule(arriving, marked(expr.CmpOpNeq, asked), verdict(expr.VerdictAccept))
+	rule(arriving, destination(expr.CmpOpNeq, dnsPort), verdict(expr.VerdictAccept))
+	for _, to := range []struct {
+		family byte
+		addr   netip.Addr
+	}{{unix.NFPROTO_IPV4, resolver}, {unix.NFPROTO_IPV6, resolver6}} {
+		for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
+			rule(arriving, family(to.family), protocol(proto), []expr.Any{
+				&expr.Immediate{Register: 1, Data: to.addr.AsSlice()},
+				&expr.Immediate{Register: 2, Data: be16(port)},
+				&expr.TProxy{Family: to.family, RegAddr: 1, RegPort: 2},
+			}, verdict(expr.VerdictAccept))
+		}
+	}
+	rule(arriving, verdict(expr.VerdictDrop))
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("load nftables table %s: %w", tableName, err)
 	}
@@ -120,7 +149,7 @@ func removeRedirect() error {
 		return err
 	}
 	defer closeLater(c)
-	c.DelTable(&nftables.Table{Family: nftables.TableFamilyIPv4, Name: tableName})
+	c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: tableName})
 	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
 		return fmt.Errorf("delete nftables table %s: %w", tableName, err)
 	}
@@ -139,20 +168,29 @@ func openNftables() (*nftables.Conn, error) {
 // freed what a transaction replaced: 4 to 16 ms, for which a container's start need not wait.
 func closeLater(c *nftables.Conn) { go func() { _ = c.CloseLasting() }() }
 
+func verdict(v expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: v}} }
+
 // The conditions below leave what they loaded in register 1.
 
-func marked() []expr.Any {
+func marked(op expr.CmpOp, m uint32) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(mark)},
+		&expr.Cmp{Op: op, Register: 1, Data: binaryutil.NativeEndian.PutUint32(m)},
+	}
+}
+
+func family(f byte) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{f}},
 	}
 }
 
 func toResolver() []expr.Any {
-	return []expr.Any{
+	return append(family(unix.NFPROTO_IPV4),
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: resolver.AsSlice()},
-	}
+	)
 }
 
 func protocol(p byte) []expr.Any {
@@ -162,10 +200,10 @@ func protocol(p byte) []expr.Any {
 	}
 }
 
-func destination(p uint16) []expr.Any {
+func destination(op expr.CmpOp, p uint16) []expr.Any {
 	return []expr.Any{
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: be16(p)},
+		&expr.Cmp{Op: op, Register: 1, Data: be16(p)},
 	}
 }
 

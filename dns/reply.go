@@ -119,31 +119,3 @@ func questionEnd(packet []byte) (end int, ok bool) {
 	}
 	return 0, false
 }
-
-// sameQuestion tells whether an answer may be one to the query. Letters may have changed their size on the way, and an
-// answer to a malformed query repeats no question.
-func sameQuestion(query, answer []byte) bool {
-	if len(answer) < headerLen || answer[2]&0x80 == 0 {
-		return false
-	}
-	end, ok := questionEnd(query)
-	if !ok || binary.BigEndian.Uint16(answer[4:]) == 0 {
-		return true
-	}
-	if len(answer) < end {
-		return false
-	}
-	for i := headerLen; i < end; i++ {
-		if lower(query[i]) != lower(answer[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-func lower(c byte) byte {
-	if 'A' <= c && c <= 'Z' {
-		return c + 'a' - 'A'
-	}
-	return c
-}

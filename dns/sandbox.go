@@ -20,20 +20,18 @@ import (
 	"github.com/contivnet/contiv/netdev"
 )
 
-// sandbox is what we hold open in one container: a UDP socket, a TCP listener and, while they are of use, a
-// socket to Docker's resolver and connections. Idle, it has two goroutines.
+// sandbox is what we hold open in one container. Idle, it has two goroutines for each address family.
 type sandbox struct {
-	path      string
-	namespace namespaceID
-	endpoints atomic.Pointer[[]string]
-	// reply answers a query of the container with these endpoints; nil where it is for Docker.
+	path       string
+	everywhere bool // questions to any server are ours to answer; else those to Docker's resolver
+	namespace  namespaceID
+	endpoints  atomic.Pointer[[]string]
+	// reply answers a query of the container with these endpoints; nil where it is for who was asked.
 	reply func(endpoints []string, query []byte, over transport) []byte
 	life  time.Duration
 	log   *slog.Logger
 
-	udp     *net.UDPConn
-	tcp     net.Listener
-	up      *upstream
+	doors   []door          // that of IPv4 is the first
 	ctx     context.Context // ends with the sandbox, or when its sockets broke
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -61,40 +59,54 @@ func (s *sandbox) open() (err error) {
 		if err := unix.Stat("/proc/thread-self/ns/net", &here); err != nil || here.Ino != s.namespace.inode {
 			return fmt.Errorf("network namespace %s was replaced just now: %w", s.path, fs.ErrNotExist)
 		}
-		if err := s.listen(); err != nil {
+		if err := s.openDoors(); err != nil {
 			return err
 		}
-		return installRedirect(s.life)
+		return s.redirect()
 	})
 	if err != nil {
 		s.closeSockets()
 		if errors.Is(err, fs.ErrPermission) {
-			err = fmt.Errorf("%w (run netplugin as root: it needs CAP_SYS_ADMIN and CAP_NET_ADMIN)", err)
+			err = fmt.Errorf("%w (run netplugin as root: it needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW)", err)
 		}
 		return err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
-	s.up = &upstream{path: s.path, answer: s.sendUDP}
-	s.running.Go(s.serveUDP)
-	s.running.Go(s.serveTCP)
+	for _, d := range s.doors {
+		s.running.Go(func() { s.serveUDP(d) })
+		s.running.Go(func() { s.serveTCP(d) })
+	}
 	return nil
 }
 
-func (s *sandbox) listen() error {
-	lc := net.ListenConfig{Control: control}
-	lc.SetMultipathTCP(false)
-	pc, err := lc.ListenPacket(context.Background(), "udp4", listenAddr())
-	if err == nil {
-		s.udp = pc.(*net.UDPConn)
-		s.tcp, err = lc.Listen(context.Background(), "tcp4", listenAddr())
-	}
-	if errors.Is(err, unix.EADDRINUSE) {
-		return fmt.Errorf("port %d at %s is taken in the container; its program has to use another for names to work: %w", port, resolver, err)
-	}
+// openDoors opens one for IPv4 and, where the container may ask servers of IPv6 and has it, one for that.
+func (s *sandbox) openDoors() error {
+	d, err := openDoor(resolver)
 	if err != nil {
-		return fmt.Errorf("listen in the container: %w", err)
+		return err
 	}
-	return nil
+	s.doors = []door{d}
+	if !s.everywhere {
+		return nil
+	}
+	d, err = openDoor(resolver6)
+	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+		return nil
+	}
+	if err == nil {
+		s.doors = append(s.doors, d)
+	}
+	return err
+}
+
+// redirect turns questions to our sockets. It is called in the container's namespace.
+func (s *sandbox) redirect() error {
+	if s.everywhere { // Docker's resolver is in the container already
+		if err := netdev.ReturnMarked(asked, len(s.doors) > 1); err != nil {
+			return err
+		}
+	}
+	return installRedirect(s.life, s.everywhere)
 }
 
 // errGone says that a sandbox has to be closed: its namespace went, or its sockets broke.
@@ -106,7 +118,7 @@ func (s *sandbox) heartbeat() error {
 	if err != nil || id != s.namespace || s.ctx.Err() != nil {
 		return errGone
 	}
-	_, err = s.udp.WriteToUDPAddrPort([]byte{0}, netip.AddrPortFrom(resolver, port))
+	_, err = s.doors[0].udp.WriteToUDPAddrPort([]byte{0}, netip.AddrPortFrom(resolver, port))
 	switch {
 	case errors.Is(err, unix.EPERM): // the table has taken it
 		return nil
@@ -115,52 +127,56 @@ func (s *sandbox) heartbeat() error {
 	}
 	// It came through to ourselves.
 	s.log.Warn("the DNS redirect of a container was removed by somebody; making it again", "netns", s.path)
-	return netdev.Do(s.path, func() error { return installRedirect(s.life) })
+	return netdev.Do(s.path, s.redirect)
 }
 
-func (s *sandbox) serveUDP() {
+func (s *sandbox) serveUDP(d door) {
 	var rc syscall.RawConn
-	rc, err := s.udp.SyscallConn()
+	rc, err := d.udp.SyscallConn()
 	for err == nil {
-		err = receive(rc, s.takeUDP)
+		err = receive(rc, func(packet []byte, client netip.AddrPort, server netip.Addr) { s.takeUDP(d, packet, client, server) })
 	}
 	s.ended(err)
 }
 
-func (s *sandbox) takeUDP(packet []byte, client netip.AddrPort) {
-	if !isQuery(packet) {
-		return
+// takeUDP answers a packet in the name of the server that it was sent to, or sends it there, in the name of the client:
+// what the server answers is none of our business then. A client that is gone, or that the container's own firewall
+// shields, misses nothing that it did not want to miss.
+func (s *sandbox) takeUDP(d door, packet []byte, client netip.AddrPort, server netip.Addr) {
+	to := netip.AddrPortFrom(server, dnsPort)
+	if client.Addr() == resolver && client.Port() == port {
+		return // a heartbeat of ours, that came through
 	}
 	if b := s.reply(*s.endpoints.Load(), packet, udp); b != nil {
-		s.sendUDP(client, b)
+		_ = d.send(to, client, b)
 		return
 	}
-	if err := s.up.send(client, packet); err != nil {
-		s.log.Debug("a DNS question cannot be passed on", "netns", s.path, "err", err)
-		s.sendUDP(client, failure(packet))
+	if len(packet) > maxUDP {
+		return
 	}
-}
-
-// sendUDP answers a client. One that is gone, or that the container's own firewall shields, misses nothing that it did
-// not want to miss.
-func (s *sandbox) sendUDP(client netip.AddrPort, packet []byte) {
-	_, _ = s.udp.WriteToUDPAddrPort(packet, client)
+	if err := d.send(client, to, packet); err != nil {
+		s.log.Debug("a DNS question cannot be passed on", "netns", s.path, "server", server, "err", err)
+		if b := failure(packet); b != nil {
+			_ = d.send(to, client, b)
+		}
+	}
 }
 
 // ended is called when a socket serves no more. Unless we closed it, the next heartbeat takes the redirect away.
 func (s *sandbox) ended(err error) {
 	if s.ctx.Err() == nil && !errors.Is(err, net.ErrClosed) {
-		s.log.Error("DNS for a container stops; its questions go to Docker", "netns", s.path, "err", err)
+		s.log.Error("DNS for a container stops; its questions go where they are sent", "netns", s.path, "err", err)
 	}
 	s.cancel()
 }
 
-// unredirect gives the container's questions back to Docker.
+// unredirect lets the container's questions go where they are sent.
 func (s *sandbox) unredirect() error {
 	if id, err := namespaceAt(s.path); err != nil || id != s.namespace {
 		return nil // the table went with its namespace, or nobody can reach it any more
 	}
-	if err := netdev.Do(s.path, removeRedirect); err != nil && !netdev.Gone(err) {
+	err := netdev.Do(s.path, func() error { return errors.Join(removeRedirect(), netdev.ForgetMarked(asked)) })
+	if err != nil && !netdev.Gone(err) {
 		return fmt.Errorf("remove the DNS redirect from %s: %w", s.path, err)
 	}
 	return nil
@@ -170,15 +186,11 @@ func (s *sandbox) unredirect() error {
 func (s *sandbox) close() {
 	s.cancel()
 	s.closeSockets()
-	s.up.close()
 	s.running.Wait()
 }
 
 func (s *sandbox) closeSockets() {
-	if s.udp != nil {
-		_ = s.udp.Close()
-	}
-	if s.tcp != nil {
-		_ = s.tcp.Close()
+	for _, d := range s.doors {
+		d.close()
 	}
 }

@@ -21,6 +21,9 @@ import (
 type Sandbox struct {
 	Path      string   // of its network namespace; at most one Sandbox a path
 	Endpoints []string // their ids: who asks
+	// Everywhere says that the container has no resolver inside and that its questions to any server are taken; else
+	// those to Docker's resolver, at 127.0.0.11, are.
+	Everywhere bool
 }
 
 // Server answers the questions of the containers that Sync named last. Run has to run meanwhile.
@@ -42,7 +45,7 @@ func New(world func() model.World, log *slog.Logger) *Server {
 }
 
 // Run keeps the redirects of all containers alive until ctx ends, and then closes the sockets. The redirects stay for up to
-// 10 s more: to the containers a restart within that time is a slow answer. Later they ask Docker alone.
+// 10 s more: to the containers a restart within that time is a slow answer. Later their questions go where they are sent.
 func (s *Server) Run(ctx context.Context) error {
 	tick := time.NewTicker(s.life / 3)
 	defer tick.Stop()
@@ -121,7 +124,7 @@ func (s *Server) start(w Sandbox) error {
 		return fmt.Errorf("%s is not a network namespace (yet)", w.Path)
 	}
 	s.names.ask(w.Endpoints, false, func(view) {}) // so that its first question does not wait for an index
-	sb := &sandbox{path: w.Path, reply: s.reply, life: s.life, log: s.log}
+	sb := &sandbox{path: w.Path, everywhere: w.Everywhere, reply: s.reply, life: s.life, log: s.log}
 	sb.endpoints.Store(new(slices.Clone(w.Endpoints)))
 	if err := sb.open(); err != nil {
 		return err

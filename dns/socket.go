@@ -15,19 +15,20 @@ import (
 // buffers are of 64 KiB, lent only while a packet is at hand: a hundred idle containers hold none.
 var buffers = sync.Pool{New: func() any { return new([dns.MaxMsgSize]byte) }}
 
-// receive waits for one packet and hands it to use, which must not keep it.
-func receive(rc syscall.RawConn, use func(packet []byte, from netip.AddrPort)) error {
+// receive waits for one packet and hands it to use, which must not keep it, with the address that it was sent to.
+func receive(rc syscall.RawConn, use func(packet []byte, from netip.AddrPort, to netip.Addr)) error {
 	var (
-		buf  *[dns.MaxMsgSize]byte
-		n    int
-		from unix.Sockaddr
-		err  error
+		buf    *[dns.MaxMsgSize]byte
+		oob    [128]byte
+		n, out int
+		from   unix.Sockaddr
+		err    error
 	)
 	// use must not run in this function: closing the socket waits for its end.
 	closed := rc.Read(func(fd uintptr) bool {
 		buf = buffers.Get().(*[dns.MaxMsgSize]byte)
 		for {
-			if n, from, err = unix.Recvfrom(int(fd), buf[:], 0); err != unix.EINTR {
+			if n, out, _, from, err = unix.Recvmsg(int(fd), buf[:], oob[:], 0); err != unix.EINTR {
 				break
 			}
 		}
@@ -47,24 +48,47 @@ func receive(rc syscall.RawConn, use func(packet []byte, from netip.AddrPort)) e
 	if err != nil {
 		return err
 	}
-	use(buf[:n], addrPort(from))
+	if to, ok := destinationOf(oob[:out]); ok {
+		use(buf[:n], addrPort(from), to)
+	}
 	return nil
 }
 
 func addrPort(sa unix.Sockaddr) netip.AddrPort {
-	if v4, ok := sa.(*unix.SockaddrInet4); ok {
-		return netip.AddrPortFrom(netip.AddrFrom4(v4.Addr), uint16(v4.Port))
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
 	}
-	return netip.AddrPort{} // a connected socket of ours, which knows its peer
+	return netip.AddrPort{}
 }
 
-// control prepares each of our sockets in a container before it is bound or connected.
-func control(network, address string, c syscall.RawConn) error {
+// listening prepares a socket that takes what was sent to others (transparent), before it is bound.
+func listening(network, _ string, c syscall.RawConn) error {
+	options := [][3]int{{unix.SOL_SOCKET, unix.SO_MARK, mark}}
+	if network[len(network)-1] == '4' {
+		// 127.0.0.11 may be bound before the runtime has brought lo up.
+		options = append(options, [3]int{unix.SOL_IP, unix.IP_FREEBIND, 1}, [3]int{unix.SOL_IP, unix.IP_TRANSPARENT, 1}, [3]int{unix.SOL_IP, unix.IP_PKTINFO, 1})
+	} else {
+		options = append(options, [3]int{unix.SOL_IPV6, unix.IPV6_FREEBIND, 1}, [3]int{unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1}, [3]int{unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1})
+	}
+	return setOptions(c, options...)
+}
+
+// sending prepares a socket whose packets the redirect lets pass.
+func sending(_, _ string, c syscall.RawConn) error {
+	return setOptions(c, [3]int{unix.SOL_SOCKET, unix.SO_MARK, mark})
+}
+
+// setOptions sets a socket's options, each a level, a name and a value.
+func setOptions(c syscall.RawConn, options ...[3]int) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
-		// 127.0.0.11 may be bound before the runtime has brought lo up.
-		if failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_FREEBIND, 1); failed == nil {
-			failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, mark)
+		for _, o := range options {
+			if failed == nil {
+				failed = unix.SetsockoptInt(int(fd), o[0], o[1], o[2])
+			}
 		}
 	})
 	if err != nil {
@@ -73,13 +97,9 @@ func control(network, address string, c syscall.RawConn) error {
 	return failed
 }
 
-// dialer makes connections to Docker's resolver; it has to be used in the container's namespace.
+// dialer makes connections to the servers that a container asks; it has to be used in the container's namespace.
 func dialer() *net.Dialer {
-	d := &net.Dialer{Timeout: patience, Control: control}
+	d := &net.Dialer{Timeout: patience, Control: sending}
 	d.SetMultipathTCP(false)
 	return d
 }
-
-func resolverAddr() string { return netip.AddrPortFrom(resolver, dnsPort).String() }
-
-func listenAddr() string { return netip.AddrPortFrom(resolver, port).String() }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/contivnet/contiv/netdev"
@@ -19,9 +20,11 @@ const (
 	maxStreams = 16
 	// streamIdle is how long a connection may be silent (RFC 7766 6.2.3: a few seconds).
 	streamIdle = 10 * time.Second
+	// patience is how long a server has for an answer. Stub resolvers ask again after 5 s.
+	patience = 5 * time.Second
 )
 
-func (s *sandbox) serveTCP() {
+func (s *sandbox) serveTCP(d door) {
 	places := make(chan struct{}, maxStreams)
 	for {
 		select {
@@ -29,12 +32,12 @@ func (s *sandbox) serveTCP() {
 		case <-s.ctx.Done():
 			return
 		}
-		c, err := s.tcp.Accept()
+		c, err := d.tcp.Accept()
 		switch {
 		case err == nil:
 			s.running.Go(func() {
 				defer func() { <-places }()
-				s.serveStream(c)
+				s.serveStream(c.(*net.TCPConn))
 			})
 		case errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil:
 			return
@@ -50,78 +53,154 @@ func (s *sandbox) serveTCP() {
 	}
 }
 
-// serveStream answers one query after the other until the client leaves.
-func (s *sandbox) serveStream(c net.Conn) {
-	defer c.Close()
+// serveStream answers the queries of one connection until the client leaves.
+func (s *sandbox) serveStream(c *net.TCPConn) {
+	// When this process ends or is killed, the connection is reset: glibc asks again then, and takes an orderly end for a failure.
+	_ = c.SetLinger(0)
 	defer context.AfterFunc(s.ctx, func() { _ = c.Close() })()
-	up := stream{ctx: s.ctx, path: s.path}
+	defer func() {
+		if s.ctx.Err() == nil {
+			_ = c.SetLinger(-1)
+		}
+		_ = c.Close()
+	}()
+	// Its address is that of the server that the client asked.
+	up := upstream{ctx: s.ctx, path: s.path, server: c.LocalAddr().String(), client: c}
 	defer up.close()
 	for {
-		_ = c.SetDeadline(time.Now().Add(streamIdle))
+		_ = c.SetReadDeadline(time.Now().Add(streamIdle))
 		query, err := readFrame(c)
-		if err != nil || !isQuery(query) {
+		if errors.Is(err, io.EOF) {
+			up.finish() // it may have asked all that it wants to know
+		}
+		if err != nil {
 			return
 		}
 		answer := s.reply(*s.endpoints.Load(), query, tcp)
 		if answer == nil {
-			if answer, err = up.ask(query); err != nil {
-				s.log.Debug("a DNS question cannot be passed on", "netns", s.path, "err", err)
-				answer = failure(query)
+			if err = up.send(query); err == nil {
+				continue
 			}
+			s.log.Debug("a DNS question cannot be passed on", "netns", s.path, "err", err)
+			answer = failure(query)
 		}
-		if writeFrame(c, answer) != nil {
+		if answer == nil || up.answer(answer) != nil {
 			return
 		}
 	}
 }
 
-// stream is a TCP connection to Docker's resolver in a container, made when it is needed and kept for the next query.
-type stream struct {
-	ctx  context.Context
-	path string
-	conn net.Conn
-	stop func() bool
+// upstream is the connection to the server that a client means, made when it is needed. Its answers go to the client as they
+// come, any number to a question: it may be a zone that is transferred.
+type upstream struct {
+	ctx    context.Context
+	path   string // of the network namespace
+	server string
+
+	writing sync.Mutex // to the client
+	client  *net.TCPConn
+
+	mu   sync.Mutex
+	conn *net.TCPConn  // nil when there is none
+	done chan struct{} // closed when no more answers come on conn
+	open int           // questions that have had no answer
 }
 
-// ask gives Docker's answer as it came.
-func (u *stream) ask(query []byte) ([]byte, error) {
+// send passes a query on.
+func (u *upstream) send(query []byte) error {
+	u.mu.Lock()
+	defer u.mu.Unlock()
 	if u.conn != nil {
-		if answer, err := u.exchange(query); err == nil {
-			return answer, nil
+		if u.write(query) == nil {
+			return nil
 		}
-		u.close() // it may have been closed while it was idle
+		u.drop() // it was closed while it was idle
 	}
-	err := netdev.Do(u.path, func() (err error) {
-		u.conn, err = dialer().DialContext(u.ctx, "tcp4", resolverAddr())
+	err := netdev.Do(u.path, func() error {
+		conn, err := dialer().DialContext(u.ctx, "tcp", u.server)
+		if err == nil {
+			u.conn = conn.(*net.TCPConn)
+		}
 		return err
 	})
 	if err != nil {
-		u.conn = nil
-		return nil, fmt.Errorf("connect to Docker's resolver: %w", err)
+		return fmt.Errorf("connect to %s: %w", u.server, err)
 	}
-	c := u.conn
-	u.stop = context.AfterFunc(u.ctx, func() { _ = c.Close() })
-	answer, err := u.exchange(query)
-	if err != nil {
-		u.close()
-		return nil, fmt.Errorf("ask Docker's resolver: %w", err)
+	u.done, u.open = make(chan struct{}), 0
+	go u.read(u.conn, u.done)
+	if err := u.write(query); err != nil {
+		u.drop()
+		return fmt.Errorf("ask %s: %w", u.server, err)
 	}
-	return answer, nil
+	return nil
 }
 
-func (u *stream) exchange(query []byte) ([]byte, error) {
-	_ = u.conn.SetDeadline(time.Now().Add(patience))
-	if err := writeFrame(u.conn, query); err != nil {
-		return nil, err
-	}
-	return readFrame(u.conn)
+func (u *upstream) write(query []byte) error {
+	_ = u.conn.SetWriteDeadline(time.Now().Add(patience))
+	u.open++
+	return writeFrame(u.conn, query)
 }
 
-func (u *stream) close() {
+// read passes on what the server says until it ends.
+func (u *upstream) read(c *net.TCPConn, done chan struct{}) {
+	defer close(done)
+	defer context.AfterFunc(u.ctx, func() { _ = c.Close() })()
+	for {
+		answer, err := readFrame(c)
+		if err != nil || u.answer(answer) != nil {
+			break
+		}
+		_ = u.client.SetReadDeadline(time.Now().Add(streamIdle)) // it may be listening only
+		u.mu.Lock()
+		u.open--
+		u.mu.Unlock()
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.conn == c {
+		u.drop()
+		if u.open > 0 {
+			_ = u.client.Close() // as the server did
+		}
+	}
+}
+
+func (u *upstream) answer(b []byte) error {
+	u.writing.Lock()
+	defer u.writing.Unlock()
+	_ = u.client.SetWriteDeadline(time.Now().Add(patience))
+	return writeFrame(u.client, b)
+}
+
+// finish tells the server that no more questions come, and waits for its last answers.
+func (u *upstream) finish() {
+	u.mu.Lock()
+	c, done := u.conn, u.done
+	u.mu.Unlock()
+	if c == nil {
+		return
+	}
+	_ = c.CloseWrite()
+	_ = c.SetReadDeadline(time.Now().Add(patience))
+	<-done
+}
+
+// drop is called with mu held.
+func (u *upstream) drop() {
+	_ = u.conn.Close()
+	u.conn = nil
+}
+
+// close ends the connection and waits until nothing of it runs.
+func (u *upstream) close() {
+	u.mu.Lock()
+	done := u.done
 	if u.conn != nil {
-		u.stop()
-		_ = u.conn.Close()
-		u.conn = nil
+		u.drop()
+	}
+	u.mu.Unlock()
+	if done != nil {
+		<-done
 	}
 }
 

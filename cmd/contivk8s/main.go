@@ -34,7 +34,7 @@ func main() {
 	}
 	carry := func(command string) func(*skel.CmdArgs) error {
 		return func(a *skel.CmdArgs) error {
-			return call(socket, cni.Call{Command: command, ContainerID: a.ContainerID, Netns: a.Netns, IfName: a.IfName, Config: a.StdinData})
+			return call(socket, cni.Call{Command: command, ContainerID: a.ContainerID, Netns: a.Netns, IfName: a.IfName, Args: a.Args, Config: a.StdinData})
 		}
 	}
 	skel.PluginMainFuncs(skel.CNIFuncs{

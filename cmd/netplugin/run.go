@@ -163,7 +163,7 @@ func serveNames(ctx context.Context, a *agent.Agent, names *dns.Server, o option
 		if a.World().Revision > 0 {
 			var want []dns.Sandbox
 			for _, s := range a.Sandboxes() {
-				want = append(want, dns.Sandbox{Path: s.Path, Endpoints: s.Endpoints})
+				want = append(want, dns.Sandbox{Path: s.Path, Endpoints: s.Endpoints, Everywhere: !s.Docker})
 			}
 			if err := names.Sync(ctx, want); err != nil && ctx.Err() == nil {
 				o.log.Warn("not all containers have names answered", "error", err)

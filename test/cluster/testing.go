@@ -79,7 +79,7 @@ func New(t testing.TB, programs *Programs, hosts int, o Options) *Cluster {
 	return c
 }
 
-// nameserver answers on the host for names that no container has, until the test ends.
+// nameserver answers on the host for names that no container has, until the test ends; Outside is the host itself.
 func nameserver(t testing.TB, h *netlab.Host) {
 	t.Helper()
 	var conn net.PacketConn
@@ -92,7 +92,7 @@ func nameserver(t testing.TB, h *netlab.Host) {
 		t.Fatal(err)
 	}
 	done := make(chan error, 1)
-	go func() { done <- ServeNoNames(conn) }()
+	go func() { done <- ServeNames(conn, h.Addr()) }()
 	t.Cleanup(func() {
 		conn.Close()
 		if err := <-done; err != nil {

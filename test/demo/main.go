@@ -58,7 +58,7 @@ func demo(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
-		return cluster.ServeNoNames(conn)
+		return cluster.ServeNames(conn, netip.Addr{})
 	case len(args) == 2 && args[0] == "shell":
 		return shell(args[1])
 	}

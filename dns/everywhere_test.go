@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package dns
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/miekg/dns"
+
+	"github.com/contivnet/contiv/netdev"
+)
+
+// outside is a namespace with a name server, joined to a container that has no resolver inside.
+type outside struct {
+	container
+	asked atomic.Int64
+	from  sync.Map // addresses that asked
+}
+
+// servers are the addresses at which outside answers: 192.0.2.1 for everybody.
+var servers = []string{"192.0.2.53", "2001:db8::53"}
+
+func newOutside(t *testing.T, c container) *outside {
+	t.Helper()
+	o := &outside{container: newContainer(t)}
+	run(t, "ip", "-n", c.name, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", o.name)
+	for _, side := range []struct {
+		name  string
+		addrs []string
+	}{{c.name, []string{"192.0.2.2/24", "2001:db8::2/64"}}, {o.name, []string{"192.0.2.53/24", "2001:db8::53/64"}}} {
+		for _, a := range side.addrs {
+			flags := []string{}
+			if strings.Contains(a, ":") {
+				flags = append(flags, "nodad")
+			}
+			run(t, append([]string{"ip", "-n", side.name, "addr", "add", a, "dev", "eth0"}, flags...)...)
+		}
+		run(t, "ip", "-n", side.name, "link", "set", "eth0", "up")
+	}
+	h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		o.asked.Add(1)
+		host, _, _ := net.SplitHostPort(w.RemoteAddr().String())
+		o.from.Store(host, true)
+		m := new(dns.Msg).SetReply(q)
+		m.Answer = []dns.RR{&dns.A{
+			Hdr: dns.RR_Header{Name: q.Question[0].Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 77}, A: net.IPv4(192, 0, 2, 1)}}
+		_ = w.WriteMsg(m)
+	})
+	var running sync.WaitGroup
+	for _, addr := range servers { // IPv6 comes some time after its device
+		eventually(t, "the server is in reach", 10*time.Second, func() bool {
+			return exec.Command("ip", "netns", "exec", c.name, "ping", "-c", "1", "-W", "1", addr).Run() == nil
+		})
+	}
+	t.Cleanup(running.Wait) // after the listeners are closed: cleanups run backwards
+	for _, addr := range servers {
+		var (
+			pc net.PacketConn
+			l  net.Listener
+		)
+		o.in(t, func() (err error) {
+			at := net.JoinHostPort(addr, "53")
+			if pc, err = net.ListenPacket("udp", at); err == nil {
+				l, err = net.Listen("tcp", at)
+			}
+			return err
+		})
+		for _, s := range []*dns.Server{{PacketConn: pc, Handler: h}, {Listener: l, Handler: h}} {
+			running.Go(func() { _ = s.ActivateAndServe() })
+		}
+		t.Cleanup(func() { _, _ = pc.Close(), l.Close() })
+	}
+	return o
+}
+
+// askAt asks the server from the container.
+func (c container) askAt(network, server, name string, patience time.Duration) (*dns.Msg, error) {
+	var conn net.Conn
+	err := netdev.Do(c.path, func() (err error) {
+		conn, err = net.DialTimeout(network, net.JoinHostPort(server, "53"), patience)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	client := dns.Client{Net: network, Timeout: patience}
+	m, _, err := client.ExchangeWithConn(new(dns.Msg).SetQuestion(name, dns.TypeA), &dns.Conn{Conn: conn})
+	return m, err
+}
+
+func TestAnyServerIsAnsweredForWhereNoResolverIsInside(t *testing.T) {
+	t.Parallel()
+	c := newContainer(t)
+	run(t, "ip", "-n", c.name, "link", "set", "lo", "down") // as a runtime without a plugin for it leaves it
+	o := newOutside(t, c)
+	for range 2 { // the second time as after a restart
+		s, stop := netplugin(t, town("routing"), lifetime)
+		sync1(t, s, Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true})
+		for _, server := range servers {
+			for _, network := range []string{"udp", "tcp"} {
+				before := o.asked.Load()
+				m, err := c.askAt(network, server, "contiv-c1.", 2*time.Second)
+				if err != nil || address(m) != "10.1.1.1" || o.asked.Load() != before {
+					t.Errorf("%s %s: %v, %v; it was asked %d times", network, server, m, err, o.asked.Load()-before)
+				}
+				m, err = c.askAt(network, server, "example.com.", 2*time.Second)
+				if err != nil || address(m) != "192.0.2.1" || m.Answer[0].Header().Ttl != 77 || o.asked.Load() != before+1 {
+					t.Errorf("%s %s: %v, %v; it was asked %d times", network, server, m, err, o.asked.Load()-before)
+				}
+			}
+		}
+		stop()
+	}
+	o.from.Range(func(from, _ any) bool {
+		if from != "192.0.2.2" && from != "2001:db8::2" {
+			t.Errorf("it was asked by %v", from)
+		}
+		return true
+	})
+	list := c.nft(t, "list ruleset")
+	if strings.Contains(list, "nat") || strings.Contains(list, " ct ") {
+		t.Errorf("packets of the container are tracked: %s", list)
+	}
+}
+
+func TestServerInsideTheContainerAnswersWhatIsNotOurs(t *testing.T) {
+	t.Parallel()
+	c := newContainer(t)
+	c.in(t, func() error {
+		pc, err := net.ListenPacket("udp4", ":53") // a cache of the container's own
+		if err == nil {
+			server := &dns.Server{PacketConn: pc, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+				_ = w.WriteMsg(new(dns.Msg).SetRcode(q, dns.RcodeNotImplemented))
+			})}
+			var running sync.WaitGroup
+			running.Go(func() { _ = server.ActivateAndServe() })
+			t.Cleanup(func() { _ = pc.Close(); running.Wait() })
+		}
+		return err
+	})
+	s, _ := netplugin(t, town("routing"), lifetime)
+	sync1(t, s, Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true})
+	for name, want := range map[string]string{"contiv-c1.": "10.1.1.1", "example.com.": "NOTIMP"} {
+		if m, err := c.askAt("udp", "127.0.0.1", name, 2*time.Second); err != nil || address(m) != want {
+			t.Errorf("%s: %v, %v", name, m, err)
+		}
+	}
+}
+
+func TestQuestionsToAnyServerWaitForARestartAndThenGoThere(t *testing.T) {
+	t.Parallel()
+	const life = 2 * time.Second
+	c := newContainer(t)
+	o := newOutside(t, c)
+	s, stop := netplugin(t, town("routing"), life)
+	box := Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true}
+	sync1(t, s, box)
+	stop()
+	for _, network := range []string{"udp", "tcp"} {
+		for _, server := range servers {
+			if m, err := c.askAt(network, server, "contiv-c1.", 100*time.Millisecond); !isTimeout(err) {
+				t.Errorf("%s %s: while a restart may come, the question was not left waiting: %v, %v", network, server, m, err)
+			}
+		}
+	}
+	if n := o.asked.Load(); n != 0 {
+		t.Errorf("it was asked %d times", n)
+	}
+	eventually(t, "the server itself answers after our end", 4*life, func() bool {
+		m, err := c.askAt("udp", servers[0], "contiv-c1.", 100*time.Millisecond)
+		return err == nil && address(m) == "192.0.2.1"
+	})
+}
+
+func TestContainerThatIsNoLongerWantedKeepsNothingOfOurs(t *testing.T) {
+	t.Parallel()
+	c := newContainer(t)
+	o := newOutside(t, c)
+	before := run(t, "ip", "-n", c.name, "rule") + run(t, "ip", "-n", c.name, "-6", "rule")
+	s, _ := netplugin(t, town("routing"), lifetime)
+	sync1(t, s, Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true})
+	sync1(t, s)
+	if m, err := c.askAt("udp", servers[0], "contiv-c1.", 2*time.Second); err != nil || address(m) != "192.0.2.1" || o.asked.Load() != 1 {
+		t.Errorf("%v, %v", m, err)
+	}
+	after := run(t, "ip", "-n", c.name, "rule") + run(t, "ip", "-n", c.name, "-6", "rule")
+	if routes := run(t, "ip", "-n", c.name, "route", "show", "table", "all"); after != before || strings.Contains(routes, fmt.Sprint("table ", port)) {
+		t.Errorf("left are rules %s and routes %s", after, routes)
+	}
+	if list := c.nft(t, "list ruleset"); list != "" {
+		t.Errorf("left is %s", list)
+	}
+	if err := netdev.Do(c.path, func() error { return errors.Join(removeRedirect(), netdev.ForgetMarked(asked)) }); err != nil {
+		t.Errorf("a second time: %v", err)
+	}
+}
