@@ -27,6 +27,11 @@ func TestDockerTutorialRunsAsItIsWritten(t *testing.T) {
 	runTutorial(t, tutorials.Docker)
 }
 
+func TestNamesTutorialRunsAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	runTutorial(t, tutorials.Names)
+}
+
 // runTutorial types a tutorial's steps on hosts that are called as in it; prepared, when given, gets each host ready for them.
 func runTutorial(t *testing.T, text string, prepared ...func(*cluster.Node)) {
 	t.Helper()

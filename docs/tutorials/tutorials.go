@@ -19,3 +19,8 @@ var Policy string
 //
 //go:embed overview.md
 var Overview string
+
+// Names is names.md.
+//
+//go:embed names.md
+var Names string
