@@ -10,6 +10,7 @@ PROGRAMS    := netmaster netplugin netctl contivk8s
 AS_ROOT     := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 NODE        ?= tutorial-node1
 DEMO        ?= up
+BENCH       ?=
 
 .PHONY: help build demo demo-hosts demo-shell demo-down test test-unit test-crash test-engines bench generate check clean
 
@@ -53,11 +54,11 @@ test-engines: ## the Docker tests with Debian's engine and with a current one bu
 	@$(MAKE) --no-print-directory build
 	@$(AS_ROOT) test/engines
 
-bench: ## the benchmark table: ratios to the bare path, beside Docker's own networks (needs root or sudo)
+bench: ## the benchmark table: ratios to the bare path, beside Docker's own networks (needs root or sudo); BENCH=-dns for names alone
 	@test/prepare run
 	@$(MAKE) --no-print-directory build
 	@CGO_ENABLED=0 go build -trimpath -o bin/bench ./bench
-	@$(AS_ROOT) bin/bench
+	@coredns=$$(bench/coredns) || echo "CoreDNS cannot be built, so it is not measured" >&2; $(AS_ROOT) bin/bench -coredns "$$coredns" $(BENCH)
 
 generate: ## rebuild generated files (eBPF objects and their Go side)
 	go generate ./...

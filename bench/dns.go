@@ -114,7 +114,7 @@ func benchNames(ctx context.Context, o options, stdout, stderr io.Writer) (err e
 		[]string{oursName, "", met(core >= namesFloor), met(tail <= float64(namesTail.Microseconds()))})
 	fmt.Fprintf(stdout, "\n## Names: medians of %d rounds of %g s, %d names (Docker's resolver: 1), %d clients\n\n%s", o.rounds, o.secs, namesCount, namesCrowd, table(rows))
 	if o.coredns == "" {
-		fmt.Fprintln(stdout, "CoreDNS was not measured: -coredns names its program.")
+		fmt.Fprintln(stdout, "CoreDNS was not measured: -coredns names its program, which bench/coredns builds.")
 	}
 	return nil
 }

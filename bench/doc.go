@@ -15,7 +15,7 @@
 // wait for, and what a large World costs. Clients and servers are processes of their own.
 //
 // Names are asked of the part of netplugin that answers them, of a real engine's resolver and, where -coredns names its
-// program, of CoreDNS: each at 127.0.0.11 or 127.0.0.1 of a namespace, by the same clients there.
+// program, of CoreDNS (bench/coredns builds it): each at 127.0.0.11 or 127.0.0.1 of a namespace, by the same clients there.
 //
 // Policy is measured on one node, with 1 to 10,000 rules, beside iptables and an nftables set with the same rules; there
 // Contiv's ratio to itself without policy is what counts.

@@ -84,7 +84,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.Float64Var(&o.controlSecs, "control-secs", 2, "seconds of each measurement of the masters")
 	f.IntVar(&o.endpoints, "endpoints", 100_000, "endpoints of the World whose cost is measured")
 	f.BoolVar(&o.names, "dns", false, "measure names only; without it they come last, unless -topo or -only choose")
-	f.StringVar(&o.coredns, "coredns", "", "program of CoreDNS, to be measured beside")
+	f.StringVar(&o.coredns, "coredns", "", "program of CoreDNS, to be measured beside; bench/coredns builds it and prints its path")
 	f.StringVar(&o.programs, "programs", beside(), "directory of netmaster, netplugin and netctl")
 	if err := f.Parse(arguments); err != nil {
 		return o, err
