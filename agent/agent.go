@@ -31,7 +31,8 @@ type Options struct {
 	Node     model.Node
 	Client   *api.Client
 	Datapath Datapath
-	MTU      int    // bytes, of containers' interfaces
+	MTU      int    // bytes, of containers' interfaces in VXLAN networks
+	VLANMTU  int    // bytes, of those in VLANs; 0: this node has no uplink for them
 	RunDir   string // for what goes at a reboot, as /run/contiv/netplugin
 	StateDir string // for what stays, as /var/lib/contiv/netplugin
 	// Live gives the ids of the endpoints that the container engine has; false when it cannot be asked.

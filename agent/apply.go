@@ -28,6 +28,9 @@ func (a *Agent) Tables() compile.Tables {
 	return a.tables
 }
 
+// AppliedChanged is closed when Applied or Tables may have changed.
+func (a *Agent) AppliedChanged() <-chan struct{} { return a.appliedChanged.next() }
+
 // WaitApplied returns when the kernel holds the revision or a later one.
 func (a *Agent) WaitApplied(ctx context.Context, revision int64) error {
 	return a.wait(ctx, &a.appliedChanged, fmt.Sprintf("revision %d to be applied", revision), func() bool {

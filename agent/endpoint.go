@@ -257,8 +257,12 @@ func (a *Agent) portsOf(id string) (names []string) {
 
 // createPort makes the endpoint's veth pair under the lowest free name, or finds the one it has.
 func (a *Agent) createPort(e model.Endpoint) (string, error) {
+	mtu, err := a.mtuOf(e)
+	if err != nil {
+		return "", err
+	}
 	for _, name := range a.portsOf(e.ID) {
-		return name, netdev.CreatePort(name, e.ID, e.MAC, a.MTU) // ready already, unless its maker was killed
+		return name, netdev.CreatePort(name, e.ID, e.MAC, mtu) // ready already, unless its maker was killed
 	}
 	for n := 1; n <= 1<<16; n++ {
 		name := netdev.PortName(n)
@@ -271,7 +275,7 @@ func (a *Agent) createPort(e model.Endpoint) (string, error) {
 		if taken {
 			continue
 		}
-		err := netdev.CreatePort(name, e.ID, e.MAC, a.MTU)
+		err := netdev.CreatePort(name, e.ID, e.MAC, mtu)
 		if err == nil {
 			return name, nil
 		}
@@ -285,6 +289,18 @@ func (a *Agent) createPort(e model.Endpoint) (string, error) {
 		a.mu.Unlock()
 	}
 	return "", fmt.Errorf("no free port name: this node has %d", 1<<16)
+}
+
+// mtuOf is that of an endpoint's interface, in bytes: what its network's packets may have on their way.
+func (a *Agent) mtuOf(e model.Endpoint) (int, error) {
+	n, ok := a.World().Networks.Get(e.NetworkKey())
+	switch {
+	case !ok || n.Encap != model.EncapVLAN:
+		return a.MTU, nil
+	case a.VLANMTU == 0:
+		return 0, model.Invalid("encap", "network %s is VLAN %d, and node %s has no uplink for VLANs: start netplugin there with --vlan-uplinks", n.Key(), n.Tag, a.Node.Name)
+	}
+	return a.VLANMTU, nil
 }
 
 func (a *Agent) freePort(name, id string) {

@@ -95,7 +95,7 @@ func (p *program) globalSet() *cobra.Command {
 	p.completeFlag(cmd, "established", words(model.EstablishedKeep, model.EstablishedRecheck))
 	p.completeFlag(cmd, "fabric-mode", words("default", "aci", "aci-opflex"))
 	p.completeFlag(cmd, "fwd-mode", words(model.ForwardRouting, model.ForwardBridge))
-	p.completeFlag(cmd, "arp-mode", words("proxy", "flood"))
+	p.completeFlag(cmd, "arp-mode", words(model.ARPProxy, model.ARPFlood))
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		if subnet != "" {
 			var err error

@@ -48,6 +48,7 @@ type compiler struct {
 	world   model.World
 	node    string
 	bridged bool
+	flooded bool // VLANs carry broadcast and multicast
 	out     Tables
 
 	located      []located // all endpoints' addresses, in the order of Tables.Endpoints
@@ -67,7 +68,7 @@ type compiler struct {
 
 // where compiles what has nothing to do with rules. earlier are slots that may be had again.
 func where(w model.World, node string, earlier map[string]slots) compiler {
-	c := compiler{world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge, slots: earlier}
+	c := compiler{world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge, flooded: w.Global().ARPMode == model.ARPFlood, slots: earlier}
 	c.out.Node = node
 	c.networks()
 	c.peers()
@@ -81,8 +82,8 @@ func where(w model.World, node string, earlier map[string]slots) compiler {
 // holdsFor tells whether where would give the same again. It reads nothing else of a World.
 func (c *compiler) holdsFor(w model.World, node string) bool {
 	was := c.world
-	return c.node == node && c.located != nil && was.Global().ForwardMode == w.Global().ForwardMode && was.Tenants == w.Tenants &&
-		was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints &&
+	return c.node == node && c.located != nil && was.Global().ForwardMode == w.Global().ForwardMode && was.Global().ARPMode == w.Global().ARPMode &&
+		was.Tenants == w.Tenants && was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints &&
 		was.Services == w.Services
 }
 
@@ -92,7 +93,7 @@ func (c *compiler) note(o model.Object, format string, args ...any) {
 
 // reaches tells whether endpoints of one network may talk to those of the other.
 func (c *compiler) reaches(a, b model.Network) bool {
-	return a.Tenant == b.Tenant && (a.Name == b.Name || !c.bridged && !a.Internal && !b.Internal)
+	return a.Tenant == b.Tenant && (a.Name == b.Name || !c.keepsToItself(a) && !c.keepsToItself(b))
 }
 
 func compareAddr(a, b netip.Addr) int { return a.Compare(b) }

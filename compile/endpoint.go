@@ -29,10 +29,10 @@ func (c *compiler) endpoints() {
 			continue
 		}
 		t, ok := c.world.Tenants.Get(e.Tenant)
-		if !ok || n.Encap != model.EncapVXLAN {
+		if !ok {
 			continue // noted with the network
 		}
-		row := located{Endpoint: Endpoint{Tenant: t.Number, Network: n.Tag, MAC: e.MAC}}
+		row := located{Endpoint: Endpoint{Tenant: t.Number, Network: numberOf(n), MAC: e.MAC}}
 		if e.Node == c.node {
 			row.Port = e.Port
 			c.local = append(c.local, e)

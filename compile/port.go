@@ -26,11 +26,15 @@ func (c *compiler) ports() {
 		if _, ok := routes[at]; !ok {
 			routes[at] = c.routes(n, at.v4, at.v6)
 		}
-		c.out.Ports = append(c.out.Ports, Port{
-			Name: e.Port, Endpoint: e.ID, Tenant: t.Number, Network: n.Tag, IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC,
-			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.bridged || n.Internal,
+		row := Port{
+			Name: e.Port, Endpoint: e.ID, Tenant: t.Number, Network: numberOf(n), IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC,
+			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.keepsToItself(n),
 			Routes: routes[at],
-		})
+		}
+		if n.Encap == model.EncapVLAN { // its gateway is a machine on the wire
+			row.Gateway4, row.Gateway6 = netip.Addr{}, netip.Addr{}
+		}
+		c.out.Ports = append(c.out.Ports, row)
 	}
 }
 

@@ -50,7 +50,22 @@ func (t Tables) String() string {
 }
 
 func (n Network) String() string {
-	return fmt.Sprintf("network %d: tenant %d%s", n.Tag, n.Tenant, mode(n.Bridged))
+	flooded := ""
+	if n.Flooded {
+		flooded = ", flooded"
+	}
+	if n.Broadcast.IsValid() {
+		flooded += ", broadcast " + n.Broadcast.String()
+	}
+	return fmt.Sprintf("network %s: tenant %d%s%s", tag(n.Number), n.Tenant, mode(n.Bridged), flooded)
+}
+
+// tag is a network's number in words.
+func tag(number uint32) string {
+	if number&VLAN != 0 {
+		return fmt.Sprintf("vlan %d", number&^VLAN)
+	}
+	return fmt.Sprint(number)
 }
 
 func (p Peer) String() string { return fmt.Sprintf("peer %s: %s", p.VTEP, p.Name) }
@@ -67,7 +82,7 @@ func (e Endpoint) String() string {
 	if e.Provides {
 		provides = ", provides"
 	}
-	return fmt.Sprintf("endpoint %d/%s: network %d, %s, %s%s%s", e.Tenant, e.Addr, e.Network, e.MAC, at, provides, numbered("class", e.Class))
+	return fmt.Sprintf("endpoint %d/%s: network %s, %s, %s%s%s", e.Tenant, e.Addr, tag(e.Network), e.MAC, at, provides, numbered("class", e.Class))
 }
 
 func (s Service) String() string {
@@ -85,7 +100,7 @@ func (p Provider) String() string {
 
 func (p Port) String() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "port %s: tenant %d, network %d, %s", p.Name, p.Tenant, p.Network, p.MAC)
+	fmt.Fprintf(&b, "port %s: tenant %d, network %s, %s", p.Name, p.Tenant, tag(p.Network), p.MAC)
 	for _, a := range []netip.Addr{p.IPv4, p.IPv6} {
 		if a.IsValid() {
 			fmt.Fprintf(&b, ", %s", a)

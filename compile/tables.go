@@ -26,7 +26,7 @@ type Tables struct {
 
 	Ports     []Port     // one for each local endpoint, by name
 	Endpoints []Endpoint // one for each address of each tenant, by tenant number and address
-	Networks  []Network  // one for each VXLAN network, by tag
+	Networks  []Network  // one for each network, by number
 	Peers     []Peer     // one for each other node, by address
 
 	Prefixes []Prefix  // classes of addresses that no endpoint has, by tenant and prefix
@@ -44,11 +44,11 @@ type Port struct {
 	Name     string // the host side of its veth pair, as vvport3
 	Endpoint string // the endpoint's id
 	Tenant   uint32
-	Network  uint32     // the network's tag
+	Network  uint32     // the network's number
 	IPv4     netip.Addr // what it may send from; invalid for none
 	IPv6     netip.Addr
 	MAC      model.MAC
-	// Gateway addresses are answered by the node with model.RouterMAC.
+	// Gateway addresses are answered by the node with model.RouterMAC. A VLAN's are not: they are on the wire.
 	Gateway4 netip.Addr
 	Gateway6 netip.Addr
 	// Bridged ports reach only their own network, others every network of their tenant.
@@ -64,7 +64,7 @@ type Port struct {
 type Endpoint struct {
 	Tenant  uint32
 	Addr    netip.Addr
-	Network uint32 // the network's tag
+	Network uint32 // the network's number
 	MAC     model.MAC
 	Port    string     // on this node; "" when it is on another
 	VTEP    netip.Addr // of the node that has it; invalid when it is on this one
@@ -74,11 +74,18 @@ type Endpoint struct {
 	Provides bool
 }
 
-// Network says whose packets carry a VXLAN network identifier.
+// VLAN is the bit of a network's number that says that the rest is a VLAN id. Without it the number is a VXLAN network
+// identifier.
+const VLAN = 1 << 30
+
+// Network says whose packets carry a tag.
 type Network struct {
-	Tag     uint32
+	Number  uint32 // the tag, see VLAN
 	Tenant  uint32
 	Bridged bool
+	// Flooded VLANs carry broadcast and multicast, to Broadcast too: the last IPv4 address of the subnet, which VLANs alone have.
+	Flooded   bool
+	Broadcast netip.Addr
 }
 
 // Peer is another node. VXLAN packets from any other source are dropped.

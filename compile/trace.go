@@ -109,8 +109,8 @@ func endpointAt(w model.World, tenant string, a netip.Addr) model.Endpoint {
 		if e.Tenant != tenant || !slices.Contains(e.Addrs(), a) {
 			continue
 		}
-		n, known := w.Networks.Get(e.NetworkKey())
-		if _, up := w.Nodes.Get(e.Node); known && up && n.Encap == model.EncapVXLAN {
+		_, known := w.Networks.Get(e.NetworkKey())
+		if _, up := w.Nodes.Get(e.Node); known && up {
 			return e
 		}
 	}
@@ -254,6 +254,9 @@ func (t tracer) unreachable() string {
 		return ""
 	case c.bridged:
 		return fmt.Sprintf("networks %s and %s are not joined in forwarding mode bridge", a.Key(), b.Key())
+	}
+	if a.Encap == model.EncapVLAN || b.Encap == model.EncapVLAN {
+		return fmt.Sprintf("networks %s and %s are joined by a router in the VLAN, or not at all", a.Key(), b.Key())
 	}
 	return fmt.Sprintf("networks %s and %s are not joined, as one of them is internal", a.Key(), b.Key())
 }

@@ -104,6 +104,10 @@ func (d *Datapath) carryOut(p plan) error {
 		func() error { return p.services.put(o.Services, contivMapServices) },
 		func() error { return p.ports.put(o.Ports, contivMapPorts) },
 		func() error { return p.endpoints.put(o.Endpoints, contivMapEndpoints) },
+		func() error { return p.stations.put(o.Stations, contivMapStations) },
+		func() error { return p.stations.remove(o.Stations, contivMapStations) },
+		func() error { return p.members.put(o.Members, contivMapMembers) },
+		func() error { return p.members.remove(o.Members, contivMapMembers) },
 		func() error { return p.endpoints.remove(o.Endpoints, contivMapEndpoints) },
 		func() error { return p.services.remove(o.Services, contivMapServices) },
 		func() error { return p.slots.remove(o.Slots, contivMapSlots) },
@@ -127,11 +131,19 @@ func (d *Datapath) carryOut(p plan) error {
 	if p.flip {
 		d.startGrace()
 	}
+	newcomers := func() error {
+		if !p.newcomers {
+			return nil
+		}
+		p.after.epoch = nextEpoch(p.after.epoch)
+		return d.writeEpoch(p.after.epoch)
+	}
 	for _, step := range []func() error{
 		func() error { return d.forgetConnections(p.gone) },
 		func() error { return d.forgetTranslations(p.gone) },
 		func() error { return p.newPorts.put(o.Ports, contivMapPorts) },
 		func() error { return p.newEndpoints.put(o.Endpoints, contivMapEndpoints) },
+		newcomers,
 		func() error { return p.rules.remove(o.Rules, contivMapRules) },
 	} {
 		if err := step(); err != nil {
@@ -154,6 +166,12 @@ func (d *Datapath) read() (r rows, err error) {
 		return r, err
 	}
 	if r.endpoints, err = readTable[contivEndpointKey, contivEndpoint](d.objects.Endpoints, contivMapEndpoints); err != nil {
+		return r, err
+	}
+	if r.stations, err = readTable[contivStationKey, uint32](d.objects.Stations, contivMapStations); err != nil {
+		return r, err
+	}
+	if r.members, err = readTable[contivMemberKey, uint32](d.objects.Members, contivMapMembers); err != nil {
 		return r, err
 	}
 	if r.verdicts, err = readTable[contivVerdictKey, contivVerdict](d.objects.Verdicts, contivMapVerdicts); err != nil {

@@ -20,7 +20,7 @@ func BenchmarkKnownFlow(b *testing.B) {
 	from, to := netip.MustParseAddr("10.1.1.1"), netip.MustParseAddr("10.1.1.2")
 	// Packets of a test run come in by the loopback device.
 	must(b, n.dp.Apply(compile.Tables{
-		Revision: 1, Networks: []compile.Network{{Tag: 1, Tenant: 1}},
+		Revision: 1, Networks: []compile.Network{{Number: 1, Tenant: 1}},
 		Ports: []compile.Port{
 			{Name: "lo", Tenant: 1, Network: 1, IPv4: from, MAC: model.MACOf(from)}, {Name: "ul0", Tenant: 1, Network: 1, IPv4: to, MAC: model.MACOf(to)},
 		},

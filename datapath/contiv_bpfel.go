@@ -123,6 +123,9 @@ type contivFlow struct {
 	Older            uint8
 	Header           [50]uint8
 	Chains           uint16
+	Vlan             uint16
+	Way              uint8
+	Pad              uint8
 	Tenant           uint32
 	SourceOut        uint32
 	SourceIn         uint32
@@ -130,6 +133,7 @@ type contivFlow struct {
 	DestinationIn    uint32
 	SourceClass      uint32
 	DestinationClass uint32
+	_                [4]byte
 }
 
 type contivFlow4Key struct {
@@ -170,11 +174,19 @@ type contivListener struct {
 	Lost   uint64
 }
 
-type contivNetwork struct {
+type contivMemberKey struct {
 	_       structs.HostLayout
-	Tenant  uint32
-	Bridged uint8
-	Pad     [3]uint8
+	Network uint32
+	Place   uint32
+}
+
+type contivNetwork struct {
+	_          structs.HostLayout
+	Tenant     uint32
+	Bridged    uint8
+	Flooded    uint8
+	Pad        [2]uint8
+	Broadcast4 [4]uint8
 }
 
 type contivPeer struct {
@@ -264,6 +276,13 @@ type contivSlotList struct {
 	Providers [997]uint32
 }
 
+type contivStationKey struct {
+	_       structs.HostLayout
+	Network uint32
+	Mac     [6]uint8
+	Pad     [2]uint8
+}
+
 type contivTranslation struct {
 	_        structs.HostLayout
 	Address  [16]uint8
@@ -335,6 +354,7 @@ const (
 	contivMapFlows6             = "flows6"
 	contivMapFragments          = "fragments"
 	contivMapListening          = "listening"
+	contivMapMembers            = "members"
 	contivMapNetworks           = "networks"
 	contivMapOpenings           = "openings"
 	contivMapPeers              = "peers"
@@ -347,10 +367,13 @@ const (
 	contivMapSlots              = "slots"
 	contivMapSpilled            = "spilled"
 	contivMapSpilling           = "spilling"
+	contivMapStations           = "stations"
 	contivMapTranslations       = "translations"
+	contivMapUplink             = "uplink"
 	contivMapVerdicts           = "verdicts"
 	contivProgFromContainer     = "from_container"
 	contivProgFromUplink        = "from_uplink"
+	contivProgFromWire          = "from_wire"
 	contivVarDecapSetsProtocol  = "decap_sets_protocol"
 	contivVarMapMeaning         = "map_meaning"
 	contivVarNoEvent            = "no_event"
@@ -361,6 +384,7 @@ const (
 	contivVarRouterMac          = "router_mac"
 	contivVarTunnelMtu          = "tunnel_mtu"
 	contivVarVxlanPort          = "vxlan_port"
+	contivVarWireMtu            = "wire_mtu"
 )
 
 // loadContiv returns the embedded CollectionSpec for contiv.
@@ -407,6 +431,7 @@ type contivSpecs struct {
 type contivProgramSpecs struct {
 	FromContainer *ebpf.ProgramSpec `ebpf:"from_container"`
 	FromUplink    *ebpf.ProgramSpec `ebpf:"from_uplink"`
+	FromWire      *ebpf.ProgramSpec `ebpf:"from_wire"`
 }
 
 // contivMapSpecs contains maps before they are loaded into the kernel.
@@ -426,6 +451,7 @@ type contivMapSpecs struct {
 	Flows6          *ebpf.MapSpec `ebpf:"flows6"`
 	Fragments       *ebpf.MapSpec `ebpf:"fragments"`
 	Listening       *ebpf.MapSpec `ebpf:"listening"`
+	Members         *ebpf.MapSpec `ebpf:"members"`
 	Networks        *ebpf.MapSpec `ebpf:"networks"`
 	Openings        *ebpf.MapSpec `ebpf:"openings"`
 	Peers           *ebpf.MapSpec `ebpf:"peers"`
@@ -438,7 +464,9 @@ type contivMapSpecs struct {
 	Slots           *ebpf.MapSpec `ebpf:"slots"`
 	Spilled         *ebpf.MapSpec `ebpf:"spilled"`
 	Spilling        *ebpf.MapSpec `ebpf:"spilling"`
+	Stations        *ebpf.MapSpec `ebpf:"stations"`
 	Translations    *ebpf.MapSpec `ebpf:"translations"`
+	Uplink          *ebpf.MapSpec `ebpf:"uplink"`
 	Verdicts        *ebpf.MapSpec `ebpf:"verdicts"`
 }
 
@@ -456,6 +484,7 @@ type contivVariableSpecs struct {
 	RouterMac          *ebpf.VariableSpec `ebpf:"router_mac"`
 	TunnelMtu          *ebpf.VariableSpec `ebpf:"tunnel_mtu"`
 	VxlanPort          *ebpf.VariableSpec `ebpf:"vxlan_port"`
+	WireMtu            *ebpf.VariableSpec `ebpf:"wire_mtu"`
 }
 
 // contivObjects contains all objects after they have been loaded into the kernel.
@@ -491,6 +520,7 @@ type contivMaps struct {
 	Flows6          *ebpf.Map `ebpf:"flows6"`
 	Fragments       *ebpf.Map `ebpf:"fragments"`
 	Listening       *ebpf.Map `ebpf:"listening"`
+	Members         *ebpf.Map `ebpf:"members"`
 	Networks        *ebpf.Map `ebpf:"networks"`
 	Openings        *ebpf.Map `ebpf:"openings"`
 	Peers           *ebpf.Map `ebpf:"peers"`
@@ -503,7 +533,9 @@ type contivMaps struct {
 	Slots           *ebpf.Map `ebpf:"slots"`
 	Spilled         *ebpf.Map `ebpf:"spilled"`
 	Spilling        *ebpf.Map `ebpf:"spilling"`
+	Stations        *ebpf.Map `ebpf:"stations"`
 	Translations    *ebpf.Map `ebpf:"translations"`
+	Uplink          *ebpf.Map `ebpf:"uplink"`
 	Verdicts        *ebpf.Map `ebpf:"verdicts"`
 }
 
@@ -522,6 +554,7 @@ func (m *contivMaps) Close() error {
 		m.Flows6,
 		m.Fragments,
 		m.Listening,
+		m.Members,
 		m.Networks,
 		m.Openings,
 		m.Peers,
@@ -534,7 +567,9 @@ func (m *contivMaps) Close() error {
 		m.Slots,
 		m.Spilled,
 		m.Spilling,
+		m.Stations,
 		m.Translations,
+		m.Uplink,
 		m.Verdicts,
 	)
 }
@@ -553,6 +588,7 @@ type contivVariables struct {
 	RouterMac          *ebpf.Variable `ebpf:"router_mac"`
 	TunnelMtu          *ebpf.Variable `ebpf:"tunnel_mtu"`
 	VxlanPort          *ebpf.Variable `ebpf:"vxlan_port"`
+	WireMtu            *ebpf.Variable `ebpf:"wire_mtu"`
 }
 
 // contivPrograms contains all programs after they have been loaded into the kernel.
@@ -561,12 +597,14 @@ type contivVariables struct {
 type contivPrograms struct {
 	FromContainer *ebpf.Program `ebpf:"from_container"`
 	FromUplink    *ebpf.Program `ebpf:"from_uplink"`
+	FromWire      *ebpf.Program `ebpf:"from_wire"`
 }
 
 func (p *contivPrograms) Close() error {
 	return _ContivClose(
 		p.FromContainer,
 		p.FromUplink,
+		p.FromWire,
 	)
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -29,6 +30,7 @@ type Datapath struct {
 	attach      attacher
 	mode        AttachMode // tcx or clsact
 	uplink      uint32     // its ifindex
+	wires       wires      // the uplinks for VLANs
 
 	forgotten packetCounts
 	listening sync.Mutex // held while somebody reads events
@@ -84,6 +86,9 @@ func (d *Datapath) open() error {
 		return err
 	}
 	d.uplink = index
+	if d.wires, err = d.dev.wires(d.opts.Uplinks, d.opts.Uplink); err != nil {
+		return err
+	}
 	if d.opts.MTU == 0 {
 		if mtu < minMTU {
 			return fmt.Errorf("the MTU of %s, %d bytes, is too small: IPv6 in VXLAN needs %d", d.opts.Uplink, mtu, minMTU)
@@ -95,7 +100,7 @@ func (d *Datapath) open() error {
 		return fmt.Errorf("read the kernel's version: %w", err)
 	}
 	b, err := blueprintFor(settings{
-		vtep: d.opts.VTEP, port: d.opts.VXLANPort, mtu: d.opts.MTU, decapSetsProtocol: kernel >= d.opts.decapFrom,
+		vtep: d.opts.VTEP, port: d.opts.VXLANPort, mtu: d.opts.MTU, wireMTU: d.wires.mtu, decapSetsProtocol: kernel >= d.opts.decapFrom,
 		flows4: d.opts.Flows4, flows6: d.opts.Flows6, connections4: d.opts.Connections4, connections6: d.opts.Connections6,
 		translations: d.opts.Translations,
 	})
@@ -142,7 +147,7 @@ func (d *Datapath) adopt() error {
 	if err != nil {
 		return err
 	}
-	served := false
+	served := map[attachment]bool{} // as if in the mode of today
 	for _, a := range found {
 		name, ok := d.dev.name(a.ifindex)
 		if !ok || !d.attach.alive(a) {
@@ -155,12 +160,37 @@ func (d *Datapath) adopt() error {
 		if a.hook == hookPort {
 			d.ports[name] = a
 		}
-		served = served || a.hook == hookUplink && a.ifindex == d.uplink
+		served[attachment{d.mode, a.hook, a.ifindex}] = true
 	}
-	if served {
-		return nil
+	for _, a := range d.uplinks() {
+		if served[a] {
+			continue
+		}
+		if err := d.attach.attach(a, d.program(a.hook)); err != nil {
+			return err
+		}
 	}
-	return d.attach.attach(attachment{d.mode, hookUplink, d.uplink}, d.objects.FromUplink)
+	return d.adoptWires()
+}
+
+// uplinks are the attachments to devices that are no ports.
+func (d *Datapath) uplinks() []attachment {
+	out := []attachment{{d.mode, hookUplink, d.uplink}}
+	for _, index := range d.wires.index {
+		out = append(out, attachment{d.mode, hookWire, index})
+	}
+	return out
+}
+
+// program is what runs at a hook.
+func (d *Datapath) program(h hook) *ebpf.Program {
+	switch h {
+	case hookUplink:
+		return d.objects.FromUplink
+	case hookWire:
+		return d.objects.FromWire
+	}
+	return d.objects.FromContainer
 }
 
 // switchLinks puts this process's programs in the place of earlier ones, everywhere. Repeating it is fine.
@@ -180,15 +210,11 @@ func (d *Datapath) switchLinks() error {
 func (d *Datapath) switchLink(a attachment) error {
 	name, ok := d.dev.name(a.ifindex)
 	defer d.names.lock(name)() // against a caller who is just attaching or detaching it
-	if !ok || !d.attach.alive(a) || a.hook == hookUplink && a.ifindex != d.uplink {
-		return d.attach.remove(a) // its device is gone, or the VTEP has moved to another
-	}
-	program := d.objects.FromContainer
-	if a.hook == hookUplink {
-		program = d.objects.FromUplink
-	}
 	now := attachment{d.mode, a.hook, a.ifindex}
-	if err := d.attach.attach(now, program); err != nil || now == a {
+	if !ok || !d.attach.alive(a) || a.hook != hookPort && !slices.Contains(d.uplinks(), now) {
+		return d.attach.remove(a) // its device is gone, or no uplink any more
+	}
+	if err := d.attach.attach(now, d.program(a.hook)); err != nil || now == a {
 		return err
 	}
 	// Both are attached for a moment. tcx runs first and decides, so no packet is handled twice.
@@ -375,6 +401,9 @@ func Remove(pinDir string) error {
 		if err := errors.Join(t.detach(a), t.remove(a)); err != nil {
 			return err
 		}
+	}
+	if err := calmWires(t); err != nil {
+		return err
 	}
 	if err := os.RemoveAll(pinDir); err != nil {
 		return fmt.Errorf("remove pins: %w", err)

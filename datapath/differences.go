@@ -13,7 +13,7 @@ import (
 // a line each, sorted. None: both are the same in all that the kernel can hold.
 func Differences(want, held compile.Tables) []string {
 	var out []string
-	out = append(out, rowDifferences(want.Networks, held.Networks, func(n compile.Network) any { return n.Tag })...)
+	out = append(out, rowDifferences(want.Networks, held.Networks, func(n compile.Network) any { return n.Number })...)
 	out = append(out, rowDifferences(plainPeers(want), plainPeers(held), func(p compile.Peer) any { return p.VTEP })...)
 	out = append(out, rowDifferences(plainPorts(want), plainPorts(held), func(p compile.Port) any { return p.Name })...)
 	type place struct {

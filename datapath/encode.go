@@ -19,6 +19,8 @@ type rows struct {
 	peers     map[contivVtep]contivPeer
 	ports     map[uint32]contivPort // by ifindex
 	endpoints map[contivEndpointKey]contivEndpoint
+	stations  map[contivStationKey]uint32
+	members   map[contivMemberKey]uint32
 	verdicts  map[contivVerdictKey]contivVerdict // wanted ones are in no bank (0), held ones in theirs
 	rules     map[uint32]ruleRow
 	services  map[contivServiceKey]contivService
@@ -64,7 +66,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 		r.rules[x.Number] = ruleRow{}
 	}
 	for _, n := range t.Networks {
-		r.networks[n.Tag] = contivNetwork{Tenant: n.Tenant, Bridged: flag(n.Bridged)}
+		r.networks[n.Number] = contivNetwork{Tenant: n.Tenant, Bridged: flag(n.Bridged), Flooded: flag(n.Flooded), Broadcast4: as4(n.Broadcast)}
 	}
 	for _, p := range t.Peers {
 		if p.VTEP.Is4() {
@@ -80,6 +82,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 			}
 		}
 	}
+	r.stations, r.members = vlanPorts(t.Ports, ifindex)
 	for _, e := range t.Endpoints {
 		row := contivEndpoint{
 			Network: e.Network, Mac: e.MAC, Class: [2]uint32{e.Class, e.Class}, Virtual: flag(e.Virtual), Provides: flag(e.Provides),
@@ -161,8 +164,10 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 			t.Verdicts = append(t.Verdicts, verdict(k, v))
 		}
 	}
-	for tag, n := range r.networks {
-		t.Networks = append(t.Networks, compile.Network{Tag: tag, Tenant: n.Tenant, Bridged: n.Bridged != 0})
+	for number, n := range r.networks {
+		t.Networks = append(t.Networks, compile.Network{
+			Number: number, Tenant: n.Tenant, Bridged: n.Bridged != 0, Flooded: n.Flooded != 0, Broadcast: from4(n.Broadcast4),
+		})
 	}
 	for v := range r.peers {
 		t.Peers = append(t.Peers, compile.Peer{VTEP: netip.AddrFrom4(v.Address)})
@@ -186,7 +191,7 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		t.Endpoints = append(t.Endpoints, row)
 	}
 	r.decodeServices(&t)
-	slices.SortFunc(t.Networks, func(a, b compile.Network) int { return cmp.Compare(a.Tag, b.Tag) })
+	slices.SortFunc(t.Networks, func(a, b compile.Network) int { return cmp.Compare(a.Number, b.Number) })
 	slices.SortFunc(t.Peers, func(a, b compile.Peer) int { return a.VTEP.Compare(b.VTEP) })
 	slices.SortFunc(t.Ports, func(a, b compile.Port) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Endpoints, func(a, b compile.Endpoint) int {

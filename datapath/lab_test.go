@@ -112,6 +112,8 @@ type cluster struct {
 	t     testing.TB
 	world model.World
 	nodes []*node
+
+	uplinks []string // of nodes that are made from now on, for VLANs
 }
 
 // node is a host as a namespace, with a Datapath.
@@ -170,7 +172,7 @@ func (c *cluster) newNode(uplink string, vtep string, s *space, attach AttachMod
 	c.t.Helper()
 	n := &node{space: s, c: c, name: fmt.Sprintf("n%d", len(c.nodes)+1), vtep: netip.MustParseAddr(vtep)}
 	c.nodes = append(c.nodes, n)
-	n.opts = Options{PinDir: newPinDir(c.t), Uplink: uplink, VTEP: n.vtep, Attach: attach, Flows4: 4096, Flows6: 4096, Connections4: 65536, Connections6: 4096, Translations: 4096}
+	n.opts = Options{PinDir: newPinDir(c.t), Uplink: uplink, VTEP: n.vtep, Attach: attach, Uplinks: c.uplinks, Flows4: 4096, Flows6: 4096, Connections4: 65536, Connections6: 4096, Translations: 4096}
 	n.open()
 	c.t.Cleanup(func() { n.dp.Close() })
 	c.put(model.Node{Name: n.name, VTEP: n.vtep, VXLANPort: 4789})

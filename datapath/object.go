@@ -32,6 +32,7 @@ type settings struct {
 	vtep              netip.Addr
 	port              uint16
 	mtu               int // of the underlay
+	wireMTU           int // of the uplinks for VLANs; 0: there are none
 	decapSetsProtocol bool
 	flows4, flows6    uint32
 	connections4      uint32
@@ -58,6 +59,7 @@ func blueprintFor(s settings) (blueprint, error) {
 		contivVarOwnVtep:           s.vtep.As4(),
 		contivVarVxlanPort:         [2]byte{byte(s.port >> 8), byte(s.port)},
 		contivVarTunnelMtu:         uint16(min(s.mtu-Overhead, 0xffff)),
+		contivVarWireMtu:           uint16(min(s.wireMTU, 0xffff)),
 		contivVarRouterMac:         [6]byte(model.RouterMAC),
 		contivVarDecapSetsProtocol: flag(s.decapSetsProtocol),
 	} {

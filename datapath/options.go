@@ -38,6 +38,7 @@ type Options struct {
 	Uplink    string     // the device that has the VTEP address
 	VTEP      netip.Addr // this node's end of tunnels; IPv4
 	VXLANPort uint16     // UDP, the same on all nodes; default 4789
+	Uplinks   []string   // the devices on whose wire VLANs are, the one that is used until UseUplink names another first; none by default
 	Attach    AttachMode // default AttachAuto
 	MTU       int        // of the underlay, in bytes; default the uplink's
 	Flows4    uint32     // entries of the IPv4 flow cache; one for each pair of addresses and protocol; default 65536 (about 10 MiB of kernel memory)

@@ -2,6 +2,8 @@
 
 package datapath
 
+import "github.com/contivnet/contiv/compile"
+
 // plan is how the kernel's tables get from the rows that they hold to those that are wanted.
 //
 // A packet never meets a mixture of two policies. What policy says is in two banks, and the epoch says which one is in force: the
@@ -12,6 +14,8 @@ type plan struct {
 	peers     difference[contivVtep, contivPeer]
 	ports     difference[uint32, contivPort]
 	endpoints difference[contivEndpointKey, contivEndpoint]
+	stations  difference[contivStationKey, uint32]
+	members   difference[contivMemberKey, uint32]
 	verdicts  difference[contivVerdictKey, contivVerdict] // of the bank that is not in force
 	rules     difference[uint32, ruleRow]
 	services  difference[contivServiceKey, contivService]
@@ -26,6 +30,8 @@ type plan struct {
 
 	newPorts     difference[uint32, contivPort]
 	newEndpoints difference[contivEndpointKey, contivEndpoint]
+	// newcomers tells that flows which go out on a wire, to whoever is there, may be to a new endpoint. All are decided anew then.
+	newcomers bool
 
 	after rows // what the kernel holds when all is done
 }
@@ -48,6 +54,7 @@ func planFor(held, want rows) plan {
 	spare := 1 - live
 	p := plan{
 		networks: differenceOf(held.networks, want.networks), peers: differenceOf(held.peers, want.peers),
+		stations: differenceOf(held.stations, want.stations), members: differenceOf(held.members, want.members),
 		rules: differenceOf(held.rules, want.rules), gone: map[contivEndpointKey]bool{},
 		services: differenceOf(held.services, want.services), slots: differenceOf(held.slots, want.slots), contents: want.contents,
 		providers: differenceOf(held.providers, want.providers),
@@ -111,7 +118,7 @@ func planFor(held, want rows) plan {
 		p.epoch = nextEpoch(held.epoch)
 	}
 	p.after = rows{
-		networks: want.networks, peers: want.peers, ports: ports, endpoints: endpoints, rules: want.rules,
+		networks: want.networks, peers: want.peers, stations: want.stations, members: want.members, ports: ports, endpoints: endpoints, rules: want.rules,
 		services: want.services, slots: want.slots, providers: want.providers, verdicts: held.verdicts,
 	}
 	if p.flip {
@@ -123,6 +130,9 @@ func planFor(held, want rows) plan {
 		}
 	}
 	p.after.epoch = p.epoch
+	for _, e := range newEndpoints {
+		p.newcomers = p.newcomers || e.Network&compile.VLAN != 0
+	}
 	for k, v := range newPorts {
 		ports[k] = v
 	}

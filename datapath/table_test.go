@@ -16,7 +16,7 @@ func exampleTables() compile.Tables {
 	a := netip.MustParseAddr
 	return compile.Tables{
 		Revision: 7, Node: "n1",
-		Networks: []compile.Network{{Tag: 1, Tenant: 1}, {Tag: 2, Tenant: 2, Bridged: true}},
+		Networks: []compile.Network{{Number: 1, Tenant: 1}, {Number: 2, Tenant: 2, Bridged: true}},
 		Peers:    []compile.Peer{{Name: "n2", VTEP: a("192.168.2.11")}},
 		Ports: []compile.Port{{
 			Name: "vvport1", Endpoint: "e1", Tenant: 1, Network: 1, IPv4: a("10.1.1.1"), IPv6: a("fd01::a"), MAC: model.MACOf(a("10.1.1.1")),
@@ -202,7 +202,7 @@ func TestManyEndpointsAreAppliedInBatches(t *testing.T) {
 	_, n := oneNode(t, AttachAuto)
 	const many = 20000
 	tables := compile.Tables{Revision: 1, Peers: []compile.Peer{{Name: "n2", VTEP: netip.MustParseAddr("192.168.2.11")}}}
-	tables.Networks = []compile.Network{{Tag: 1, Tenant: 1}}
+	tables.Networks = []compile.Network{{Number: 1, Tenant: 1}}
 	addr := netip.MustParseAddr("10.0.0.1")
 	for range many {
 		tables.Endpoints = append(tables.Endpoints, compile.Endpoint{Tenant: 1, Addr: addr, Network: 1, MAC: model.MACOf(addr), VTEP: tables.Peers[0].VTEP})

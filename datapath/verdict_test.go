@@ -44,7 +44,7 @@ func newBare(t testing.TB, ports int) *bare {
 
 // tables are those of the ports, with roles and classes by port.
 func (b *bare) tables(revision int64, in, out, class []uint32, verdicts []compile.Verdict) compile.Tables {
-	t := compile.Tables{Revision: revision, Networks: []compile.Network{{Tag: 1, Tenant: bareTenant}}, Verdicts: verdicts}
+	t := compile.Tables{Revision: revision, Networks: []compile.Network{{Number: 1, Tenant: bareTenant}}, Verdicts: verdicts}
 	rules := map[uint32]bool{}
 	for _, v := range verdicts {
 		rules[v.Rule], rules[v.Audit] = true, true

@@ -14,6 +14,9 @@ import (
 const (
 	ForwardRouting = "routing" // networks of one tenant reach each other
 	ForwardBridge  = "bridge"  // only one's own network is reachable
+
+	ARPProxy = "proxy" // nodes answer for the endpoints that they know; of a VLAN the others are asked on the wire
+	ARPFlood = "flood" // VLANs carry broadcast and multicast to everybody
 )
 
 // GlobalName is the key of the one Global.
@@ -23,7 +26,7 @@ const GlobalName = "global"
 type Global struct {
 	FabricMode    string       `json:"fabricMode"`    // default, aci or aci-opflex
 	ForwardMode   string       `json:"forwardMode"`   // routing or bridge
-	ARPMode       string       `json:"arpMode"`       // proxy or flood
+	ARPMode       string       `json:"arpMode"`       // ARPProxy or ARPFlood
 	VLANs         string       `json:"vlans"`         // lowest-highest, as 1-4094
 	VXLANs        string       `json:"vxlans"`        // lowest-highest, as 1-10000
 	PrivateSubnet netip.Prefix `json:"privateSubnet"` // an IPv4 /16 for the nodes' own ports towards containers
@@ -43,7 +46,7 @@ func (Global) Key() string { return GlobalName }
 // DefaultGlobal is in force until an operator says otherwise.
 func DefaultGlobal() Global {
 	return Global{
-		FabricMode: "default", ForwardMode: ForwardRouting, ARPMode: "proxy", VLANs: "1-4094", VXLANs: "1-10000",
+		FabricMode: "default", ForwardMode: ForwardRouting, ARPMode: ARPProxy, VLANs: "1-4094", VXLANs: "1-10000",
 		PrivateSubnet: netip.PrefixFrom(netip.AddrFrom4([4]byte{172, 19}), 16),
 	}
 }
@@ -85,7 +88,7 @@ func (g Global) Check() error {
 	if g.ForwardMode != ForwardRouting && g.ForwardMode != ForwardBridge {
 		return Invalid("fwdMode", "fwdMode %q is unknown; use routing or bridge", g.ForwardMode)
 	}
-	if g.ARPMode != "proxy" && g.ARPMode != "flood" {
+	if g.ARPMode != ARPProxy && g.ARPMode != ARPFlood {
 		return Invalid("arpMode", "arpMode %q is unknown; use proxy or flood", g.ARPMode)
 	}
 	switch g.FabricMode {

@@ -36,7 +36,7 @@ func (n *naming) tenant(number uint32) *tenant {
 			n.tenants[t.Number] = of[t.Name]
 		}
 		for _, net := range n.world.Networks.All() {
-			if t := of[net.Tenant]; t != nil && net.Encap == model.EncapVXLAN {
+			if t := of[net.Tenant]; t != nil {
 				t.networks = append(t.networks, net)
 			}
 		}

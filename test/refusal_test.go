@@ -38,6 +38,8 @@ func TestAgentSaysWhyItCannotStart(t *testing.T) {
 		{"port taken by a device", "ip link add v0 type vxlan id 9 dstport 4790 dev eth1; ip link set v0 up; " + other + "; ip link del v0", []string{"4790", "v0"}},
 		{"no bpffs", other + "--bpf-dir /tmp/contiv", []string{"bpf", "mount"}},
 		{"small MTU", "ip link set eth1 mtu 1300; " + other + "; ip link set eth1 mtu 1500", []string{"MTU", "1300", "eth1"}},
+		{"no such uplink", other + "--vlan-uplinks eth9", []string{"--vlan-uplinks", "eth9"}},
+		{"own address on an uplink", other + "--vlan-uplinks eth1", []string{"--vlan-uplinks", "eth1", "192.168.2.10"}},
 		{"another node's name", other + "--host-label n2", []string{"n2"}},
 		{"foreign socket", other + "--plugin-name foreign", []string{"foreign.sock"}},
 	} {

@@ -39,7 +39,15 @@ func runTutorial(t *testing.T, text string, prepared ...func(*cluster.Node)) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := start(t, cluster.Options{Lab: netlab.Options{Hosts: []netlab.HostOptions{{Name: "tutorial-node1"}, {Name: "tutorial-node2"}}}})
+	c := start(t, cluster.Options{Lab: netlab.Options{Hosts: tutorialHosts}})
+	typeTutorial(t, c, steps, prepared...)
+}
+
+// tutorialHosts are called as in the tutorials.
+var tutorialHosts = []netlab.HostOptions{{Name: "tutorial-node1"}, {Name: "tutorial-node2"}}
+
+func typeTutorial(t *testing.T, c *cluster.Cluster, steps []tutorial.Step, prepared ...func(*cluster.Node)) {
+	t.Helper()
 	hosts := map[string]tutorial.Host{}
 	for _, n := range c.Nodes {
 		hosts[n.Name()] = n

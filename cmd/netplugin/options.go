@@ -23,11 +23,12 @@ type options struct {
 	vtep      string // "" to find out
 	ctrl      string // "" for the same
 	vxlanPort uint16
-	status    uint16 // TCP port; 0: any that is free
-	plugin    string // the name of Docker's drivers
-	docker    string // the engine's socket
-	attach    string // auto, tcx or clsact
-	pinDir    string // in a bpffs
+	uplinks   []string // for VLANs; the first is used while its link is up
+	status    uint16   // TCP port; 0: any that is free
+	plugin    string   // the name of Docker's drivers
+	docker    string   // the engine's socket
+	attach    string   // auto, tcx or clsact
+	pinDir    string   // in a bpffs
 	runDir    string
 	stateDir  string
 	sweep     time.Duration
@@ -47,6 +48,7 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	f.StringVar(&o.vtep, "vtep-ip", "", "this node's address for VXLAN (default: the one that leads to the master)")
 	f.StringVar(&o.ctrl, "ctrl-ip", "", "this node's address for control (default: the one for VXLAN)")
 	f.Uint16Var(&o.vxlanPort, "vxlan-port", 4789, "UDP port of VXLAN, equal on all nodes")
+	f.StringSliceVar(&o.uplinks, "vlan-uplinks", nil, "devices on whose wire VLANs are, separated by commas; the first whose link is up is used")
 	f.Uint16Var(&o.status, "status-port", api.DefaultAgentPort, "TCP port on the control address at which masters ask what this node has seen; 0: any that is free")
 	f.StringVar(&o.plugin, "plugin-name", "netplugin", "name of the network and IPAM drivers in Docker")
 	f.StringVar(&o.docker, "docker-socket", "/var/run/docker.sock", "where the Docker engine answers; empty for none")
@@ -57,6 +59,7 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	f.DurationVar(&o.sweep, "sweep", 30*time.Second, "how often, and for how long, something may look left over before it is cleared")
 	f.Alias("host-label", "host")
 	f.Alias("plugin-name", "name")
+	f.Alias("vlan-uplinks", "vlan-if")
 	f.Variable("ctrl-ip", "CONTROL_IP")
 	f.Variable("host-label", "HOST")
 	why := "one agent serves Docker, Kubernetes and CNI at once"

@@ -59,9 +59,13 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	wires, err := findUplinks(o.uplinks, underlay.Addr, ctrl)
+	if err != nil {
+		return err
+	}
 	path, err := datapath.Open(datapath.Options{
 		PinDir: o.pinDir, Uplink: underlay.Interface, VTEP: underlay.Addr, VXLANPort: o.vxlanPort,
-		Attach: datapath.AttachMode(o.attach), MTU: underlay.MTU, Log: o.log,
+		Attach: datapath.AttachMode(o.attach), MTU: underlay.MTU, Uplinks: o.uplinks, Log: o.log,
 	})
 	if err != nil {
 		return err
@@ -73,7 +77,7 @@ func run(ctx context.Context, o options) error {
 	}
 	engine := docker.NewEngine(o.docker, o.plugin)
 	a, err := agent.New(agent.Options{
-		Node: node, Client: client, Datapath: path, MTU: underlay.MTU - vxlanOverhead,
+		Node: node, Client: client, Datapath: path, MTU: underlay.MTU - vxlanOverhead, VLANMTU: wires.mtu,
 		RunDir: o.runDir, StateDir: o.stateDir, SweepEvery: o.sweep, Patience: o.sweep, Log: o.log,
 		Live: engine.Live,
 	})
@@ -111,6 +115,7 @@ func run(ctx context.Context, o options) error {
 		func(ctx context.Context) error { return keepGuard(ctx, underlay.Addr, o.vxlanPort, o.sweep, o.log) },
 		func(ctx context.Context) error { return serveNames(ctx, a, names, o) },
 		func(ctx context.Context) error { return serveStatus(ctx, statusSocket(o.runDir), diagnose) },
+		func(ctx context.Context) error { return wires.serve(ctx, a, path.UseUplink, o.log) },
 		seen.listen,
 		observer.Run,
 		func(ctx context.Context) error { return serveObserved(ctx, status, observer.Handler()) },

@@ -49,6 +49,9 @@ enum drop_reason {
 	DROP_SERVICE_FRAGMENT,    // to a service, a fragment without ports, and the first one has not been seen
 	DROP_SERVICE_REFUSED,     // to a service, and not of a kind that may be answered
 	DROP_SERVICE_TABLE,       // the connection to a service could not be kept
+	DROP_NO_UPLINK,           // to the wire of a VLAN, and this node has no uplink for VLANs
+	DROP_BACKUP_UPLINK,       // a VLAN's frame by an uplink that is not in use
+	DROP_SPOOFED_WIRE,        // from the wire of a VLAN, under the address of an endpoint that does not send from there
 	DROP_REASONS,             // how many there are
 };
 
@@ -79,9 +82,12 @@ struct {
 // word changes all of it.
 #define BANKS 2
 
+// A network's number is its tag: the VXLAN network identifier or, with this bit, the VLAN id. There may be one of each.
+#define NETWORK_VLAN 0x40000000U
+
 struct port {
 	__u32 tenant;
-	__u32 network; // its tag
+	__u32 network; // its number
 	__u8 ipv4[4];  // zero: none
 	__u8 gateway4[4];
 	__u8 ipv6[16]; // zero: none
@@ -108,7 +114,7 @@ struct endpoint_key {
 };
 
 struct endpoint {
-	__u32 network; // its tag
+	__u32 network; // its number
 	__u32 ifindex; // of its port; 0: it is on another node
 	__u8 vtep[4];  // of the node that has it; zero: this one
 	__u8 mac[6];
@@ -129,10 +135,12 @@ struct {
 struct network {
 	__u32 tenant;
 	__u8 bridged;
-	__u8 pad[3];
+	__u8 flooded; // a VLAN in which broadcast and multicast reach everybody
+	__u8 pad[2];
+	__u8 broadcast4[4]; // of its subnet; zero: none
 };
 
-// networks: tag (the VXLAN network identifier) → whose it is. A miss: no such network, drop.
+// networks: number → whose it is. A miss: no such network, drop; of a VLAN, not ours.
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
@@ -140,6 +148,46 @@ struct {
 	__type(key, __u32);
 	__type(value, struct network);
 } networks SEC(".maps");
+
+// uplink: 0 → ifindex of the device by which VLANs leave and enter; 0: none. Go writes it, and raises the epoch.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} uplink SEC(".maps");
+
+struct station_key {
+	__u32 network; // a VLAN
+	__u8 mac[6];
+	__u8 pad[2];
+};
+
+// stations: a MAC in a VLAN → ifindex of its port on this node. A miss: it is not on this node.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct station_key);
+	__type(value, __u32);
+} stations SEC(".maps");
+
+// What is for all of a VLAN reaches this many of its ports on a node.
+#define MEMBERS 128
+
+struct member_key {
+	__u32 network; // a VLAN
+	__u32 place;   // from 0, without gaps, below MEMBERS
+};
+
+// members: the ports that a VLAN has on this node, by ifindex. A miss: there are no more.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, struct member_key);
+	__type(value, __u32);
+} members SEC(".maps");
 
 struct vtep {
 	__u8 address[4];
@@ -291,10 +339,10 @@ struct {
 
 // ---- the flow cache: written and read here alone ---------------------------------------------------------------
 
-// Where a packet came in: the ifindex of a port, or this bit and the VXLAN network identifier. Either implies
-// the tenant, so a packet is looked up without being identified first, and one that enters by another port can
+// Where a packet came in: the ifindex of a port, or this bit and the number of the network whose tag it had. Either
+// implies the tenant, so a packet is looked up without being identified first, and one that enters by another port can
 // never use this port's decision.
-#define SCOPE_TUNNEL 0x80000000U
+#define SCOPE_NETWORK 0x80000000U
 
 // Words only: the hash reads the key in words, and the processor waits when one was written in parts. Ports are
 // not in it: where a packet goes does not depend on them, and so the entries stay few and in the processor's cache.
@@ -322,21 +370,32 @@ enum flow_asks {
 
 #define OUTER_LEN 50 // IPv4, UDP, VXLAN and the inner Ethernet header
 
+// How a packet goes on.
+enum way {
+	WAY_PORT,   // into a container of this node
+	WAY_TUNNEL, // in VXLAN to another node
+	WAY_WIRE,   // out by the uplink, under the tag of its VLAN
+	WAY_ALL,    // to all of a VLAN: its ports on this node and, from one of them, the wire
+};
+
 // A decision to carry. What is dropped is decided anew each time: drops are rare, and an endpoint that comes
 // later must not find an old refusal.
 struct flow {
 	__u64 sender; // what the packet must show again, see sender_on_port and from_uplink
 	__u32 epoch;
-	__u32 ifindex;   // the destination's port, or the device that leads to its node
-	__be32 next_hop; // on the underlay; 0: the destination is on this node
+	__u32 ifindex;   // the destination's port, or the device that leads to it
+	__be32 next_hop; // of a tunnel, on the underlay
 	__u16 mtu;       // largest IP packet in bytes that the path takes; 0: any
 	__u8 asks;       // enum flow_asks: what is to be done besides carrying
 	__u8 older;      // there were packets before anything was asked about them
-	// Written in front of the packet. On this node: an Ethernet header. To another: all OUTER_LEN bytes; the
+	// Written in front of the packet. On this node: an Ethernet header. In a tunnel: all OUTER_LEN bytes; the
 	// IPv4 checksum field then holds the sum of the header without its length, not yet inverted, and the
-	// ports of the packet are still to be mixed into the UDP source port.
+	// ports of the packet are still to be mixed into the UDP source port. On the wire: nothing.
 	__u8 header[OUTER_LEN];
 	__u16 chains; // which rows the roles below have for this flow, see chains_of
+	__u16 vlan;   // the id, on the wire
+	__u8 way;     // enum way
+	__u8 pad;
 	// What policy is asked. The roles of an end that is on another node are asked there, and zero here.
 	__u32 tenant;
 	__u32 source_out, source_in, destination_out, destination_in; // roles

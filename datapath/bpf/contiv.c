@@ -30,30 +30,30 @@
 #include "identify.h"
 #include "deliver.h"
 #include "tunnel.h"
+#include "wire.h"
 #include "icmp.h"
 #include "arp.h"
 #include "nd.h"
+#include "vlan.h"
 #include "policy.h"
 #include "connection.h"
 #include "refuse.h"
 #include "service.h"
 #include "translate.h"
+#include "flood.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 // ---- the slow path: the first packet of a flow, and the first after a change ----------------------------------
 
-static __noinline int decide_from_container(struct __sk_buff *skb, const struct question *q, struct flow *f)
+static __noinline int decide_from_container(struct __sk_buff *skb, const struct question *q, const struct port *from,
+					    struct flow *f)
 {
-	struct port *from = bpf_map_lookup_elem(&ports, &q->scope);
 	__u32 bank = f->epoch & EPOCH_BANK;
 	struct endpoint *to, *source;
 	bool same_network;
 
-	if (!from)
-		return DROP_UNKNOWN_PORT;
 	STEP(check_mac(q, from));
-	STEP(answer_neighbour(skb, q, from));
 	STEP(check_kind_of_destination(q));
 	STEP(check_address(q, from));
 	STEP(answer_for_gateway(skb, q, from));
@@ -80,7 +80,7 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 static __noinline int decide_from_tunnel(const struct question *q, struct flow *f)
 {
 	__be32 outer_source = q->sender;
-	__u32 tag = q->scope & ~SCOPE_TUNNEL;
+	__u32 tag = q->scope & ~SCOPE_NETWORK;
 	__u32 bank = f->epoch & EPOCH_BANK;
 	struct network *network;
 	struct endpoint *from, *to;
@@ -113,9 +113,18 @@ static __always_inline int decide(struct __sk_buff *skb, const struct question *
 {
 	f->sender = q->sender;
 	f->epoch = epoch_before_tables();
-	if (q->scope & SCOPE_TUNNEL)
-		return decide_from_tunnel(q, f);
-	return decide_from_container(skb, q, f);
+	if (!(q->scope & SCOPE_NETWORK)) {
+		struct port *from = bpf_map_lookup_elem(&ports, &q->scope);
+
+		if (!from)
+			return DROP_UNKNOWN_PORT;
+		if (is_neighbour_discovery(q)) // here, as its steps need much of the stack
+			return is_vlan(from->network) ? meet_neighbour(skb, q, from) : answer_neighbour(skb, q, from);
+		return is_vlan(from->network) ? decide_from_vlan(skb, q, from, f) : decide_from_container(skb, q, from, f);
+	}
+	if (is_vlan(q->scope))
+		return decide_from_wire(skb, q, f);
+	return decide_from_tunnel(q, f);
 }
 
 static __always_inline struct flow *new_draft(bool older)
@@ -177,17 +186,23 @@ static __always_inline int find_flow6(struct __sk_buff *skb, const struct flow6_
 
 // ---- from_container: the ingress of the node's side of a veth pair ---------------------------------------------
 
-// A packet to another node may be longer than the path takes.
+// A packet that leaves the node may be longer than its path takes.
 static __always_inline int check_length(struct __sk_buff *skb, const struct flow *f)
 {
-	if (!f->next_hop || skb->len <= f->mtu + ETH_HLEN)
+	if (!f->mtu || skb->len <= f->mtu + ETH_HLEN)
 		return 0;
 	return answer_too_big(skb, f->mtu);
 }
 
-static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __be32 ports)
+static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __u32 kind, __be32 ports)
 {
-	return f->next_hop ? send_tunnel(skb, f, ports) : deliver(skb, f);
+	if (f->way == WAY_PORT)
+		return deliver(skb, f);
+	if (f->way == WAY_TUNNEL)
+		return send_tunnel(skb, f, ports);
+	if (f->way == WAY_ALL)
+		copy_to_receivers(skb, f, what_of(f, kind, ports), skb->ifindex);
+	return send_wire(skb, f);
 }
 
 static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 sender)
@@ -245,7 +260,7 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 		if (outcome)
 			return drop(skb, outcome);
 	}
-	return carry(skb, f, has_ports(key.kind) ? u.first : 0);
+	return carry(skb, f, key.kind, has_ports(key.kind) ? u.first : 0);
 }
 
 static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 sender)
@@ -303,7 +318,7 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 		if (outcome)
 			return drop(skb, outcome);
 	}
-	return carry(skb, f, has_ports(key.kind) ? u.first : 0);
+	return carry(skb, f, key.kind, has_ports(key.kind) ? u.first : 0);
 }
 
 SEC("tc")
@@ -431,7 +446,7 @@ int from_uplink(struct __sk_buff *skb)
 	}
 	if (!(o->h.vxlan.flags & VXLAN_HAS_VNI))
 		return drop(skb, DROP_OUTER_HEADER);
-	scope = SCOPE_TUNNEL | bpf_ntohl(o->h.vxlan.vni) >> 8;
+	scope = SCOPE_NETWORK | bpf_ntohl(o->h.vxlan.vni) >> 8;
 	switch (o->h.inner.h_proto) {
 	case bpf_htons(ETH_P_IP):
 		return ipv4_from_tunnel(skb, scope, o->h.ip.saddr);
@@ -439,4 +454,82 @@ int from_uplink(struct __sk_buff *skb)
 		return ipv6_from_tunnel(skb, scope, o->h.ip.saddr);
 	}
 	return drop_other_ethertype(skb, o->h.ip.saddr);
+}
+
+// ---- from_wire: the ingress of an uplink for VLANs ---------------------------------------------------------------
+
+static __always_inline int ipv4_from_wire(struct __sk_buff *skb, __u32 scope, __u64 sender)
+{
+	struct flow4_key key = {.scope = scope};
+	struct flow *f;
+	struct upper u = {};
+	int outcome;
+
+	if (read_ipv4(skb, ETH_HLEN, &key, &u))
+		return PASS;
+	outcome = find_flow4(skb, &key, sender, &f);
+	if (outcome)
+		return finish(skb, outcome);
+	if (!is_addressed_to(skb, f))
+		return PASS;
+	if (f->way == WAY_ALL) {
+		copy_to_receivers(skb, f, what_of(f, key.kind, has_ports(key.kind) ? u.first : 0), 0);
+		return PASS;
+	}
+	if (f->asks & FLOW_POLICY && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
+		struct question q = question4(&key, sender);
+
+		outcome = check_policy(skb, f, &q, &u);
+		if (outcome)
+			return drop(skb, outcome);
+	}
+	return receive_wire(skb, f);
+}
+
+static __always_inline int ipv6_from_wire(struct __sk_buff *skb, __u32 scope, __u64 sender)
+{
+	struct flow6_key key = {.scope = scope};
+	struct flow *f;
+	struct upper u = {};
+	int outcome;
+
+	if (read_ipv6(skb, ETH_HLEN, &key, &u))
+		return PASS;
+	outcome = find_flow6(skb, &key, sender, &f);
+	if (outcome)
+		return finish(skb, outcome);
+	if (!is_addressed_to(skb, f))
+		return PASS;
+	if (f->way == WAY_ALL) {
+		copy_to_receivers(skb, f, what_of(f, key.kind, has_ports(key.kind) ? u.first : 0), 0);
+		return PASS;
+	}
+	if (f->asks & FLOW_POLICY && !is_established6(skb, f, &key, &u, ETH_HLEN)) {
+		struct question q = question6(&key, sender);
+
+		outcome = check_policy(skb, f, &q, &u);
+		if (outcome)
+			return drop(skb, outcome);
+	}
+	return receive_wire(skb, f);
+}
+
+// The kernel has taken the tag out of the frame and beside it.
+SEC("tc")
+int from_wire(struct __sk_buff *skb)
+{
+	struct ethhdr *eth = at(skb, 0, ETH_HLEN);
+	__u32 network = NETWORK_VLAN | (skb->vlan_tci & VLAN_ID);
+
+	if (!eth || !skb->vlan_present || skb->vlan_proto != bpf_htons(ETH_P_8021Q))
+		return PASS;
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_IP):
+		return ipv4_from_wire(skb, SCOPE_NETWORK | network, sender_on_port(eth));
+	case bpf_htons(ETH_P_IPV6):
+		return ipv6_from_wire(skb, SCOPE_NETWORK | network, sender_on_port(eth));
+	case bpf_htons(ETH_P_ARP):
+		return finish(skb, arp_from_wire(skb, network));
+	}
+	return PASS;
 }

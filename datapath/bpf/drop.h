@@ -13,6 +13,12 @@
 // A step that returns this has turned the packet into an answer to its sender.
 #define ANSWERED (-1)
 
+// A step that returns this has said where the packet goes, by a redirect.
+#define REDIRECTED (-2)
+
+// A step that returns this has found that the packet is none of ours: others go on with it.
+#define NOT_OURS (-3)
+
 static __noinline int drop(struct __sk_buff *skb, enum drop_reason reason)
 {
 	struct port_drop key = {.ifindex = skb->ifindex, .reason = reason};
@@ -33,6 +39,10 @@ static __noinline int drop(struct __sk_buff *skb, enum drop_reason reason)
 // first ARP request would be lost, which it repeats after a second.
 static __always_inline int finish(struct __sk_buff *skb, int outcome)
 {
+	if (outcome == REDIRECTED)
+		return TC_ACT_REDIRECT;
+	if (outcome == NOT_OURS)
+		return PASS;
 	if (outcome != ANSWERED)
 		return drop(skb, outcome);
 	if (skb->pkt_type != PACKET_HOST)

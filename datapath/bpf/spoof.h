@@ -26,3 +26,10 @@ static __always_inline int check_tunnel_source(const struct question *q, const s
 		return DROP_SPOOFED_TUNNEL;
 	return 0;
 }
+
+// Whether somebody on the wire of a VLAN may use an address: not one of an endpoint of that VLAN, unless it is on another node and
+// its MAC sends. Endpoints of other networks come by a router.
+static __always_inline bool may_claim(__u32 network, const struct endpoint *e, const void *mac)
+{
+	return !e || e->network != network || (!e->ifindex && equal_mac(e->mac, mac));
+}

@@ -39,6 +39,7 @@ static __always_inline int decide_tunnel(struct __sk_buff *skb, struct flow *f, 
 
 	if (!peer || !peer->ifindex)
 		return DROP_NO_ROUTE;
+	f->way = WAY_TUNNEL;
 	f->ifindex = peer->ifindex;
 	f->next_hop = be32(peer->next_hop);
 	f->mtu = tunnel_mtu;

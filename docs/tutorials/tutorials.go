@@ -24,3 +24,8 @@ var Overview string
 //
 //go:embed names.md
 var Names string
+
+// VLAN is vlan.md.
+//
+//go:embed vlan.md
+var VLAN string

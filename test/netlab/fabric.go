@@ -14,13 +14,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bridge is the fabric's switch.
-const bridge = "underlay"
+// bridge is the fabric's switch, wire the one on which VLANs are.
+const (
+	bridge = "underlay"
+	wire   = "wire"
+)
 
 // fabricNamespaces are those of the machine that is the switch.
 const fabricNamespaces = unix.CLONE_NEWNET | unix.CLONE_NEWPID
 
-// buildFabric makes the switch. The calling thread is in the fabric's namespaces.
+// buildFabric makes the switches. The calling thread is in the fabric's namespaces.
 func buildFabric(mtu int) error {
 	// Else frames would pass an (empty) firewall wherever br_netfilter is loaded. Absent where it is not.
 	for _, knob := range []string{"iptables", "ip6tables", "arptables"} {
@@ -28,11 +31,13 @@ func buildFabric(mtu int) error {
 	}
 	// Without snooping the switch does not have to learn who wants which neighbour solicitations.
 	snooping := false
-	b := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: bridge, MTU: mtu}, MulticastSnooping: &snooping}
-	if err := netlink.LinkAdd(b); err != nil {
-		return fmt.Errorf("add bridge %s: %w", bridge, err)
+	for _, name := range []string{bridge, wire} {
+		b := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: name, MTU: mtu}, MulticastSnooping: &snooping}
+		if err := netlink.LinkAdd(b); err != nil {
+			return fmt.Errorf("add bridge %s: %w", name, err)
+		}
 	}
-	for _, name := range []string{"lo", bridge} {
+	for _, name := range []string{"lo", bridge, wire} {
 		if err := setUp(name); err != nil {
 			return err
 		}
@@ -51,11 +56,12 @@ func setUp(name string) error {
 	return nil
 }
 
-// cable is a host's link to the switch.
+// cable is a host's link to a switch.
 type cable struct {
+	to     string       // the switch
 	port   string       // on the switch
 	device string       // in the host
-	addr   netip.Prefix // IPv4 or IPv6
+	addr   netip.Prefix // IPv4 or IPv6; zero: none
 	mac    [6]byte      // of the device; the same after a power cycle, as a real one
 	mtu    int          // bytes; of both ends
 	cut    bool         // leave the port off the switch
@@ -78,7 +84,7 @@ func (c cable) plug(netns *os.File) error {
 		return fmt.Errorf("add veth %s: %w", c.port, err)
 	}
 	if !c.cut {
-		if err := join(c.port); err != nil {
+		if err := join(c.port, c.to); err != nil {
 			return err
 		}
 	}
@@ -96,6 +102,9 @@ func (c cable) configure() error {
 	if err != nil {
 		return fmt.Errorf("find link %s: %w", c.device, err)
 	}
+	if !c.addr.IsValid() {
+		return nil
+	}
 	addr := &netlink.Addr{IPNet: &net.IPNet{IP: c.addr.Addr().AsSlice(), Mask: net.CIDRMask(c.addr.Bits(), c.addr.Addr().BitLen())}}
 	if c.addr.Addr().Is6() {
 		// Usable at once; a lab gives no address twice.
@@ -107,12 +116,12 @@ func (c cable) configure() error {
 	return nil
 }
 
-func join(port string) error {
+func join(port, to string) error {
 	link, err := netlink.LinkByName(port)
 	if err != nil {
 		return fmt.Errorf("find port %s (is the host on?): %w", port, err)
 	}
-	master, err := netlink.LinkByName(bridge)
+	master, err := netlink.LinkByName(to)
 	if err == nil {
 		err = netlink.LinkSetMaster(link, master)
 	}
@@ -171,7 +180,9 @@ func (l *Lab) inFabric(fn func() error) error { return enter(l.fabric.Init, fabr
 func (h *Host) Cut() error { return h.setCut(true, leave) }
 
 // Restore undoes Cut.
-func (h *Host) Restore() error { return h.setCut(false, join) }
+func (h *Host) Restore() error {
+	return h.setCut(false, func(port string) error { return join(port, bridge) })
+}
 
 func (h *Host) setCut(cut bool, do func(port string) error) error {
 	h.mu.Lock()

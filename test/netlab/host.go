@@ -137,21 +137,33 @@ func (h *Host) Boot(ctx context.Context) (err error) {
 	return save(h.path("host.json"), m)
 }
 
-// connect lays the cable from the fabric to the host.
+// WirePort is the switch's port, in the fabric's network namespace, of one of Options.Wires.
+func (h *Host) WirePort(device string) string { return fmt.Sprintf("%s-%s", h.port(), device) }
+
+// connect lays the cables from the fabric to the host.
 func (h *Host) connect(m machine) error {
 	s := &h.lab.state
-	c := cable{port: h.port(), device: s.Interface, addr: h.state.Addr, mtu: s.MTU, cut: h.state.Cut}
 	// Locally administered; then the lab's own number, so that two hosts of a lab differ.
-	c.mac = [6]byte{0x0a, 0, 0, 0, byte(h.state.Index >> 8), byte(h.state.Index)}
+	mac := [6]byte{0x0a, 0, 0, 0, byte(h.state.Index >> 8), byte(h.state.Index)}
+	cables := []cable{{to: bridge, port: h.port(), device: s.Interface, addr: h.state.Addr, mtu: s.MTU, mac: mac, cut: h.state.Cut}}
+	for i, device := range s.Wires {
+		mac[1] = byte(i + 1)
+		cables = append(cables, cable{to: wire, port: h.WirePort(device), device: device, mtu: s.MTU, mac: mac})
+	}
 	netns, err := os.Open(filepath.Join(m.proc(), "ns/net"))
 	if err != nil {
 		return err
 	}
 	defer netns.Close()
-	if err := h.lab.inFabric(func() error { return c.plug(netns) }); err != nil {
-		return err
+	for _, c := range cables {
+		if err := h.lab.inFabric(func() error { return c.plug(netns) }); err != nil {
+			return err
+		}
+		if err := enter(m.Init, unix.CLONE_NEWNET, c.configure); err != nil {
+			return err
+		}
 	}
-	return enter(m.Init, unix.CLONE_NEWNET, c.configure)
+	return nil
 }
 
 // Kill pulls the plug: every process of the host dies at once, and what is not on its disk is gone. It waits until that is so.
@@ -168,8 +180,14 @@ func (h *Host) Kill(ctx context.Context) error {
 		return fmt.Errorf("kill host %s: %w", h.Name(), err)
 	}
 	// The kernel removes the namespace's links when it gets round to it.
-	if err := h.lab.inFabric(func() error { return unplug(h.port()) }); err != nil {
-		return fmt.Errorf("kill host %s: %w", h.Name(), err)
+	ports := []string{h.port()}
+	for _, device := range h.lab.state.Wires {
+		ports = append(ports, h.WirePort(device))
+	}
+	for _, port := range ports {
+		if err := h.lab.inFabric(func() error { return unplug(port) }); err != nil {
+			return fmt.Errorf("kill host %s: %w", h.Name(), err)
+		}
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ type Options struct {
 	Subnet    netip.Prefix  // of the underlay, IPv4 or IPv6; hosts without an address get its .10, .11, ... Zero: 192.168.2.0/24
 	MTU       int           // of the underlay, bytes. 0: 1500
 	Interface string        // the hosts' underlay interface. Empty: eth1
+	Wires     []string      // further interfaces of each host, up and without addresses, all on one more switch that carries VLANs
 	Resolver  netip.Addr    // the nameserver in every /etc/resolv.conf. Zero: none, and then Docker takes 8.8.8.8
 	Disk      []string      // further absolute directories that hosts have for themselves and keep through a power cycle
 	Ephemeral bool          // the lab ends with this program, however that ends
@@ -56,6 +57,7 @@ type state struct {
 	Subnet    netip.Prefix `json:"subnet"`
 	MTU       int          `json:"mtu"`
 	Interface string       `json:"interface"`
+	Wires     []string     `json:"wires,omitempty"`
 	Resolver  netip.Addr   `json:"resolver,omitzero"`
 	Disk      []string     `json:"disk"`
 	Ephemeral bool         `json:"ephemeral"`
@@ -125,7 +127,7 @@ func Up(ctx context.Context, o Options) (_ *Lab, err error) {
 
 // state checks the options and fills in what they leave open.
 func (o Options) state() (state, error) {
-	s := state{Name: o.Name, Dir: o.Dir, Subnet: o.Subnet.Masked(), MTU: o.MTU, Interface: o.Interface, Resolver: o.Resolver, Ephemeral: o.Ephemeral}
+	s := state{Name: o.Name, Dir: o.Dir, Subnet: o.Subnet.Masked(), MTU: o.MTU, Interface: o.Interface, Wires: o.Wires, Resolver: o.Resolver, Ephemeral: o.Ephemeral}
 	if s.Name == "" {
 		var random [4]byte
 		rand.Read(random[:])

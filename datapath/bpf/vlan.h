@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+// Step: the slow path of VLANs, where a network's own endpoints and whoever else is on its wire are neighbours.
+#pragma once
+
+// Within a VLAN packets go to containers of this node, or out on the wire, where everybody else of it is, its gateway too.
+static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct question *q, const struct port *from,
+				       struct flow *f)
+{
+	__u32 bank = f->epoch & EPOCH_BANK, number = from->network;
+	struct network *network = bpf_map_lookup_elem(&networks, &number);
+	struct endpoint *to;
+
+	if (!network)
+		return DROP_UNKNOWN_PORT; // its port is taken away
+	STEP(check_mac(q, from));
+	if (is_for_all(q, network)) {
+		if (!network->flooded)
+			return DROP_MULTICAST;
+		if (!is_link_local_of(q->source, from->mac)) // who reports the groups that it listens to
+			STEP(check_address(q, from));
+	} else {
+		STEP(check_kind_of_destination(q));
+		STEP(check_address(q, from));
+	}
+	f->tenant = from->tenant;
+	f->source_in = from->in_role[bank];
+	f->source_out = from->out_role[bank];
+	f->source_class = class_of(endpoint_of(from->tenant, q->source), bank);
+	if (is_for_all(q, network)) {
+		STEP(decide_wire(f, number));
+		f->way = WAY_ALL;
+		return 0;
+	}
+	to = endpoint_of(from->tenant, q->destination);
+	if (to && to->virtual)
+		return DROP_OTHER_NETWORK; // services are for networks that we route
+	f->destination_class = class_of(to, bank);
+	if (!to || to->network != from->network || !to->ifindex)
+		return decide_wire(f, from->network);
+	STEP(note_destination(f, to, bank));
+	return decide_delivery(f, to, from->mac, true, q->ethertype);
+}
+
+// From the wire of a VLAN comes what its machines send, and containers of other nodes. What is not for a container of this node
+// is left to the host.
+static __noinline int decide_from_wire(struct __sk_buff *skb, const struct question *q, struct flow *f)
+{
+	__u32 number = q->scope & ~SCOPE_NETWORK;
+	struct network *network = bpf_map_lookup_elem(&networks, &number);
+	__u32 bank = f->epoch & EPOCH_BANK;
+	struct endpoint *from, *to;
+
+	if (!network)
+		return NOT_OURS;
+	STEP(check_uplink(skb));
+	from = endpoint_of(network->tenant, q->source);
+	if (!may_claim(number, from, mac_of_sender(q)))
+		return DROP_SPOOFED_WIRE;
+	STEP(meet_machine(skb, q, network->tenant, number));
+	f->tenant = network->tenant;
+	f->source_class = class_of(from, bank); // its roles were asked on its own node, if it has one
+	if (is_for_all(q, network)) {
+		f->way = WAY_ALL;
+		f->vlan = number & VLAN_ID;
+		return network->flooded ? 0 : NOT_OURS;
+	}
+	if (check_kind_of_destination(q))
+		return NOT_OURS;
+	to = endpoint_of(network->tenant, q->destination);
+	if (!to || to->network != number || !to->ifindex)
+		return NOT_OURS;
+	STEP(note_destination(f, to, bank));
+	return decide_delivery(f, to, mac_of_sender(q), true, q->ethertype);
+}
