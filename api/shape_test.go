@@ -44,7 +44,7 @@ var roundTrips = []roundTrip{
 	roundTripOf("policy", PolicyOf, `{"tenantName":"blue","policyName":"p","audit":true}`),
 	roundTripOf("rule in", RuleOf, `{"tenantName":"blue","policyName":"p","ruleId":"1","direction":"in","priority":10,"action":"deny","protocol":"tcp","port":80,"fromEndpointGroup":"g","fromIpAddress":"10.1.1.0/24","toIpAddress":"10.1.1.5"}`),
 	roundTripOf("rule out", RuleOf, `{"tenantName":"blue","policyName":"p","ruleId":"2","direction":"out","action":"allow","protocol":"ICMP","toNetwork":"n"}`),
-	roundTripOf("netprofile", NetprofileOf, `{"tenantName":"blue","profileName":"slow","bandwidth":"10 mbps","burst":80,"DSCP":10}`),
+	roundTripOf("netprofile", NetprofileOf, `{"tenantName":"blue","profileName":"slow","bandwidth":"10 mbps","ingressBandwidth":"20 mbps","burst":80,"DSCP":10}`),
 	roundTripOf("serviceLB", ServiceLBOf, `{"tenantName":"blue","serviceName":"web","networkName":"n","ipAddress":"10.1.1.9","selectors":["tier=front","app=web"],"ports":["80:8080:tcp","53:53:UDP"],"affinity":true,"healthCheck":"http:/ready"}`),
 	roundTripOf("Bgp", BGPOf, `{"hostname":"host1","routerip":"50.1.1.1/24","as":"65535.1","neighbor":"50.1.1.2","neighbor-as":"500"}`),
 	roundTripOf("appProfile", AppProfileOf, `{"tenantName":"blue","appProfileName":"shop","endpointGroups":["web","db"]}`),

@@ -44,7 +44,7 @@ func (p *program) groupCreate() *cobra.Command {
 	tenant := p.tenantFlag(cmd)
 	f := cmd.Flags()
 	f.StringArrayVarP(&g.Policies, "policy", "p", nil, "`name` of a policy; may be repeated")
-	f.StringVarP(&g.NetProfile, "networkprofile", "n", "", "`name` of the network profile that limits what it sends")
+	f.StringVarP(&g.NetProfile, "networkprofile", "n", "", "`name` of the network profile that limits and marks its packets")
 	f.StringArrayVarP(&g.ExtContractsGrps, "external-contract", "e", nil, "`name` of external contracts; may be repeated")
 	f.StringVarP(&g.IPPool, "ip-pool", "r", "", "`range` of the network's IPv4 addresses for this group alone, as 10.1.2.10-10.1.2.20")
 	f.StringVar(&g.CfgdTag, "epg-tag", "", "a `label` of your own")

@@ -38,6 +38,7 @@ func (m *Memo) For(w model.World, node string) Tables {
 	c.numberClasses()
 	c.roles()
 	c.verdicts()
+	c.limits()
 	slices.SortFunc(c.out.Notes, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Key, b.Object.Key), cmp.Compare(a.Text, b.Text))
 	})

@@ -117,6 +117,11 @@ func (p Port) String() string {
 	b.WriteString(mode(p.Bridged))
 	b.WriteString(numbered("in role", p.InRole))
 	b.WriteString(numbered("out role", p.OutRole))
+	b.WriteString(p.Sends.text("sends"))
+	b.WriteString(p.Receives.text("receives"))
+	if p.DSCP != 0 {
+		fmt.Fprintf(&b, ", DSCP %d", p.DSCP)
+	}
 	return b.String()
 }
 

@@ -55,6 +55,9 @@ type Port struct {
 	Bridged bool
 	// InRole and OutRole name the rows of Verdicts that are asked about packets to it and from it; 0: none are.
 	InRole, OutRole uint32
+	// Sends and Receives bound what its container sends and receives.
+	Sends, Receives Limit
+	DSCP            uint8 // of what it sends (RFC 2474); 0: as its container has it
 	// Routes are the subnets outside its own that its container should send to this interface. Empty where
 	// the network has a gateway, as then the default route leads here.
 	Routes []netip.Prefix

@@ -163,7 +163,7 @@ func TestRulesAreChecked(t *testing.T) {
 
 func TestNetprofilesAreChecked(t *testing.T) {
 	t.Parallel()
-	good := Netprofile{Tenant: "blue", Name: "slow", Bandwidth: "10 mbps", Burst: 80, DSCP: 10}
+	good := Netprofile{Tenant: "blue", Name: "slow", Bandwidth: "10 mbps", IngressBandwidth: "20 mbps", Burst: 80, DSCP: 10}
 	refuses(t, good, []spoiled[Netprofile]{
 		{"tenant", func(n *Netprofile) { n.Tenant = "a~b" }, "tenantName", "a~b"},
 		{"name", func(n *Netprofile) { n.Name = "" }, "profileName", "empty"},
@@ -173,6 +173,8 @@ func TestNetprofilesAreChecked(t *testing.T) {
 		{"burst 10487", func(n *Netprofile) { n.Burst = 10487 }, "burst", "10487"},
 		{"negative burst", func(n *Netprofile) { n.Burst = -5 }, "burst", "-5"},
 		{"bandwidth", func(n *Netprofile) { n.Bandwidth = "fast" }, "bandwidth", "fast"},
+		{"ingress bandwidth", func(n *Netprofile) { n.IngressBandwidth = "slow" }, "ingressBandwidth", "slow"},
+		{"more than any link", func(n *Netprofile) { n.IngressBandwidth = "1000001 gbps" }, "ingressBandwidth", "1000001"},
 	})
 	accepts(t, good, map[string]func(*Netprofile){
 		"nothing limited": func(n *Netprofile) { *n = Netprofile{Tenant: "blue", Name: "free"} }, "bounds": func(n *Netprofile) { n.DSCP, n.Burst = 63, 10486 },
@@ -190,6 +192,9 @@ func TestBandwidthsAreSpelledAsInTheOriginal(t *testing.T) {
 	} {
 		if got, err := (Netprofile{Bandwidth: text}).BitsPerSecond(); err != nil || got != want {
 			t.Errorf("%q is %d bits a second, %v; want %d", text, got, err, want)
+		}
+		if got, err := (Netprofile{IngressBandwidth: text}).IngressBitsPerSecond(); err != nil || got != want {
+			t.Errorf("%q received is %d bits a second, %v; want %d", text, got, err, want)
 		}
 	}
 	for _, bad := range []string{

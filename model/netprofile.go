@@ -7,14 +7,16 @@ import (
 	"strconv"
 )
 
-// Netprofile limits what the endpoints of groups send.
+// Netprofile limits what each endpoint of its groups sends and receives, and marks what it sends.
 type Netprofile struct {
 	Tenant string `json:"tenant"`
 	Name   string `json:"name"`
-	// Bandwidth is as the user wrote it, "10 mbps"; "" is no limit. BitsPerSecond reads it.
+	// Bandwidth is what an endpoint may send, as the user wrote it, "10 mbps"; "" is no limit. BitsPerSecond reads it.
 	Bandwidth string `json:"bandwidth,omitempty"`
-	Burst     int    `json:"burst,omitempty"` // kilobytes; 0: chosen by the node
-	DSCP      int    `json:"dscp,omitempty"`  // differentiated services code point (RFC 2474); 0: left alone
+	// IngressBandwidth is the same of what it may receive. IngressBitsPerSecond reads it.
+	IngressBandwidth string `json:"ingressBandwidth,omitempty"`
+	Burst            int    `json:"burst,omitempty"` // kilobytes of 1024 bytes, in either direction; 0: chosen by the node
+	DSCP             int    `json:"dscp,omitempty"`  // differentiated services code point (RFC 2474); 0: left alone
 }
 
 // Bounds of a netprofile.
@@ -41,6 +43,9 @@ func (n Netprofile) Check() error {
 	if _, err := n.BitsPerSecond(); err != nil {
 		return err
 	}
+	if _, err := n.IngressBitsPerSecond(); err != nil {
+		return err
+	}
 	if n.DSCP < 0 || n.DSCP > MaxDSCP {
 		return Invalid("DSCP", "DSCP %d is out of bounds; use 1 to %d, or 0 to leave packets as they are", n.DSCP, MaxDSCP)
 	}
@@ -57,13 +62,21 @@ var bandwidth = regexp.MustCompile(`^([1-9][0-9]{0,11}) ?([kmgKMG])(?:bps|b)?$`)
 const maxBandwidth = 1e15
 
 // BitsPerSecond reads the bandwidth; 0 is no limit. A unit is 1000 times the one before.
-func (n Netprofile) BitsPerSecond() (uint64, error) {
-	if n.Bandwidth == "" {
+func (n Netprofile) BitsPerSecond() (uint64, error) { return bitsPerSecond("bandwidth", n.Bandwidth) }
+
+// IngressBitsPerSecond reads the bandwidth of what is received, as BitsPerSecond does.
+func (n Netprofile) IngressBitsPerSecond() (uint64, error) {
+	return bitsPerSecond("ingressBandwidth", n.IngressBandwidth)
+}
+
+// bitsPerSecond reads the bandwidth in the field of that name.
+func bitsPerSecond(field, text string) (uint64, error) {
+	if text == "" {
 		return 0, nil
 	}
-	m := bandwidth.FindStringSubmatch(n.Bandwidth)
+	m := bandwidth.FindStringSubmatch(text)
 	if m == nil {
-		return 0, Invalid("bandwidth", "bandwidth %q is not a rate; write it as 10 kbps, 10 mbps or 10 gbps", n.Bandwidth)
+		return 0, Invalid(field, "%s %q is not a rate; write it as 10 kbps, 10 mbps or 10 gbps", field, text)
 	}
 	number, _ := strconv.ParseUint(m[1], 10, 64) // twelve digits always fit
 	unit := uint64(1e3)
@@ -74,7 +87,7 @@ func (n Netprofile) BitsPerSecond() (uint64, error) {
 		unit = 1e9
 	}
 	if number > maxBandwidth/unit {
-		return 0, Invalid("bandwidth", "bandwidth %q is more than any link has; the most is 1000000 gbps", n.Bandwidth)
+		return 0, Invalid(field, "%s %q is more than any link has; the most is 1000000 gbps", field, text)
 	}
 	return number * unit, nil
 }
