@@ -114,7 +114,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context) error{
 		a.follow, a.applyLoop, a.sweepLoop, a.flushLoop, a.presenceLoop, a.snapshotLoop, a.sandboxLoop,
-		a.healthLoop, a.readyLoop,
+		a.healthLoop, a.limitLoop, a.readyLoop,
 	} {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil && ctx.Err() == nil {

@@ -125,7 +125,7 @@ type contivFlow struct {
 	Chains           uint16
 	Vlan             uint16
 	Way              uint8
-	Pad              uint8
+	Tos              uint8
 	Tenant           uint32
 	SourceOut        uint32
 	SourceIn         uint32
@@ -133,7 +133,9 @@ type contivFlow struct {
 	DestinationIn    uint32
 	SourceClass      uint32
 	DestinationClass uint32
-	_                [4]byte
+	Limited          uint8
+	Queued           uint8
+	Pad              [2]uint8
 }
 
 type contivFlow4Key struct {
@@ -196,18 +198,22 @@ type contivPeer struct {
 }
 
 type contivPort struct {
-	_        structs.HostLayout
-	Tenant   uint32
-	Network  uint32
-	Ipv4     [4]uint8
-	Gateway4 [4]uint8
-	Ipv6     [16]uint8
-	Gateway6 [16]uint8
-	Mac      [6]uint8
-	Bridged  uint8
-	Pad      uint8
-	InRole   [2]uint32
-	OutRole  [2]uint32
+	_            structs.HostLayout
+	Tenant       uint32
+	Network      uint32
+	Ipv4         [4]uint8
+	Gateway4     [4]uint8
+	Ipv6         [16]uint8
+	Gateway6     [16]uint8
+	Mac          [6]uint8
+	Bridged      uint8
+	Dscp         uint8
+	InRole       [2]uint32
+	OutRole      [2]uint32
+	SendRate     uint64
+	ReceiveRate  uint64
+	SendBurst    uint32
+	ReceiveBurst uint32
 }
 
 type contivPortDrop struct {
@@ -357,6 +363,7 @@ const (
 	contivMapMembers            = "members"
 	contivMapNetworks           = "networks"
 	contivMapOpenings           = "openings"
+	contivMapPaid               = "paid"
 	contivMapPeers              = "peers"
 	contivMapPortDrops          = "port_drops"
 	contivMapPorts              = "ports"
@@ -454,6 +461,7 @@ type contivMapSpecs struct {
 	Members         *ebpf.MapSpec `ebpf:"members"`
 	Networks        *ebpf.MapSpec `ebpf:"networks"`
 	Openings        *ebpf.MapSpec `ebpf:"openings"`
+	Paid            *ebpf.MapSpec `ebpf:"paid"`
 	Peers           *ebpf.MapSpec `ebpf:"peers"`
 	PortDrops       *ebpf.MapSpec `ebpf:"port_drops"`
 	Ports           *ebpf.MapSpec `ebpf:"ports"`
@@ -523,6 +531,7 @@ type contivMaps struct {
 	Members         *ebpf.Map `ebpf:"members"`
 	Networks        *ebpf.Map `ebpf:"networks"`
 	Openings        *ebpf.Map `ebpf:"openings"`
+	Paid            *ebpf.Map `ebpf:"paid"`
 	Peers           *ebpf.Map `ebpf:"peers"`
 	PortDrops       *ebpf.Map `ebpf:"port_drops"`
 	Ports           *ebpf.Map `ebpf:"ports"`
@@ -557,6 +566,7 @@ func (m *contivMaps) Close() error {
 		m.Members,
 		m.Networks,
 		m.Openings,
+		m.Paid,
 		m.Peers,
 		m.PortDrops,
 		m.Ports,

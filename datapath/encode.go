@@ -79,6 +79,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 				Tenant: p.Tenant, Network: p.Network, Ipv4: as4(p.IPv4), Gateway4: as4(p.Gateway4),
 				Ipv6: as6(p.IPv6), Gateway6: as6(p.Gateway6), Mac: p.MAC, Bridged: flag(p.Bridged),
 				InRole: [2]uint32{p.InRole, p.InRole}, OutRole: [2]uint32{p.OutRole, p.OutRole},
+				Dscp: p.DSCP, SendRate: p.Sends.Rate, SendBurst: p.Sends.Burst, ReceiveRate: p.Receives.Rate, ReceiveBurst: p.Receives.Burst,
 			}
 		}
 	}
@@ -176,7 +177,9 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		t.Ports = append(t.Ports, compile.Port{
 			Name: port(i), Tenant: p.Tenant, Network: p.Network, IPv4: from4(p.Ipv4), Gateway4: from4(p.Gateway4),
 			IPv6: from6(p.Ipv6), Gateway6: from6(p.Gateway6), MAC: p.Mac, Bridged: p.Bridged != 0,
-			InRole: p.InRole[live], OutRole: p.OutRole[live],
+			InRole: p.InRole[live], OutRole: p.OutRole[live], DSCP: p.Dscp,
+			Sends:    compile.Limit{Rate: p.SendRate, Burst: p.SendBurst},
+			Receives: compile.Limit{Rate: p.ReceiveRate, Burst: p.ReceiveBurst},
 		})
 	}
 	for k, e := range r.endpoints {

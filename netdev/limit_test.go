@@ -24,7 +24,7 @@ func TestQueueHoldsWhatALimitNeeds(t *testing.T) {
 	}{
 		{Limit{Rate: 10 * mbit}, 1450, 1309523, 26190, 26190 + 65476},
 		{Limit{Rate: 10 * mbit, Burst: 80 << 10}, 1450, 1309523, 80 << 10, 80<<10 + 65476},
-		{Limit{Rate: 1000}, 1450, 130, 3000, 3000 + 32<<10},               // a burst that holds no packet would let none pass
+		{Limit{Rate: 1000}, 1450, 130, 3000, 3000 + 32<<10},                   // a burst that holds no packet would let none pass
 		{Limit{Rate: mbit, Burst: 2048}, 8950, 130952, 17900, 17900 + 32<<10}, // nor would this one
 		{Limit{Rate: 1e15}, 1450, 130952380952380, 2.6e12, math.MaxInt32},
 	} {
@@ -86,7 +86,9 @@ func TestLimitsAreMadeChangedAndTakenAway(t *testing.T) {
 		{Limit{Rate: 1000}, Limit{Rate: 1000, Burst: 10486 << 10}},
 		{Limit{}, Limit{}},
 	} {
-		in(t, node, func() error { return errors.Join(LimitSent(container, port, x.sent), LimitReceived(port, x.received, 1450)) })
+		in(t, node, func() error {
+			return errors.Join(LimitSent(container, port, x.sent), LimitReceived(port, x.received, 1450))
+		})
 		if inside, outside := queues(); !has(inside, x.sent) || !has(outside, x.received) {
 			t.Errorf("limits %+v, %+v: the kernel has %+v, %+v", x.sent, x.received, inside, outside)
 		}

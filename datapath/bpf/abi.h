@@ -52,6 +52,7 @@ enum drop_reason {
 	DROP_NO_UPLINK,           // to the wire of a VLAN, and this node has no uplink for VLANs
 	DROP_BACKUP_UPLINK,       // a VLAN's frame by an uplink that is not in use
 	DROP_SPOOFED_WIRE,        // from the wire of a VLAN, under the address of an endpoint that does not send from there
+	DROP_RATE,                // its container has sent more than it may, and has no queue that holds it back
 	DROP_REASONS,             // how many there are
 };
 
@@ -94,9 +95,13 @@ struct port {
 	__u8 gateway6[16];
 	__u8 mac[6];
 	__u8 bridged; // reaches only its own network
-	__u8 pad;
+	__u8 dscp;    // of what it sends; 0: as its container has it
 	__u32 in_role[BANKS];  // what is asked about packets to it; 0: nothing
 	__u32 out_role[BANKS]; // and about packets from it
+	// What it may send and receive: bits per second (0: any), and bytes at once (0: as the node chose). Queues hold it back, in
+	// the container and on the node's side of the veth pair. Nobody here looks at receive_burst.
+	__u64 send_rate, receive_rate;
+	__u32 send_burst, receive_burst;
 };
 
 // ports: ifindex of the host side of a veth pair → whose it is. A miss: not ours (yet), drop.
@@ -395,11 +400,14 @@ struct flow {
 	__u16 chains; // which rows the roles below have for this flow, see chains_of
 	__u16 vlan;   // the id, on the wire
 	__u8 way;     // enum way
-	__u8 pad;
+	__u8 tos;     // the DSCP of what the sender sends, where IPv4 has it; 0: as the packet has it
 	// What policy is asked. The roles of an end that is on another node are asked there, and zero here.
 	__u32 tenant;
 	__u32 source_out, source_in, destination_out, destination_in; // roles
 	__u32 source_class, destination_class;
+	__u8 limited; // the sender has a rate, see qos.h
+	__u8 queued;  // the destination has: its packets go through the queue of its veth pair
+	__u8 pad[2];
 };
 
 // flows4, flows6: what came in → what to do with it. A miss: decide, and write it. Both are allocated whole at
@@ -425,6 +433,15 @@ struct {
 	__type(key, __u32);
 	__type(value, struct flow);
 } drafts SEC(".maps");
+
+// paid: ifindex of a port with a rate → until when what it has sent is paid for, in nanoseconds of CLOCK_MONOTONIC. Written and
+// read here. A miss: it has sent nothing.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u64);
+} paid SEC(".maps");
 
 // ---- connections: written and read here; Go collects what is idle ------------------------------------------------
 

@@ -28,6 +28,7 @@
 #include "flow.h"
 #include "spoof.h"
 #include "identify.h"
+#include "qos.h"
 #include "deliver.h"
 #include "tunnel.h"
 #include "wire.h"
@@ -71,6 +72,7 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	f->source_out = from->out_role[bank];
 	f->source_class = class_of(source, bank);
 	f->asks = asks_for_replies(source, to);
+	note_netprofile(f, from);
 	STEP(note_destination(f, to, bank));
 	if (to->ifindex)
 		return decide_delivery(f, to, from->mac, same_network, q->ethertype);
@@ -196,6 +198,12 @@ static __always_inline int check_length(struct __sk_buff *skb, const struct flow
 
 static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __u32 kind, __be32 ports)
 {
+	if (f->limited || f->tos) {
+		int outcome = apply_netprofile(skb, f);
+
+		if (outcome)
+			return drop(skb, outcome);
+	}
 	if (f->way == WAY_PORT)
 		return deliver(skb, f);
 	if (f->way == WAY_TUNNEL)

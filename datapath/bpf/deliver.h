@@ -24,7 +24,7 @@ static __always_inline int decide_delivery(struct flow *f, const struct endpoint
 	return 0;
 }
 
-// Straight into the container, past the queue of its veth pair.
+// Straight into the container, past the queue of its veth pair, unless that is what holds back what it receives.
 static __always_inline int deliver(struct __sk_buff *skb, const struct flow *f)
 {
 	struct {
@@ -41,6 +41,8 @@ static __always_inline int deliver(struct __sk_buff *skb, const struct flow *f)
 	eth->ethertype = ready->ethertype;
 	// A mark of this node's means nothing in the container, and iptables there would see it.
 	skb->mark = 0;
+	if (f->queued)
+		return bpf_redirect(f->ifindex, 0);
 	// The packet was not for the node's side of the veth pair, and its kind is not worked out again.
 	if (skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);

@@ -44,6 +44,7 @@ static __always_inline int decide_tunnel(struct __sk_buff *skb, struct flow *f, 
 	f->next_hop = be32(peer->next_hop);
 	f->mtu = tunnel_mtu;
 	*(__u8 *)h = PLAIN_IPV4;
+	h->ip.tos = f->tos; // a mark of the sender's netprofile is for the way, too
 	h->ip.frag_off = DONT_FRAGMENT; // so the identification may stay zero (RFC 6864 4.1)
 	h->ip.ttl = 64;
 	h->ip.protocol = IPPROTO_UDP;

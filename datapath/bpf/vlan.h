@@ -27,6 +27,7 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 	f->source_in = from->in_role[bank];
 	f->source_out = from->out_role[bank];
 	f->source_class = class_of(endpoint_of(from->tenant, q->source), bank);
+	note_netprofile(f, from);
 	if (is_for_all(q, network)) {
 		STEP(decide_wire(f, number));
 		f->way = WAY_ALL;

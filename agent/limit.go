@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/netdev"
+)
+
+// limits are what one endpoint's queues should let pass.
+type limits struct{ sends, receives netdev.Limit }
+
+// unknownPort is in the place of the port of an endpoint whose queues have to be looked at.
+const unknownPort = -1
+
+// limitLoop keeps the queues that hold back what containers send and receive: one inside, one on the node's side of the veth pair.
+// The first cannot be made before the runtime has moved the device, and who may administer the network inside can take it
+// away: the data path drops what is too much then, and the queue is made again with the next sweep.
+func (a *Agent) limitLoop(ctx context.Context) error {
+	type queues struct {
+		port int
+		limits
+	}
+	held := map[string]queues{} // by endpoint; none: the devices are as the kernel made them
+	for id := range a.records.list() {
+		held[id] = queues{port: unknownPort} // of the last run
+	}
+	err := a.wait(ctx, &a.appliedChanged, "the first World", func() bool { return a.fresh && a.applied > 0 })
+	if err != nil {
+		return nil // the snapshot may not have all
+	}
+	tick := time.NewTicker(a.SweepEvery)
+	defer tick.Stop()
+	trouble := "" // that was told
+	nextSandbox := a.sandboxChanged.next()
+	for look := true; ; {
+		nextApplied := a.appliedChanged.next()
+		records := a.records.list()
+		var ports map[string]netdev.Port // listed when they are needed, which takes long
+		var failed error
+		for id, want := range a.wantedLimits() {
+			q, known := held[id]
+			if !known && want == (limits{}) || known && q.limits == want && q.port != unknownPort && !look {
+				continue
+			}
+			if ports == nil {
+				ports = a.portsByEndpoint()
+			}
+			port, ok := ports[id]
+			if !ok || known && q.limits == want && q.port == port.Index {
+				continue
+			}
+			there, err := a.limit(port, records[id].Sandbox, want)
+			if err != nil {
+				failed = errors.Join(failed, fmt.Errorf("endpoint %s: %w", short(id), err))
+			}
+			switch {
+			case err != nil || !there:
+				held[id] = queues{port: unknownPort}
+			case want == (limits{}):
+				delete(held, id)
+			default:
+				held[id] = queues{port.Index, want}
+			}
+		}
+		for id := range held {
+			if _, ok := records[id]; !ok {
+				delete(held, id)
+			}
+		}
+		now := ""
+		if failed != nil {
+			now = failed.Error()
+		}
+		if now != "" && now != trouble {
+			a.Log.Warn("not all containers are held to what they may send and receive; it is tried again", "error", now)
+		}
+		trouble, look = now, false
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-nextSandbox:
+			nextSandbox, look = a.sandboxChanged.next(), true
+		case <-nextApplied:
+		case <-tick.C:
+			for id, q := range held {
+				q.port = unknownPort
+				held[id] = q
+			}
+		}
+	}
+}
+
+// wantedLimits are those of this node's endpoints, also where there are none.
+func (a *Agent) wantedLimits() map[string]limits {
+	ports := a.Tables().Ports
+	out := make(map[string]limits, len(ports))
+	for _, p := range ports {
+		out[p.Endpoint] = limits{netdev.Limit(p.Sends), netdev.Limit(p.Receives)}
+	}
+	return out
+}
+
+// limit makes both queues of a port. there is false when the container does not have its device yet, or any more.
+func (a *Agent) limit(port netdev.Port, sandbox string, want limits) (there bool, err error) {
+	if !netdev.IsNamespace(sandbox) {
+		return false, nil
+	}
+	// The outer one comes last: a queue that is given to a device whose other side is up is in use at once.
+	err = netdev.LimitSent(sandbox, port.Index, want.sends)
+	if err == nil {
+		err = netdev.LimitReceived(port.Index, want.receives, a.MTU)
+	}
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
+		return false, nil
+	}
+	return true, err
+}
