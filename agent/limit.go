@@ -108,6 +108,53 @@ func (a *Agent) wantedLimits() map[string]limits {
 	return out
 }
 
+// HoldLimits makes the queues that are missing, whatever is thought to be there.
+func (a *Agent) HoldLimits() error {
+	if !a.Fresh() {
+		return errNoWord
+	}
+	records, ports := a.records.list(), a.portsByEndpoint()
+	var failed error
+	for id, want := range a.wantedLimits() {
+		if port, ok := ports[id]; ok && want != (limits{}) {
+			_, err := a.limit(port, records[id].Sandbox, want)
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
+}
+
+// LimitDifferences tells, in words, which of this node's containers are not held to what they may send and receive.
+func (a *Agent) LimitDifferences() []string {
+	var out []string
+	var ports map[string]netdev.Port
+	records := a.records.list()
+	for _, p := range a.Tables().Ports {
+		sends, receives := netdev.Limit(p.Sends), netdev.Limit(p.Receives)
+		if sends == (netdev.Limit{}) && receives == (netdev.Limit{}) {
+			continue
+		}
+		if ports == nil {
+			ports = a.portsByEndpoint()
+		}
+		port, ok := ports[p.Endpoint]
+		if !ok {
+			continue // the sweep tells of it
+		}
+		sent, err := netdev.SentWithin(records[p.Endpoint].Sandbox, port.Index, sends)
+		received, again := netdev.ReceivedWithin(port.Index, receives, a.MTU)
+		switch err := errors.Join(err, again); {
+		case err != nil:
+			out = append(out, fmt.Sprintf("endpoint %s: its limits cannot be looked at: %v", short(p.Endpoint), err))
+		case !sent:
+			out = append(out, fmt.Sprintf("endpoint %s: its container does not have the queue that holds back what it sends", short(p.Endpoint)))
+		case !received:
+			out = append(out, fmt.Sprintf("endpoint %s: its port %s does not have the queue that holds back what it receives", short(p.Endpoint), port.Name))
+		}
+	}
+	return out
+}
+
 // limit makes both queues of a port. there is false when the container does not have its device yet, or any more.
 func (a *Agent) limit(port netdev.Port, sandbox string, want limits) (there bool, err error) {
 	if !netdev.IsNamespace(sandbox) {

@@ -56,26 +56,57 @@ func LimitSent(path string, port int, l Limit) error {
 // LimitReceived has what goes into the port with that index be within the limit, as LimitSent. mtu is the container's, in bytes.
 // It holds for packets that are sent through the port, not for those that are handed to the container past it.
 func LimitReceived(port int, l Limit, mtu int) error {
-	link, err := netlink.LinkByIndex(port)
+	link, err := portAt(port)
+	if err != nil {
+		return err
+	}
+	return limit(link, l, mtu)
+}
+
+func portAt(index int) (netlink.Link, error) {
+	link, err := netlink.LinkByIndex(index)
 	var missing netlink.LinkNotFoundError
 	if errors.As(err, &missing) {
 		err = unix.ENODEV
 	}
 	if err != nil {
-		return fmt.Errorf("find port %d: %w", port, err)
+		return nil, fmt.Errorf("find port %d: %w", index, err)
 	}
-	return limit(link, l, mtu)
+	return link, nil
+}
+
+// SentWithin tells whether the limit of LimitSent is in place.
+func SentWithin(path string, port int, l Limit) (ok bool, err error) {
+	err = Do(path, func() error {
+		link, err := peerOf(port)
+		if err == nil {
+			ok, err = isWithin(link, l, link.Attrs().MTU)
+		}
+		return err
+	})
+	return ok, err
+}
+
+// ReceivedWithin tells whether the limit of LimitReceived is in place.
+func ReceivedWithin(port int, l Limit, mtu int) (bool, error) {
+	link, err := portAt(port)
+	if err != nil {
+		return false, err
+	}
+	return isWithin(link, l, mtu)
+}
+
+func isWithin(link netlink.Link, l Limit, mtu int) (bool, error) {
+	have, err := queueOf(link)
+	return l.isHeldBy(have, mtu), err
 }
 
 func limit(link netlink.Link, l Limit, mtu int) error {
 	have, err := queueOf(link)
-	if err != nil {
+	if err != nil || l.isHeldBy(have, mtu) {
 		return err
 	}
 	if l.Rate == 0 {
-		if have == nil {
-			return nil
-		}
 		if err := netlink.QdiscDel(have); err != nil && !errors.Is(err, unix.ENOENT) && !Gone(err) {
 			return fmt.Errorf("take the limit off %s: %w", link.Attrs().Name, err)
 		}
@@ -83,9 +114,6 @@ func limit(link netlink.Link, l Limit, mtu int) error {
 	}
 	want := l.queue(mtu)
 	want.LinkIndex = link.Attrs().Index
-	if have != nil && have.Rate == want.Rate && have.Buffer == want.Buffer && have.Limit == want.Limit {
-		return nil
-	}
 	if err := netlink.QdiscReplace(want); err != nil {
 		if errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("limit %s: this kernel has no token buckets: load its module sch_tbf: %w", link.Attrs().Name, err)
@@ -106,6 +134,15 @@ func (l Limit) queue(mtu int) *netlink.Tbf {
 		Buffer:     uint32(min(math.Ceil(burst/rate*float64(time.Second/tick)), math.MaxUint32)),
 		Limit:      uint32(min(burst+max(rate*maxWait.Seconds(), minQueue), math.MaxInt32)),
 	}
+}
+
+// isHeldBy tells whether the queue is the limit's; nil is that of no limit.
+func (l Limit) isHeldBy(have *netlink.Tbf, mtu int) bool {
+	if l.Rate == 0 || have == nil {
+		return l.Rate == 0 && have == nil
+	}
+	want := l.queue(mtu)
+	return have.Rate == want.Rate && have.Buffer == want.Buffer && have.Limit == want.Limit
 }
 
 // queueOf is our queue on the device; nil when there is none.

@@ -70,13 +70,6 @@ func TestLimitsAreMadeChangedAndTakenAway(t *testing.T) {
 		})
 		return inside, outside
 	}
-	has := func(q *netlink.Tbf, l Limit) bool {
-		if l.Rate == 0 {
-			return q == nil
-		}
-		want := l.queue(1450)
-		return q != nil && q.Rate == want.Rate && q.Buffer == want.Buffer && q.Limit == want.Limit
-	}
 	for _, x := range []struct{ sent, received Limit }{
 		{Limit{}, Limit{}}, // there is nothing to take away
 		{Limit{Rate: 10e6}, Limit{Rate: 20e6, Burst: 80 << 10}},
@@ -89,9 +82,21 @@ func TestLimitsAreMadeChangedAndTakenAway(t *testing.T) {
 		in(t, node, func() error {
 			return errors.Join(LimitSent(container, port, x.sent), LimitReceived(port, x.received, 1450))
 		})
-		if inside, outside := queues(); !has(inside, x.sent) || !has(outside, x.received) {
+		if inside, outside := queues(); !x.sent.isHeldBy(inside, 1450) || !x.received.isHeldBy(outside, 1450) {
 			t.Errorf("limits %+v, %+v: the kernel has %+v, %+v", x.sent, x.received, inside, outside)
 		}
+		in(t, node, func() error {
+			for _, more := range []uint64{0, 1e6} {
+				sent, received := x.sent, x.received
+				sent.Rate, received.Rate = sent.Rate+more, received.Rate+more
+				a, err := SentWithin(container, port, sent)
+				b, again := ReceivedWithin(port, received, 1450)
+				if a != (more == 0) || b != (more == 0) || err != nil || again != nil {
+					return fmt.Errorf("limits %+v, %+v are told to be in place: %t, %t; %v, %v", sent, received, a, b, err, again)
+				}
+			}
+			return nil
+		})
 	}
 	// A queue of the container's own is not ours to take away.
 	in(t, container, func() error {

@@ -10,6 +10,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -249,13 +250,18 @@ func TestNetprofilesAreFollowedLiveAndByRestartedAgents(t *testing.T) {
 
 	// Who may administer the network inside takes the queue away: the data path still holds it to little more than its rate.
 	withoutQueue(t, web1.sandbox)
+	if err := a.Doctor(t.Context()); err == nil || !strings.Contains(err.Error(), "queue") {
+		t.Errorf("the doctor says nothing of a queue that is gone: %v", err)
+	}
 	if rate := loads[2].rate(t, web1, far, 40*mbit); rate > 14*mbit*1.07 {
 		t.Errorf("a container without its queue sends %.1f Mbit/s", rate/mbit)
 	}
-	if err := a.RestartAgent(t.Context(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
+	if err := a.Doctor(t.Context(), "--repair"); err != nil {
+		t.Error(err)
 	}
-	eventually(t, func() error { return hasQueue(web1.sandbox, true) })
+	if err := hasQueue(web1.sandbox, true); err != nil {
+		t.Error(err)
+	}
 	tcp.within(t, "a queue that was taken away", web1, far, 14*mbit)
 
 	netctl(t, c, "netprofile", "create", "silver")

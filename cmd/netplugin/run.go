@@ -188,7 +188,7 @@ func serveNames(ctx context.Context, a *agent.Agent, names *dns.Server, o option
 func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, driver *docker.Driver, repair bool) (diagnosis, error) {
 	var mended error
 	if repair {
-		mended = errors.Join(a.Repair(ctx), a.Reapply(ctx))
+		mended = errors.Join(a.Repair(ctx), a.Reapply(ctx), a.HoldLimits())
 		if driver != nil && a.Fresh() { // or every network of the engine would look removed
 			mended = errors.Join(mended, driver.Reconcile(ctx))
 		}
@@ -224,6 +224,7 @@ func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, drive
 		return d, err
 	}
 	d.Differences = append(d.Differences, left...)
+	d.Differences = append(d.Differences, a.LimitDifferences()...)
 	if driver != nil {
 		networks, err := driver.Differences(ctx)
 		if err != nil {
