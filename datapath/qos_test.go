@@ -228,3 +228,40 @@ func TestLimitsAreReadBackAsTheyWereWritten(t *testing.T) {
 		t.Errorf("other limits differ in %q", d)
 	}
 }
+
+func TestNetprofileHoldsAndMarksContainersOfAVLAN(t *testing.T) {
+	t.Parallel()
+	c, w, a, b := twoNodesOnWire(t, AttachAuto, lan(t))
+	one, far := a.start("red:lan", "10.1.3.1", "fd03::1"), b.start("red:lan", "10.1.3.2", "fd03::2")
+	one.profile(model.Netprofile{Bandwidth: "8 mbps", Burst: 2, DSCP: 46})
+	far.profile(model.Netprofile{IngressBandwidth: "1 gbps"})
+	c.apply()
+	machine := w.machine(112, "10.1.3.254/24", "fd03::fe/64")
+	for name, to := range map[string]*container{"a machine": machine, "another node": far} {
+		there := to.raw(t, "eth0")
+		for _, ip := range []netip.Addr{to.endpoint.IPv4, to.endpoint.IPv6} {
+			must(t, one.sendUDP(ip, 7000))
+			frame := there.receive(patience, func(f []byte) bool {
+				header := 20
+				if f[14]>>4 == 6 {
+					header = 40
+				}
+				return len(f) == 14+header+8+1 && binary.BigEndian.Uint16(f[14+header+2:]) == 7000
+			})
+			if frame == nil || serviceClass(frame) != 46<<2 {
+				t.Errorf("%s at %s receives % x", name, ip, frame)
+			}
+		}
+	}
+	const want = 1e6 * 17 / 16 // bytes per second
+	if got := flood(t, one, machine, 2*time.Second); got > 1.05*want || a.drops("rate") == 0 {
+		t.Errorf("%.0f bytes a second go to the wire, want %.0f", got, want)
+	}
+	port, err := b.nl.LinkByName(far.endpoint.Port)
+	must(t, err)
+	before := port.Attrs().Statistics.TxBytes
+	flood(t, machine, far, 500*time.Millisecond)
+	if port, err = b.nl.LinkByName(far.endpoint.Port); err != nil || port.Attrs().Statistics.TxBytes-before < 100000 {
+		t.Errorf("what a limited container receives from the wire does not go through its queue: %v", err)
+	}
+}
