@@ -29,6 +29,7 @@ var mayImport = map[string][]string{
 	"observe":              {"model", "api", "compile"},
 	"docker":               {"model", "api", "agent"},
 	"dns":                  {"model", "netdev"},
+	"bgp":                  {"model", "api", "netdev"},
 	"cni":                  {"model", "api", "agent"},
 	"cli":                  {"model", "api"},
 	"cmd/internal/flags":   {},

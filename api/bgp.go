@@ -6,61 +6,127 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/contivnet/contiv/model"
 )
 
-// BGP is how one node speaks BGP with its router: v1's Bgp. The node need not be there yet.
+// BGP is how one node speaks BGP with its routers: v1's Bgp, which had one neighbor. The node need not be there yet.
 type BGP struct {
-	Key        string   `json:"key"`                   // the node's host label
-	Hostname   string   `json:"hostname"`              // the node's host label
-	RouterIP   string   `json:"routerip,omitempty"`    // address/length
-	AS         string   `json:"as,omitempty"`          // 1 to 4294967295, or as 65535.1 (RFC 5396)
-	Neighbor   string   `json:"neighbor,omitempty"`    // an address
-	NeighborAS string   `json:"neighbor-as,omitempty"` // the neighbor's, as as
-	LinkSets   LinkSets `json:"link-sets"`
-	Links      Links    `json:"links"`
+	Key           string     `json:"key"`                      // the node's host label
+	Hostname      string     `json:"hostname"`                 // the node's host label
+	RouterIP      string     `json:"routerip,omitempty"`       // address/length
+	RouterIP6     string     `json:"routerip6,omitempty"`      // address/length in IPv6, beside a routerip in IPv4
+	AS            string     `json:"as,omitempty"`             // 1 to 4294967295, or as 65535.1 (RFC 5396)
+	Neighbor      string     `json:"neighbor,omitempty"`       // an address
+	NeighborAS    string     `json:"neighbor-as,omitempty"`    // the neighbor's, as as
+	MoreNeighbors []Neighbor `json:"more-neighbors,omitempty"` // those beside neighbor
+	Password      string     `json:"password,omitempty"`       // signs all sessions (TCP MD5, RFC 2385); whoever may read this object reads it
+	HoldTime      uint16     `json:"hold-time,omitempty"`      // seconds of silence after which a neighbor counts as dead; left out: 90
+	Keepalive     uint16     `json:"keepalive,omitempty"`      // seconds between signs of life; left out: a third of hold-time
+	Announce      string     `json:"announce,omitempty"`       // endpoints: each address; subnets: those of networks in which the node has endpoints
+	LinkSets      LinkSets   `json:"link-sets"`
+	Links         Links      `json:"links"`
 }
 
-// BGPOper is what has become of a node's BGP.
+// Neighbor is one more router of a node.
+type Neighbor struct {
+	Neighbor   string `json:"neighbor"`    // an address
+	NeighborAS string `json:"neighbor-as"` // the neighbor's, as as
+}
+
+// BGPOper is what has become of a node's BGP. The first four fields are v1's.
 type BGPOper struct {
-	AdminStatus    string   `json:"adminStatus,omitempty"`    // whether the node speaks, and if not why
-	NeighborStatus string   `json:"neighborStatus,omitempty"` // of the session with the neighbor
-	NumRoutes      int      `json:"numRoutes,omitempty"`      // how many
-	Routes         []string `json:"routes,omitempty"`         // learnt from the neighbor
+	AdminStatus    string       `json:"adminStatus,omitempty"`    // up: the node speaks; else why it does not
+	NeighborStatus string       `json:"neighborStatus,omitempty"` // of the session with the first neighbor, as established
+	NumRoutes      int          `json:"numRoutes,omitempty"`      // how many
+	Routes         []string     `json:"routes,omitempty"`         // learnt, as 60.1.1.0/24 via 50.1.1.2
+	Neighbors      []BGPSession `json:"neighbors,omitempty"`      // the sessions
+	Announced      []string     `json:"announced,omitempty"`      // prefixes that the neighbors hear of
+	Device         string       `json:"device,omitempty"`         // which has the node's router address
+}
+
+// BGPSession is what a node has with one neighbor.
+type BGPSession struct {
+	Neighbor string    `json:"neighbor"`        // its address
+	AS       uint32    `json:"neighbor-as"`     // its autonomous system, as it should be
+	State    string    `json:"state"`           // idle, connect, active, opensent, openconfirm or established
+	Since    time.Time `json:"since,omitzero"`  // when it was established, by the node's clock
+	Received int       `json:"received"`        // prefixes that it has announced
+	Sent     int       `json:"sent"`            // prefixes that it was told
+	Error    string    `json:"error,omitempty"` // why the session is down or ended last
 }
 
 // BGPInspect is the answer of inspect.
 type BGPInspect = Inspect[BGP, BGPOper]
 
+// NodeBGP is what an agent tells of its node's BGP.
+type NodeBGP struct {
+	Node string  `json:"node"` // its name
+	Oper BGPOper `json:"oper"` // the zero value where it should not speak
+}
+
+// AgentBGPPath is where an agent answers a GET with NodeBGP, without credentials.
+const AgentBGPPath = "/v1/bgp"
+
 // BGPOf is how v1 shows b.
 func BGPOf(b model.BGP) BGP {
-	out := BGP{Key: b.Key(), Hostname: b.Node, RouterIP: b.RouterIP.String(), AS: asText(b.AS), NeighborAS: asText(b.NeighborAS), LinkSets: LinkSets{}, Links: Links{}}
-	if b.Neighbor.IsValid() {
-		out.Neighbor = b.Neighbor.String()
+	out := BGP{
+		Key: b.Key(), Hostname: b.Node, RouterIP: b.RouterIP.String(), AS: asText(b.AS), Password: b.Password, HoldTime: b.HoldTime, Keepalive: b.Keepalive,
+		Announce: b.Announce, LinkSets: LinkSets{}, Links: Links{},
+	}
+	if b.RouterIP6.IsValid() {
+		out.RouterIP6 = b.RouterIP6.String()
+	}
+	for i, n := range b.Neighbors {
+		if i == 0 {
+			out.Neighbor, out.NeighborAS = n.Addr.String(), asText(n.AS)
+			continue
+		}
+		out.MoreNeighbors = append(out.MoreNeighbors, Neighbor{Neighbor: n.Addr.String(), NeighborAS: asText(n.AS)})
 	}
 	return out
 }
 
 // Model is the configuration that b asks for.
 func (b BGP) Model() (model.BGP, error) {
-	m := model.BGP{Node: b.Hostname}
+	m := model.BGP{Node: b.Hostname, Password: b.Password, HoldTime: b.HoldTime, Keepalive: b.Keepalive, Announce: b.Announce}
 	var err error
 	if m.RouterIP, err = netip.ParsePrefix(b.RouterIP); err != nil {
 		return m, model.Invalid("routerip", "routerip %q is not an address with its length; write it as 50.1.1.1/24", b.RouterIP)
 	}
+	if b.RouterIP6 != "" {
+		if m.RouterIP6, err = netip.ParsePrefix(b.RouterIP6); err != nil {
+			return m, model.Invalid("routerip6", "routerip6 %q is not an address with its length; write it as 2001:db8::1/64", b.RouterIP6)
+		}
+	}
 	if m.AS, err = parseAS("as", b.AS); err != nil {
 		return m, err
 	}
-	if m.NeighborAS, err = parseAS("neighbor-as", b.NeighborAS); err != nil {
-		return m, err
-	}
-	if b.Neighbor != "" {
-		if m.Neighbor, err = netip.ParseAddr(b.Neighbor); err != nil || m.Neighbor.Zone() != "" {
-			return m, model.Invalid("neighbor", "neighbor %q is not an address; write it as 50.1.1.2", b.Neighbor)
+	for _, n := range append([]Neighbor{{b.Neighbor, b.NeighborAS}}, b.MoreNeighbors...) {
+		if n == (Neighbor{}) {
+			continue
 		}
+		neighbor, err := n.model()
+		if err != nil {
+			return m, err
+		}
+		m.Neighbors = append(m.Neighbors, neighbor)
+	}
+	if m.Announce == model.AnnounceEndpoints { // which is the same as nothing
+		m.Announce = ""
 	}
 	return m, m.Check()
+}
+
+func (n Neighbor) model() (m model.Neighbor, err error) {
+	if m.AS, err = parseAS("neighbor-as", n.NeighborAS); err != nil || n.Neighbor == "" {
+		return m, err
+	}
+	if m.Addr, err = netip.ParseAddr(n.Neighbor); err != nil || m.Addr.Zone() != "" {
+		return m, model.Invalid("neighbor", "neighbor %q is not an address; write it as 50.1.1.2", n.Neighbor)
+	}
+	return m, nil
 }
 
 func asText(as uint32) string {

@@ -46,7 +46,7 @@ var roundTrips = []roundTrip{
 	roundTripOf("rule out", RuleOf, `{"tenantName":"blue","policyName":"p","ruleId":"2","direction":"out","action":"allow","protocol":"ICMP","toNetwork":"n"}`),
 	roundTripOf("netprofile", NetprofileOf, `{"tenantName":"blue","profileName":"slow","bandwidth":"10 mbps","ingressBandwidth":"20 mbps","burst":80,"DSCP":10}`),
 	roundTripOf("serviceLB", ServiceLBOf, `{"tenantName":"blue","serviceName":"web","networkName":"n","ipAddress":"10.1.1.9","selectors":["tier=front","app=web"],"ports":["80:8080:tcp","53:53:UDP"],"affinity":true,"healthCheck":"http:/ready"}`),
-	roundTripOf("Bgp", BGPOf, `{"hostname":"host1","routerip":"50.1.1.1/24","as":"65535.1","neighbor":"50.1.1.2","neighbor-as":"500"}`),
+	roundTripOf("Bgp", BGPOf, `{"hostname":"host1","routerip":"50.1.1.1/24","as":"65535.1","neighbor":"50.1.1.2","neighbor-as":"500","routerip6":"2001:db8::1/64","more-neighbors":[{"neighbor":"2001:db8::2","neighbor-as":"500"}],"password":"s3cret","hold-time":9,"keepalive":3,"announce":"subnets"}`),
 	roundTripOf("appProfile", AppProfileOf, `{"tenantName":"blue","appProfileName":"shop","endpointGroups":["web","db"]}`),
 	roundTripOf("extContractsGroup", ExtContractsGroupOf, `{"tenantName":"blue","contractsGroupName":"c","contractsType":"provided","contracts":["uni/tn-common/brc-x"]}`),
 	roundTripOf("aciGw", ACIGatewayOf, `{"name":"aciGw","pathBindings":"topology/pod-1/paths-101/pathep-[eth1/14]","nodeBindings":"topology/pod-1/node-101","physicalDomain":"d","enforcePolicies":"no","includeCommonTenant":"yes"}`),
@@ -178,6 +178,8 @@ func TestShapesRefuseByField(t *testing.T) {
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24"}`, "as"},
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","neighbor":"50.1.1.2","neighbor-as":"-1"}`, "neighbor-as"},
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","neighbor":"router","neighbor-as":"1"}`, "neighbor"},
+		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","more-neighbors":[{"neighbor":"50.1.1.2"}]}`, "neighbor"},
+		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","routerip6":"2001:db8::1"}`, "routerip6"},
 		{"aciGw", `{"enforcePolicies":"maybe"}`, "enforcePolicies"},
 	} {
 		for _, r := range roundTrips {

@@ -367,6 +367,7 @@ func TestWrongUsageSendsNothingAndShowsHow(t *testing.T) {
 		"bgp create h":                            "Missing attributes: give --router-ip and --as",
 		"bgp create h --router-ip=1.1.1.1 --as=1": "Wrong CIDR format. Enter in x.x.x.x/len format",
 		"bgp create h --router-ip=1.1.1.1/24 --as=1 --neighbor=router": "Wrong IP format. Enter in x.x.x.x format",
+		"bgp create h --router-ip=1.1.1.1/24 --as=1 --neighbor=@500":   "Wrong IP format. Enter in x.x.x.x format",
 		"app-profile create":   "Profile name required",
 		"app-profile group-ls": "Profile name required",
 		"service create":       "Service name required",

@@ -3,7 +3,12 @@
 package master
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/netip"
+	"slices"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
@@ -22,28 +27,68 @@ func noBGP(key string) error {
 	return model.NotFound("hostname", "Bgp %s not found; netctl bgp ls lists those there are", key)
 }
 
-// bgpOper says why a node does not speak. A node may be configured before it is there.
-func bgpOper(w model.World, b model.BGP) api.BGPOper {
-	out := api.BGPOper{AdminStatus: "configured; netplugins of this version do not speak BGP"}
-	if _, known := w.Nodes.Get(b.Node); !known {
+// bgpOper says why a node is not asked. A node may be configured before it is there.
+func bgpOper(w model.World, b model.BGP) (out api.BGPOper) {
+	n, known := w.Nodes.Get(b.Node)
+	if !known {
 		out.AdminStatus = fmt.Sprintf("waiting: no netplugin with host label %s is known; netctl node ls lists those there are", b.Node)
+	} else if why := silence(w, n); why != "" {
+		out.AdminStatus = "unknown: " + why
 	}
 	return out
+}
+
+// inspectBGP asks the node what has become of its sessions.
+func (m *Master) inspectBGP(ctx context.Context, w model.World, key string) (any, error) {
+	b, ok := w.BGPs.Get(key)
+	if !ok {
+		return nil, noBGP(key)
+	}
+	out := api.BGPInspect{Config: api.BGPOf(b), Oper: bgpOper(w, b)}
+	if out.Oper.AdminStatus != "" {
+		return out, nil
+	}
+	n, _ := w.Nodes.Get(b.Node)
+	var err error
+	if out.Oper, err = m.askBGPOf(ctx, n); err != nil {
+		out.Oper.AdminStatus = "unknown: " + err.Error()
+	} else if out.Oper.AdminStatus == "" {
+		out.Oper.AdminStatus = "waiting: the node has not heard of its configuration yet"
+	}
+	return out, nil
+}
+
+func (m *Master) askBGPOf(ctx context.Context, n model.Node) (api.BGPOper, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, agentPatience, errSlowAgent)
+	defer cancel()
+	body, err := m.openAgent(ctx, n, api.AgentBGPPath)
+	if err != nil {
+		return api.BGPOper{}, err
+	}
+	defer body.Close()
+	var told api.NodeBGP
+	if err := json.NewDecoder(io.LimitReader(body, maxCounts)).Decode(&told); err != nil {
+		return api.BGPOper{}, agentError(ctx, n, err)
+	}
+	if told.Node != n.Name {
+		return api.BGPOper{}, fmt.Errorf("node %q answers at its address %s; give each node its own --ctrl-ip and --status-port", told.Node, agentURL(n, ""))
+	}
+	return told.Oper, nil
 }
 
 func askBGP(asked api.BGP) (write, error) {
 	b, err := asked.Model()
 	return write{decide: func(p *plan) (any, error) {
 		old, exists := p.world().BGPs.Get(b.Key())
-		if exists && old == b {
+		if exists && old.Equal(b) {
 			return api.BGPOf(b), nil
 		}
 		if mode := p.world().Global().FabricMode; mode != "default" {
 			return nil, model.InUse("", "Bgp is not supported in ACI fabric mode: networkInfraType is %s; set it to default first with netctl global set --fabric-mode default", mode)
 		}
 		for other := range p.world().BGPs.Sorted() {
-			if other.Node != b.Node && other.RouterIP.Addr() == b.RouterIP.Addr() {
-				return nil, model.Exists("routerip", "routerip %s is the one of host %s; give each host an address of its own", b.RouterIP, other.Node)
+			if at, shared := sharedRouterIP(b, other); shared && other.Node != b.Node {
+				return nil, model.Exists("routerip", "routerip %s is the one of host %s; give each host an address of its own", at, other.Node)
 			}
 		}
 		p.guardGlobal()
@@ -56,6 +101,16 @@ func askBGP(asked api.BGP) (write, error) {
 		p.put(b)
 		return api.BGPOf(b), nil
 	}}, err
+}
+
+// sharedRouterIP is a router address of a that is one of b too.
+func sharedRouterIP(a, b model.BGP) (netip.Prefix, bool) {
+	for _, x := range a.RouterIPs() {
+		if slices.ContainsFunc(b.RouterIPs(), func(y netip.Prefix) bool { return x.Addr() == y.Addr() }) {
+			return x, true
+		}
+	}
+	return netip.Prefix{}, false
 }
 
 func removeBGP(p *plan, key string) error {

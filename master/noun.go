@@ -23,6 +23,8 @@ type noun struct {
 	list    func(w model.World) any
 	get     func(w model.World, key string) (any, error)
 	inspect func(w model.World, key string) (any, error)
+	// ask is inspect where a node has to be asked; nil where none has.
+	ask func(ctx context.Context, w model.World, key string) (any, error)
 	// put reads an object; key is the URL's, "" where there is none and the object itself must say it. Made with puts.
 	put    func(key string, body []byte) (write, error)
 	remove func(p *plan, key string) error
@@ -52,7 +54,15 @@ func intent() []noun {
 }
 
 // nouns are all of them.
-func (m *Master) nouns() []noun { return append(intent(), endpoints(), m.nodes()) }
+func (m *Master) nouns() []noun {
+	all := append(intent(), endpoints(), m.nodes())
+	for i := range all {
+		if all[i].plural == api.BGPs {
+			all[i].ask = m.inspectBGP
+		}
+	}
+	return all
+}
 
 // part is a field that is a part of an object's key.
 type part struct {
@@ -147,14 +157,17 @@ func (m *Master) routesOf(n noun) (routes []route) {
 			return serve(w, r, strings.Join(args, ""))
 		}})
 	}
-	read := func(path string, get func(w model.World, key string) (any, error)) {
-		add(http.MethodGet, path, func(w http.ResponseWriter, _ *http.Request, key string) error {
-			answer, err := get(m.ledger.current(), key)
+	ask := func(path string, get func(ctx context.Context, w model.World, key string) (any, error)) {
+		add(http.MethodGet, path, func(w http.ResponseWriter, r *http.Request, key string) error {
+			answer, err := get(r.Context(), m.ledger.current(), key)
 			if err != nil {
 				return err
 			}
 			return reply(w, answer, 0)
 		})
+	}
+	read := func(path string, get func(w model.World, key string) (any, error)) {
+		ask(path, func(_ context.Context, w model.World, key string) (any, error) { return get(w, key) })
 	}
 	object := api.Root + n.plural + "/{key}"
 	if n.list != nil {
@@ -163,8 +176,11 @@ func (m *Master) routesOf(n noun) (routes []route) {
 	if n.get != nil {
 		read(object, n.get)
 	}
-	if n.inspect != nil {
-		read(api.InspectRoot+n.plural+"/{key}", n.inspect)
+	switch inspect := api.InspectRoot + n.plural + "/{key}"; {
+	case n.ask != nil:
+		ask(inspect, n.ask)
+	case n.inspect != nil:
+		read(inspect, n.inspect)
 	}
 	if n.put != nil {
 		for _, method := range []string{http.MethodPost, http.MethodPut} {

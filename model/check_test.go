@@ -317,35 +317,67 @@ func TestProvidersCarryAllSelectors(t *testing.T) {
 
 func TestBGPIsChecked(t *testing.T) {
 	t.Parallel()
-	good := BGP{Node: "host1", RouterIP: netip.MustParsePrefix("50.1.1.1/24"), AS: 65001, Neighbor: netip.MustParseAddr("50.1.1.2"), NeighborAS: 500}
+	router := func(addr string, as uint32) Neighbor { return Neighbor{netip.MustParseAddr(addr), as} }
+	prefix := netip.MustParsePrefix
+	good := BGP{Node: "host1", RouterIP: prefix("50.1.1.1/24"), AS: 65001, Neighbors: []Neighbor{router("50.1.1.2", 500)}}
+	neighbor := func(addr string, as uint32) func(*BGP) {
+		return func(b *BGP) { b.Neighbors = []Neighbor{router(addr, as)} }
+	}
 	refuses(t, good, []spoiled[BGP]{
 		{"host", func(b *BGP) { b.Node = "a b" }, "hostname", "a b"},
 		{"no address", func(b *BGP) { b.RouterIP = netip.Prefix{} }, "routerip", "50.1.1.1/24"},
-		{"/32", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("50.1.1.1/32") }, "routerip", "50.1.1.1/32"},
-		{"/0", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("50.1.1.1/0") }, "routerip", "50.1.1.1/0"},
-		{"multicast", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("224.1.1.1/24") }, "routerip", "224.1.1.1"},
-		{"loopback", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("127.0.0.1/8") }, "routerip", "127.0.0.1"},
-		{"the network's address", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("50.1.1.0/24") }, "routerip", "50.1.1.0/24"},
-		{"the broadcast address", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("50.1.1.255/24") }, "routerip", "50.1.1.255/24"},
-		{"reserved", func(b *BGP) { b.RouterIP = netip.MustParsePrefix("240.1.1.1/24") }, "routerip", "240.1.1.1/24"},
-		{"a neighbor that is far", func(b *BGP) { b.Neighbor = netip.MustParseAddr("50.1.2.2") }, "neighbor", "multihop"},
-		{"the network for a neighbor", func(b *BGP) { b.Neighbor = netip.MustParseAddr("50.1.1.0") }, "neighbor", "50.1.1.0"},
-		{"everybody for a neighbor", func(b *BGP) { b.Neighbor = netip.MustParseAddr("50.1.1.255") }, "neighbor", "50.1.1.255"},
+		{"/32", func(b *BGP) { b.RouterIP = prefix("50.1.1.1/32") }, "routerip", "50.1.1.1/32"},
+		{"/0", func(b *BGP) { b.RouterIP = prefix("50.1.1.1/0") }, "routerip", "50.1.1.1/0"},
+		{"multicast", func(b *BGP) { b.RouterIP = prefix("224.1.1.1/24") }, "routerip", "224.1.1.1"},
+		{"loopback", func(b *BGP) { b.RouterIP = prefix("127.0.0.1/8") }, "routerip", "127.0.0.1"},
+		{"the network's address", func(b *BGP) { b.RouterIP = prefix("50.1.1.0/24") }, "routerip", "50.1.1.0/24"},
+		{"the broadcast address", func(b *BGP) { b.RouterIP = prefix("50.1.1.255/24") }, "routerip", "50.1.1.255/24"},
+		{"reserved", func(b *BGP) { b.RouterIP = prefix("240.1.1.1/24") }, "routerip", "240.1.1.1/24"},
+		{"without a device", func(b *BGP) { b.RouterIP, b.Neighbors = prefix("fe80::1/64"), nil }, "routerip", "fe80::1"},
+		{"two of one family", func(b *BGP) { b.RouterIP6 = prefix("50.1.2.1/24") }, "routerip6", "one of each family"},
+		{"two of IPv6", func(b *BGP) {
+			b.RouterIP, b.RouterIP6, b.Neighbors = prefix("2001:db8::1/64"), prefix("2001:db8:1::1/64"), nil
+		}, "routerip6", "one of each family"},
+		{"/128", func(b *BGP) { b.RouterIP6 = prefix("2001:db8::1/128") }, "routerip6", "2001:db8::1/64"},
+		{"a neighbor that is far", neighbor("50.1.2.2", 500), "neighbor", "multihop"},
+		{"the network for a neighbor", neighbor("50.1.1.0", 500), "neighbor", "50.1.1.0"},
+		{"everybody for a neighbor", neighbor("50.1.1.255", 500), "neighbor", "50.1.1.255"},
 		{"AS 0", func(b *BGP) { b.AS = 0 }, "as", "as 0"},
-		{"neighbor without AS", func(b *BGP) { b.NeighborAS = 0 }, "neighbor", "belong together"},
-		{"AS without neighbor", func(b *BGP) { b.Neighbor = netip.Addr{} }, "neighbor", "belong together"},
-		{"itself", func(b *BGP) { b.Neighbor = b.RouterIP.Addr() }, "neighbor", "50.1.1.1"},
-		{"families", func(b *BGP) { b.Neighbor = netip.MustParseAddr("2001:db8::1") }, "neighbor", "families"},
-		{"unspecified", func(b *BGP) { b.Neighbor = netip.IPv4Unspecified() }, "neighbor", "0.0.0.0"},
+		{"neighbor without AS", neighbor("50.1.1.2", 0), "neighbor", "belong together"},
+		{"AS without neighbor", func(b *BGP) { b.Neighbors = []Neighbor{{AS: 500}} }, "neighbor", "belong together"},
+		{"itself", neighbor("50.1.1.1", 500), "neighbor", "50.1.1.1"},
+		{"families", neighbor("2001:db8::1", 500), "neighbor", "families"},
+		{"unspecified", neighbor("0.0.0.0", 500), "neighbor", "0.0.0.0"},
+		{"one twice", func(b *BGP) { b.Neighbors = append(b.Neighbors, router("50.1.1.2", 501)) }, "neighbor", "twice"},
+		{"seventeen", func(b *BGP) {
+			b.Neighbors = nil
+			for i := range byte(17) {
+				b.Neighbors = append(b.Neighbors, Neighbor{netip.AddrFrom4([4]byte{50, 1, 1, 2 + i}), 500})
+			}
+		}, "neighbor", "at most 16"},
+		{"a long password", func(b *BGP) { b.Password = strings.Repeat("x", 81) }, "password", "80"},
+		{"a password with a space", func(b *BGP) { b.Password = "open sesame" }, "password", "space"},
+		{"a password in another alphabet", func(b *BGP) { b.Password = "gehëim" }, "password", "ASCII"},
+		{"a short hold time", func(b *BGP) { b.HoldTime = 2 }, "hold-time", "3 to 65535"},
+		{"a keepalive as long", func(b *BGP) { b.HoldTime, b.Keepalive = 30, 30 }, "keepalive", "a third of it, 10"},
+		{"a keepalive longer than the default", func(b *BGP) { b.Keepalive = 90 }, "keepalive", "90"},
+		{"everything", func(b *BGP) { b.Announce = "all" }, "announce", "endpoints or subnets"},
 	})
 	accepts(t, good, map[string]func(*BGP){
-		"no neighbor": func(b *BGP) { b.Neighbor, b.NeighborAS = netip.Addr{}, 0 }, "largest AS": func(b *BGP) { b.AS = 4294967295 },
-		"iBGP": func(b *BGP) { b.NeighborAS = b.AS }, "two addresses": func(b *BGP) {
-			b.RouterIP, b.Neighbor = netip.MustParsePrefix("50.1.1.0/31"), netip.MustParseAddr("50.1.1.1")
+		"no neighbor": func(b *BGP) { b.Neighbors = nil }, "largest AS": func(b *BGP) { b.AS = 4294967295 },
+		"iBGP": neighbor("50.1.1.2", 65001), "two addresses": func(b *BGP) {
+			b.RouterIP, b.Neighbors = prefix("50.1.1.0/31"), []Neighbor{router("50.1.1.1", 500)}
 		},
 		"IPv6": func(b *BGP) {
-			b.RouterIP, b.Neighbor = netip.MustParsePrefix("2001:db8::1/64"), netip.MustParseAddr("2001:db8::2")
+			b.RouterIP, b.Neighbors = prefix("2001:db8::1/64"), []Neighbor{router("2001:db8::2", 500)}
 		},
+		"both families": func(b *BGP) {
+			b.RouterIP6, b.Neighbors = prefix("2001:db8::1/64"), append(b.Neighbors, router("2001:db8::2", 500), router("50.1.1.3", 65001))
+		},
+		"a password":       func(b *BGP) { b.Password = "s3cret!" },
+		"timers":           func(b *BGP) { b.HoldTime, b.Keepalive = 9, 3 },
+		"only a keepalive": func(b *BGP) { b.Keepalive = 10 },
+		"subnets":          func(b *BGP) { b.Announce = AnnounceSubnets },
 	})
 }
 

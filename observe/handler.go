@@ -21,7 +21,7 @@ const (
 	batch = 256
 )
 
-// Handler serves AgentCountsPath, AgentServicesPath and AgentFlowsPath. It reads no bodies and changes nothing.
+// Handler serves AgentCountsPath, AgentServicesPath, AgentBGPPath and AgentFlowsPath. It reads no bodies and changes nothing.
 func (o *Observer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+api.AgentCountsPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -31,6 +31,9 @@ func (o *Observer) Handler() http.Handler {
 	mux.HandleFunc("GET "+api.AgentServicesPath, func(w http.ResponseWriter, _ *http.Request) {
 		counts, err := o.Services()
 		tell(w, counts, err)
+	})
+	mux.HandleFunc("GET "+api.AgentBGPPath, func(w http.ResponseWriter, _ *http.Request) {
+		tell(w, api.NodeBGP{Node: o.Node, Oper: o.BGP()}, nil)
 	})
 	followers := make(chan struct{}, maxFollowers)
 	mux.HandleFunc("GET "+api.AgentFlowsPath, func(w http.ResponseWriter, r *http.Request) {

@@ -27,7 +27,9 @@ type Options struct {
 	Names func() (model.World, compile.Tables)
 	// Applied is the revision that the kernel holds.
 	Applied func() int64
-	Log     *slog.Logger
+	// BGP is what has become of the node's sessions with its routers.
+	BGP func() api.BGPOper
+	Log *slog.Logger
 }
 
 // Observer keeps the newest flows of a node. Run it; the other methods may be called from any goroutine.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/contivnet/contiv/agent"
 	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/bgp"
 	"github.com/contivnet/contiv/cni"
 	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/datapath"
@@ -100,8 +101,11 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	routers := bgp.New(bgp.Options{
+		Node: o.node, Device: underlay.Interface, RunDir: o.runDir, World: a.World, Changed: a.Changed, Log: o.log,
+	})
 	observer := observe.New(observe.Options{
-		Node: o.node, Source: seen, Log: o.log,
+		Node: o.node, Source: seen, BGP: routers.Oper, Log: o.log,
 		Names:   func() (model.World, compile.Tables) { return a.World(), a.Tables() },
 		Applied: func() int64 { revision, _ := a.Applied(); return revision },
 	})
@@ -119,6 +123,7 @@ func run(ctx context.Context, o options) error {
 		seen.listen,
 		observer.Run,
 		func(ctx context.Context) error { return serveObserved(ctx, status, observer.Handler()) },
+		afterFirstWord(a, routers.Run),
 		afterFirstWord(a, (&cni.Server{Agent: a, Socket: cni.SocketPath, Log: o.log}).Run),
 	}
 	if driver != nil {
