@@ -23,6 +23,8 @@ const (
 	// again is the pause after something failed, and how often all is looked at anyway.
 	again    = 2 * time.Second
 	lookOver = 30 * time.Second
+	// belief is how long neighbors must have told all before a restarted node believes it: FRR says that it has a moment before it does.
+	belief = 5 * time.Second
 )
 
 // Options are what a node speaks with. All are needed.
@@ -34,7 +36,9 @@ type Options struct {
 	// World is the newest, and Changed is closed when there is a newer one.
 	World   func() model.World
 	Changed func() <-chan struct{}
-	Log     *slog.Logger
+	// Fresh tells whether the World is a master's. One that an earlier run has left says how to go on, but not that something is to end.
+	Fresh func() bool
+	Log   *slog.Logger
 }
 
 // Node has this node speak. Make one with New and Run it; Oper may be called from any goroutine.
@@ -44,6 +48,7 @@ type Node struct {
 	noted      bool          // record is written
 	restarting bool          // a run before this one spoke, and neighbors may wait for it
 	began      time.Time     // of this run
+	toldSince  time.Time     // all neighbors have told all that they know
 	silent     bool          // nothing of BGP is left on the node
 	nudge      chan struct{} // something may have changed
 
@@ -98,7 +103,7 @@ func (n *Node) Run(ctx context.Context) error {
 			case err == nil:
 				failing = ""
 			}
-			if err != nil {
+			if err != nil || n.restarting {
 				pause = again
 			}
 		}
@@ -133,6 +138,9 @@ func (n *Node) wake() {
 func (n *Node) step(s *sessions, w model.World) error {
 	want, speaks := For(w, n.Node)
 	if !speaks {
+		if !n.Fresh() {
+			return nil
+		}
 		return n.silence(s)
 	}
 	n.silent = false
@@ -160,9 +168,7 @@ func (n *Node) step(s *sessions, w model.World) error {
 		}
 	}
 	sessions, told := s.state()
-	if told || !n.isRestarting() {
-		n.restarting = false
-	}
+	n.believe(told)
 	learnt, err := s.learnt()
 	if err != nil {
 		failed = append(failed, err)
@@ -183,6 +189,20 @@ func (n *Node) step(s *sessions, w model.World) error {
 	}
 	n.tell(oper, neighbors, sessions, s.now.Announced, learnt)
 	return errors.Join(failed...)
+}
+
+// believe ends the time after a restart in which learnt routes stay that no neighbor has told of again.
+func (n *Node) believe(told bool) {
+	switch {
+	case !n.isRestarting():
+		n.restarting = false
+	case !told:
+		n.toldSince = time.Time{}
+	case n.toldSince.IsZero():
+		n.toldSince = time.Now()
+	case time.Since(n.toldSince) >= belief:
+		n.restarting = false
+	}
 }
 
 // isRestarting tells whether neighbors may still wait for the node to come back.

@@ -148,10 +148,13 @@ func (s *sessions) stop(graceful bool) {
 		return
 	}
 	s.cancel()
-	if err := s.server.StopBgp(context.Background(), &gobgp.StopBgpRequest{AllowGracefulRestart: graceful}); err != nil {
-		s.log.Warn("BGP was not ended in order", "error", err)
+	if graceful { // the process ends, and what the library leaves running with it
+		if err := s.server.StopBgp(context.Background(), &gobgp.StopBgpRequest{AllowGracefulRestart: true}); err != nil {
+			s.log.Warn("BGP was not ended in order", "error", err)
+		}
+	} else {
+		s.server.Stop()
 	}
-	s.server.Stop()
 	s.server, s.now = nil, Speaker{}
 }
 

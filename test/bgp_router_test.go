@@ -43,8 +43,8 @@ type peerOf struct {
 	password string
 }
 
-// outside are prefixes that routers announce.
-var outside = []string{"0.0.0.0/0", "60.1.1.0/24", "80.1.1.0/24"}
+// beyond are prefixes that routers announce.
+var beyond = []string{"0.0.0.0/0", "60.1.1.0/24", "80.1.1.0/24"}
 
 var frr = routerKind{
 	name: "FRR", programs: []string{"/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "vtysh"},
@@ -58,7 +58,7 @@ var frr = routerKind{
 			}
 		}
 		for _, v6 := range []bool{false, true} {
-			family, prefixes := "ipv4", outside
+			family, prefixes := "ipv4", beyond
 			if v6 {
 				family, prefixes = "ipv6", []string{"2001:db8:60::/48"}
 			}
@@ -80,9 +80,9 @@ var frr = routerKind{
 		return b.String()
 	},
 	start: func(t *testing.T, r *router) {
-		must(t, r.Run(t.Context(), "mkdir", "-p", "/run/frr"))
+		must(t, r.Run(t.Context(), "install", "-d", "-o", "frr", "-g", "frr", "/run/frr")) // its daemons are user frr
 		for _, d := range []string{"zebra", "bgpd"} {
-			args := []string{"-u", "root", "-g", "root", "-z", "/run/frr/zserv.api", "-i", "/run/frr/" + d + ".pid", "--vty_socket", "/run/frr", "-f", "/etc/router.conf", "-A", "127.0.0.1"}
+			args := []string{"-z", "/run/frr/zserv.api", "-i", "/run/frr/" + d + ".pid", "--vty_socket", "/run/frr", "-f", "/etc/router.conf", "-A", "127.0.0.1"}
 			if _, err := r.Start(d, "/usr/lib/frr/"+d, args...); err != nil {
 				t.Fatal(err)
 			}
@@ -122,8 +122,8 @@ var bird = routerKind{
 	name: "BIRD", programs: []string{"bird", "birdc"},
 	configure: func(r *router, nodes []peerOf) string {
 		var b strings.Builder
-		fmt.Fprintf(&b, "log stderr all;\nrouter id %s;\nprotocol device {}\nprotocol static { ipv4;\n", r.id())
-		for _, p := range outside {
+		fmt.Fprintf(&b, "log stderr all;\ndebug protocols { states, events };\nrouter id %s;\nprotocol device {}\nprotocol static { ipv4;\n", r.id())
+		for _, p := range beyond {
 			fmt.Fprintf(&b, "  route %s blackhole;\n", p)
 		}
 		fmt.Fprintf(&b, "}\nprotocol static { ipv6; route 2001:db8:60::/48 blackhole; }\n")

@@ -236,13 +236,13 @@ func (l *leaf) steadfast(t *testing.T, containers [2][]string) (stop func()) {
 			if got, err := l.router.kind.routes(ctx, l.router); err == nil {
 				looks++
 				if want := l.from(containers); !maps.Equal(got, want) {
-					t.Errorf("while netplugin restarts, the router has %v; want %v", got, want)
+					t.Errorf("%s, while netplugin restarts, the router has %v; want %v", time.Now(), got, want)
 					return
 				}
 			}
 			if got, err := learnt(ctx, l.nodes[1]); err == nil {
 				if want := l.all(1, containers); !maps.Equal(got, want) {
-					t.Errorf("while netplugin restarts, the node has %v; want %v", got, want)
+					t.Errorf("%s, while netplugin restarts, the node has %v; want %v", time.Now(), got, want)
 					return
 				}
 			}
