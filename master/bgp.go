@@ -4,9 +4,7 @@ package master
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
-	"io"
 	"net/netip"
 	"slices"
 
@@ -49,32 +47,18 @@ func (m *Master) inspectBGP(ctx context.Context, w model.World, key string) (any
 		return out, nil
 	}
 	n, _ := w.Nodes.Get(b.Node)
-	var err error
-	if out.Oper, err = m.askBGPOf(ctx, n); err != nil {
-		out.Oper.AdminStatus = "unknown: " + err.Error()
+	told, err := askNode[bgpAnswer](ctx, m, n, api.AgentBGPPath)
+	if out.Oper = told.Oper; err != nil {
+		out.Oper = api.BGPOper{AdminStatus: "unknown: " + err.Error()}
 	} else if out.Oper.AdminStatus == "" {
 		out.Oper.AdminStatus = "waiting: the node has not heard of its configuration yet"
 	}
 	return out, nil
 }
 
-func (m *Master) askBGPOf(ctx context.Context, n model.Node) (api.BGPOper, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, agentPatience, errSlowAgent)
-	defer cancel()
-	body, err := m.openAgent(ctx, n, api.AgentBGPPath)
-	if err != nil {
-		return api.BGPOper{}, err
-	}
-	defer body.Close()
-	var told api.NodeBGP
-	if err := json.NewDecoder(io.LimitReader(body, maxCounts)).Decode(&told); err != nil {
-		return api.BGPOper{}, agentError(ctx, n, err)
-	}
-	if told.Node != n.Name {
-		return api.BGPOper{}, fmt.Errorf("node %q answers at its address %s; give each node its own --ctrl-ip and --status-port", told.Node, agentURL(n, ""))
-	}
-	return told.Oper, nil
-}
+type bgpAnswer struct{ api.NodeBGP }
+
+func (a bgpAnswer) whose() string { return a.Node }
 
 func askBGP(asked api.BGP) (write, error) {
 	b, err := asked.Model()

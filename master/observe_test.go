@@ -27,6 +27,7 @@ type fakeAgent struct {
 	counts api.NodeCounts
 	served []api.ProviderCount
 	flows  []api.Flow // that were there
+	bgp    api.BGPOper
 	come   chan api.FlowLine
 	hung   chan struct{} // not nil: nothing is answered before it is closed
 	leave  chan struct{} // closed once: who follows is left alone
@@ -50,6 +51,10 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.URL.Path == api.AgentServicesPath {
 		e.Encode(api.NodeServices{Node: a.name, Providers: a.served})
+		return
+	}
+	if r.URL.Path == api.AgentBGPPath {
+		e.Encode(api.NodeBGP{Node: a.counts.Node, Oper: a.bgp})
 		return
 	}
 	a.mu.Lock()
