@@ -193,8 +193,8 @@ func newRouter(t *testing.T, c *cluster.Cluster, kind routerKind, name, addr str
 		t.Fatal(err)
 	}
 	r := &router{Host: h, kind: kind, addr: netip.MustParsePrefix(addr).Addr(), as: as}
-	must(t, r.Run(t.Context(), "ip", "addr", "add", addr, "dev", "eth1"))
-	must(t, r.Run(t.Context(), "ip", "addr", "add", "2001:db8:50::2/64", "dev", "eth1", "nodad"))
+	must(t, r.Run(t.Context(), "ip", "addr", "add", addr, "dev", "eth2"))
+	must(t, r.Run(t.Context(), "ip", "addr", "add", "2001:db8:50::2/64", "dev", "eth2", "nodad"))
 	r.write(t, "/etc/router.conf", kind.configure(r, nodes))
 	kind.start(t, r)
 	return r

@@ -96,7 +96,7 @@ func TestNodesExchangeRoutesWithBIRDByInternalBGP(t *testing.T) {
 }
 
 func exchangesRoutes(t *testing.T, kind routerKind, routerAS, nodesAS uint32) {
-	c := start(t, cluster.Options{})
+	c := startOnWire(t, cluster.Options{})
 	l := &leaf{Cluster: c, nodes: [2]*cluster.Node{c.Nodes[0], c.Nodes[1]}, own: [2]string{"50.1.1.11", "50.1.1.12"}, as: nodesAS}
 	l.router = newRouter(t, c, kind, "leaf", "50.1.1.2/24", routerAS,
 		peerOf{addr: netip.MustParseAddr(l.own[0]), as: nodesAS}, peerOf{addr: netip.MustParseAddr(l.own[1]), as: nodesAS})
@@ -125,7 +125,7 @@ func exchangesRoutes(t *testing.T, kind routerKind, routerAS, nodesAS uint32) {
 	l.agreed(t, both)
 	session(t, c, l.nodes[1].Name(), true)
 	o := inspected(t, c, l.nodes[1].Name())
-	if o.AdminStatus != "up" || o.NumRoutes != 4 || len(o.Routes) != 4 || fmt.Sprint(o.Announced) != "["+both[1][0]+"/32]" || o.Device != "eth1" {
+	if o.AdminStatus != "up" || o.NumRoutes != 4 || len(o.Routes) != 4 || fmt.Sprint(o.Announced) != "["+both[1][0]+"/32]" || o.Device != "eth2" {
 		t.Errorf("the second node's BGP is %+v", o)
 	}
 	if s := o.Neighbors; len(s) != 1 || s[0].Neighbor != "50.1.1.2" || s[0].AS != routerAS || s[0].Sent != 1 || s[0].Since.IsZero() {
@@ -140,15 +140,15 @@ func exchangesRoutes(t *testing.T, kind routerKind, routerAS, nodesAS uint32) {
 	l.agreed(t, both)
 
 	// The link goes down and comes up.
-	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth1", "down"))
+	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "down"))
 	session(t, c, l.nodes[0].Name(), false)
 	l.router.has(t, l.from([2][]string{nil, both[1]}))
-	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth1", "up"))
+	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "up"))
 	session(t, c, l.nodes[0].Name(), true)
 	l.agreed(t, both)
 
 	// Somebody takes the router address away.
-	must(t, l.nodes[1].Run(t.Context(), "ip", "addr", "del", l.own[1]+"/24", "dev", "eth1"))
+	must(t, l.nodes[1].Run(t.Context(), "ip", "addr", "del", l.own[1]+"/24", "dev", "eth2"))
 	eventually(t, func() error {
 		out, err := l.nodes[1].Output(t.Context(), "ip", "-o", "addr", "show", "to", l.own[1])
 		if err == nil && out == "" {
@@ -192,10 +192,10 @@ func exchangesRoutes(t *testing.T, kind routerKind, routerAS, nodesAS uint32) {
 	// Configured while the link is down.
 	netctl(t, c, "bgp", "rm", l.nodes[0].Name())
 	l.router.has(t, l.from([2][]string{nil, both[1]}))
-	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth1", "down"))
+	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "down"))
 	l.speak(t, 0)
 	session(t, c, l.nodes[0].Name(), false)
-	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth1", "up"))
+	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "up"))
 	session(t, c, l.nodes[0].Name(), true)
 	l.agreed(t, both)
 
@@ -263,7 +263,7 @@ func (l *leaf) steadfast(t *testing.T, containers [2][]string) (stop func()) {
 
 func TestNodeSpeaksWithTwoRoutersInBothFamiliesWithPasswords(t *testing.T) {
 	t.Parallel()
-	c := start(t, cluster.Options{})
+	c := startOnWire(t, cluster.Options{})
 	a := c.Nodes[0]
 	v4, v6 := netip.MustParseAddr("50.1.1.11"), netip.MustParseAddr("2001:db8:50::11")
 	first := newRouter(t, c, frr, "frr", "50.1.1.2/24", 500, peerOf{v4, 65001, "s3cret"}, peerOf{v6, 65001, "s3cret"})

@@ -102,7 +102,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	routers := bgp.New(bgp.Options{
-		Node: o.node, Device: underlay.Interface, RunDir: o.runDir, World: a.World, Changed: a.Changed, Fresh: a.Fresh, Log: o.log,
+		Node: o.node, Device: towardsRouters(o.uplinks, underlay), RunDir: o.runDir, World: a.World, Changed: a.Changed, Fresh: a.Fresh, Log: o.log,
 	})
 	observer := observe.New(observe.Options{
 		Node: o.node, Source: seen, BGP: routers.Oper, Log: o.log,

@@ -63,3 +63,12 @@ func addressTowardsMaster(ctx context.Context, masters []string) (netip.Addr, er
 	}
 	return addr, nil
 }
+
+// towardsRouters is the device that gets the node's address for BGP: the first uplink for VLANs, whose packets without a tag are the
+// routed ones; on a node without any the underlay's.
+func towardsRouters(uplinks []string, underlay netdev.Underlay) string {
+	if len(uplinks) > 0 {
+		return uplinks[0]
+	}
+	return underlay.Interface
+}
