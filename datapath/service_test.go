@@ -549,3 +549,42 @@ func TestFullTableOfTranslationsBreaksNobody(t *testing.T) {
 	wantEcho(t, before, 10000)
 	wantEcho(t, after, 10000)
 }
+
+func TestErrorsAboutAServicesPacketsReachWhoSentThem(t *testing.T) {
+	t.Parallel()
+	c, n1, n2 := twoNodes(t, AttachAuto, redWeb(t), web())
+	provider := n1.startDual(11, "app", "web")
+	clients := []*container{n1.startDual(1), n2.startDual(2)}
+	c.apply()
+	udp := func(x *container, local, remote netip.AddrPort) (conn *net.UDPConn) {
+		t.Helper()
+		must(t, x.do(func() (err error) {
+			conn, err = net.DialUDP("udp", net.UDPAddrFromAddrPort(local), net.UDPAddrFromAddrPort(remote))
+			return err
+		}))
+		t.Cleanup(func() { conn.Close() })
+		must(t, conn.SetDeadline(deadline()))
+		return conn
+	}
+	for _, client := range clients {
+		for _, to := range families(web(), 53) {
+			mine, its := netip.AddrPortFrom(client.ip(to.Addr()), 6000), netip.AddrPortFrom(provider.ip(to.Addr()), 5353)
+			asking := udp(client, mine, to)
+			asking.Write([]byte("?"))
+			if _, err := asking.Read(make([]byte, 10)); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("%s asks %s, where no program is: %v", mine, to, err)
+			}
+			answering := udp(provider, its, mine)
+			asking.Write([]byte("?"))
+			if _, err := answering.Read(make([]byte, 10)); err != nil {
+				t.Fatalf("%s is not asked by %s: %v", its, mine, err)
+			}
+			asking.Close()
+			answering.Write([]byte("!"))
+			if _, err := answering.Read(make([]byte, 10)); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("%s answers %s, which listens no more: %v", its, mine, err)
+			}
+			answering.Close()
+		}
+	}
+}

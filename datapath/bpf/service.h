@@ -283,6 +283,8 @@ VERIFIED_ONCE int remember_passage(const struct flow *f, struct crossing *here, 
 	return keep_translation(&here->other, x) ? DROP_SERVICE_TABLE : 0;
 }
 
+#include "quote.h"
+
 // ---- the steps ------------------------------------------------------------------------------------------------------
 
 // A packet of a connection that is known.
@@ -351,6 +353,8 @@ VERIFIED_ONCE int enter_service(struct __sk_buff *skb, const struct flow *f, con
 	k = &here->key;
 	p = &here->passage;
 	p->begins = 0;
+	if (is_service_error(k, u))
+		return enter_error(skb, u, here);
 	STEP(read_service_packet(skb, k, u, &flags));
 	x = find_translation(k);
 	if (x && (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) { // once more: its provider may be out of order since
@@ -405,6 +409,10 @@ VERIFIED_ONCE int leave_service(struct __sk_buff *skb, const struct upper *u, st
 	k = &here->key;
 	p = &here->passage;
 	p->begins = 0;
+	if (is_service_error(k, u))
+		return leave_error(skb, u, here);
+	if (!has_ports(k->proto))
+		return 0;
 	if (read_service_packet(skb, k, u, &flags))
 		return 0; // what its connection does not know of is nobody's reply
 	x = find_translation(k);
@@ -430,7 +438,8 @@ static __always_inline int decide_service(struct __sk_buff *skb, const struct qu
 		return answer_echo4(skb, from);
 	if (!q->fragment && q->proto == IPPROTO_ICMPV6 && q->icmp_type == ICMP6_ECHO_REQUEST && q->ethertype == bpf_htons(ETH_P_IPV6))
 		return answer_echo6(skb, from);
-	if (q->proto != IPPROTO_TCP && q->proto != IPPROTO_UDP && q->proto != IPPROTO_SCTP)
+	if (q->proto != IPPROTO_TCP && q->proto != IPPROTO_UDP && q->proto != IPPROTO_SCTP &&
+	    (q->fragment || !is_icmp(q->proto) || !is_icmp_error(q->proto, q->icmp_type)))
 		return DROP_SERVICE_PROTOCOL;
 	f->tenant = from->tenant;
 	f->asks = FLOW_TO_SERVICE;

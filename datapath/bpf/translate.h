@@ -7,7 +7,7 @@
 // Where the checksum is in what follows the IP headers; 0: nowhere. SCTP's does not cover addresses, and its ports stay.
 static __always_inline __u32 checksum_offset(__u8 proto)
 {
-	return proto == IPPROTO_TCP ? 16 : proto == IPPROTO_UDP ? 6 : 0;
+	return proto == IPPROTO_TCP ? 16 : proto == IPPROTO_UDP ? 6 : proto == IPPROTO_ICMPV6 ? 2 : 0;
 }
 
 // Corrects the checksum above IP by the difference of the addresses, and writes the ports.
@@ -21,7 +21,7 @@ static __always_inline int translate_upper(struct __sk_buff *skb, const struct u
 	if (bpf_skb_load_bytes(skb, u->offset, &was, sizeof(was)) ||
 	    (difference && bpf_l4_csum_replace(skb, at, 0, difference, BPF_F_PSEUDO_HDR | flags)))
 		return DROP_MALFORMED;
-	if (was == ports)
+	if (!has_ports(proto) || was == ports)
 		return 0;
 	return bpf_l4_csum_replace(skb, at, was, ports, sizeof(ports) | flags) || bpf_skb_store_bytes(skb, u->offset, &ports, sizeof(ports), 0)
 		       ? DROP_MALFORMED
