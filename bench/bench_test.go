@@ -81,7 +81,7 @@ func near(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 }
 
 func TestJobSurvivesItsCommandLine(t *testing.T) {
 	t.Parallel()
-	want := job{role: "rr", namespace: "/proc/1/ns/net", to: netip.MustParseAddr("10.1.2.3"), warm: 0.15, secs: 0.3, streams: 4, cpu: -1}
+	want := job{role: "rr", namespace: "/proc/1/ns/net", to: netip.MustParseAddr("10.1.2.3"), shift: 100, warm: 0.15, secs: 0.3, streams: 4, cpu: -1}
 	got, err := parseJob(want.arguments()[1:])
 	if err != nil || got != want {
 		t.Errorf("got %+v, %v, want %+v", got, err, want)

@@ -75,7 +75,7 @@ func (b *staticBridge) Up(_ context.Context, t topology) (pair, error) {
 			return pair{}, err
 		}
 	}
-	return pair{containers[0].path(), containers[1].path(), containerAddress(1)}, nil
+	return pair{client: containers[0].path(), server: containers[1].path(), address: containerAddress(1)}, nil
 }
 
 // underlayLink is the underlay's name on both nodes.

@@ -34,7 +34,7 @@ const (
 )
 
 func (j job) target(port uint16) *unix.RawSockaddrInet4 {
-	a := rawAddress(netip.AddrPortFrom(j.to, port))
+	a := rawAddress(netip.AddrPortFrom(j.to, port-uint16(j.shift)))
 	return &a
 }
 

@@ -23,6 +23,7 @@ type contestant interface {
 type pair struct {
 	client, server string
 	address        netip.Addr
+	shift          uint16 // what the way adds to the ports that the client asks for
 }
 
 // limitName is the contestant that the others are divided by.

@@ -69,18 +69,23 @@ func (c *contiv) Up(ctx context.Context, t topology) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	return pair{client.namespace, server.namespace, server.address}, nil
+	return pair{client: client.namespace, server: server.namespace, address: server.address}, nil
 }
 
 // attach makes a namespace in the host and has the CNI program attach it, as a member of the group; "" for none.
 func (c *contiv) attach(ctx context.Context, h *netlab.Host, name, group string) (container, error) {
+	return c.attachBy(ctx, h, "bench", name, group)
+}
+
+// attachBy is attach by a network configuration of this name, which services can select by.
+func (c *contiv) attachBy(ctx context.Context, h *netlab.Host, config, name, group string) (container, error) {
 	if err := h.Run(ctx, "ip", "netns", "add", name); err != nil {
 		return container{}, err
 	}
 	inside := "/run/netns/" + name
 	cmd := h.Command(ctx, filepath.Join(c.programs, "contivk8s"))
 	cmd.Env = append(cmd.Env, "CNI_COMMAND=ADD", "CNI_CONTAINERID="+name, "CNI_NETNS="+inside, "CNI_IFNAME=eth0", "CNI_PATH="+c.programs)
-	cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"cniVersion":"1.0.0","name":"bench","type":"contivk8s","network":%q,"group":%q}`, contivNetwork, group))
+	cmd.Stdin = strings.NewReader(fmt.Sprintf(`{"cniVersion":"1.0.0","name":%q,"type":"contivk8s","network":%q,"group":%q}`, config, contivNetwork, group))
 	out, err := cmd.Output()
 	if err != nil {
 		return container{}, fmt.Errorf("attach %s: %w: %s", name, err, bytes.TrimSpace(out))

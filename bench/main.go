@@ -53,6 +53,7 @@ type options struct {
 	json     string
 	start    bool
 	policy   bool
+	service  bool
 	starts   int
 	programs string
 
@@ -79,6 +80,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.json, "json", "", "write every sample to this file")
 	f.BoolVar(&o.start, "start", false, "measure how long containers take to start instead")
 	f.BoolVar(&o.policy, "policy", false, "measure what policies of many rules cost instead, beside iptables and nftables")
+	f.BoolVar(&o.service, "service", false, "measure what services cost instead, beside iptables as kube-proxy writes it")
 	f.IntVar(&o.starts, "starts", 20, "starts of each network that -start measures")
 	f.BoolVar(&o.control, "control", false, "measure the masters only; without it they come last, unless -topo or -only choose")
 	f.Float64Var(&o.controlSecs, "control-secs", 2, "seconds of each measurement of the masters")
@@ -152,6 +154,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	if o.policy {
 		return benchPolicy(ctx, o, stdout, stderr)
 	}
+	if o.service {
+		return benchService(ctx, o, stdout, stderr)
+	}
 	if o.names {
 		return benchNames(ctx, o, stdout, stderr)
 	}
@@ -181,6 +186,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	if o.topo == "both" && o.only == "" { // all is asked for
 		o.json = ""
 		if err := benchPolicy(ctx, o, stdout, stderr); err != nil {
+			return err
+		}
+		if err := benchService(ctx, o, stdout, stderr); err != nil {
 			return err
 		}
 		if err := benchControl(ctx, o, stdout, stderr); err != nil {

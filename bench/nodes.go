@@ -117,7 +117,7 @@ func (n *nodes) pair(ctx context.Context, network string) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	return pair{client.namespace, server.namespace, server.address}, nil
+	return pair{client: client.namespace, server: server.namespace, address: server.address}, nil
 }
 
 // nodeCount is how many nodes a topology has.

@@ -58,7 +58,7 @@ func (p *path) start(ctx context.Context, t topology) error {
 	if err := p.serve(ctx); err != nil {
 		return err
 	}
-	_, err = p.worker(ctx, job{role: "probe", namespace: p.pair.client, to: p.pair.address, secs: 10, cpu: -1})
+	_, err = p.worker(ctx, job{role: "probe", namespace: p.pair.client, to: p.pair.address, shift: int(p.pair.shift), secs: 10, cpu: -1})
 	return err
 }
 
@@ -140,7 +140,7 @@ const warmUp = 0.15
 
 // measure does one trial for secs seconds.
 func (p *path) measure(ctx context.Context, t trial, secs float64) (sample, error) {
-	j := job{role: t.name, namespace: p.pair.client, to: p.pair.address, warm: warmUp, secs: secs, streams: t.streams, cpu: p.cpu}
+	j := job{role: t.name, namespace: p.pair.client, to: p.pair.address, shift: int(p.pair.shift), warm: warmUp, secs: secs, streams: t.streams, cpu: p.cpu}
 	if t.free {
 		j.cpu = -1
 	}

@@ -120,7 +120,7 @@ func (r *ruled) Up(ctx context.Context, _ topology) (pair, error) {
 	if err != nil {
 		return pair{}, err
 	}
-	return pair{r.node.client.namespace, server.namespace, server.address}, nil
+	return pair{client: r.node.client.namespace, server: server.namespace, address: server.address}, nil
 }
 
 func (r *ruled) Down() error { return r.node.Down() }
@@ -178,7 +178,7 @@ func (f *filtered) Up(ctx context.Context, _ topology) (pair, error) {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return pair{}, fmt.Errorf("load the rules with %s: %w: %s", program[0], err, end(string(out)))
 	}
-	return pair{f.all[0].path(), f.all[1].path(), filteredAddress(1)}, nil
+	return pair{client: f.all[0].path(), server: f.all[1].path(), address: filteredAddress(1)}, nil
 }
 
 func filteredAddress(i int) netip.Addr { return netip.AddrFrom4([4]byte{10, 200, byte(i), 1}) }

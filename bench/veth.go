@@ -35,7 +35,7 @@ func (b *bareVeth) Up(context.Context, topology) (pair, error) {
 			return pair{}, err
 		}
 	}
-	return pair{b.ends[0].path(), b.ends[1].path(), containerAddress(1)}, nil
+	return pair{client: b.ends[0].path(), server: b.ends[1].path(), address: containerAddress(1)}, nil
 }
 
 func (b *bareVeth) Down() error {

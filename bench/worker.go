@@ -33,6 +33,7 @@ type job struct {
 	role       string // serve, probe or a trial's name
 	namespace  string // path of the network namespace to work in
 	to         netip.Addr
+	shift      int // of a client: the server's ports are seen under ones that are less by this
 	warm, secs float64
 	streams    int
 	cpu        int // both ends' CPU; -1 does not pin
@@ -40,7 +41,7 @@ type job struct {
 
 func (j job) arguments() []string {
 	return []string{
-		"worker", "-role", j.role, "-netns", j.namespace, "-to", j.to.String(),
+		"worker", "-role", j.role, "-netns", j.namespace, "-to", j.to.String(), "-shift", fmt.Sprint(j.shift),
 		"-warm", fmt.Sprint(j.warm), "-secs", fmt.Sprint(j.secs), "-streams", fmt.Sprint(j.streams), "-cpu", fmt.Sprint(j.cpu),
 	}
 }
@@ -56,6 +57,7 @@ func parseJob(arguments []string) (job, error) {
 	f.StringVar(&j.role, "role", "", "")
 	f.StringVar(&j.namespace, "netns", "", "")
 	f.TextVar(&j.to, "to", netip.Addr{}, "")
+	f.IntVar(&j.shift, "shift", 0, "")
 	f.Float64Var(&j.warm, "warm", 0, "")
 	f.Float64Var(&j.secs, "secs", 0, "")
 	f.IntVar(&j.streams, "streams", 0, "")
