@@ -264,7 +264,7 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 			if (outcome)
 				return drop(skb, outcome);
 		}
-		outcome = translate4(skb, ETH_HLEN, &u, &here->passage);
+		outcome = translate4(skb, ETH_HLEN, &u, here);
 		if (outcome)
 			return drop(skb, outcome);
 	}
@@ -322,7 +322,7 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 			if (outcome)
 				return drop(skb, outcome);
 		}
-		outcome = translate6(skb, ETH_HLEN, &u, &here->passage, (__u8)key.kind);
+		outcome = translate6(skb, ETH_HLEN, &u, here, (__u8)key.kind);
 		if (outcome)
 			return drop(skb, outcome);
 	}
@@ -379,7 +379,7 @@ static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 			return drop(skb, DROP_MALFORMED);
 		fill_key4(&here->key, f->tenant, &key, &u);
 		if (leave_service(skb, &u, here, INNER)) {
-			outcome = translate4(skb, INNER, &u, &here->passage);
+			outcome = translate4(skb, INNER, &u, here);
 			if (outcome)
 				return drop(skb, outcome);
 		}
@@ -413,7 +413,7 @@ static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 			return drop(skb, DROP_MALFORMED);
 		fill_key6(&here->key, f->tenant, &key, &u);
 		if (leave_service(skb, &u, here, INNER)) {
-			outcome = translate6(skb, INNER, &u, &here->passage, (__u8)key.kind);
+			outcome = translate6(skb, INNER, &u, here, (__u8)key.kind);
 			if (outcome)
 				return drop(skb, outcome);
 		}

@@ -26,6 +26,9 @@ static __always_inline void *packet_end(const struct __sk_buff *skb)
 	return p;
 }
 
+// What begins before this offset is read in place where it can be, for speed; the rest by helpers.
+#define NEAR 128
+
 // The bytes from offset on, len of them, for reading and writing in place. NULL: the packet is shorter, or they
 // are not in its linear part (see pull). Invalid after a helper that changes the packet.
 static __always_inline void *at(const struct __sk_buff *skb, __u32 offset, __u32 len)

@@ -335,8 +335,14 @@ static __always_inline int read_service_packet(struct __sk_buff *skb, struct tra
 		this.ports = k->ports;
 		bpf_map_update_elem(&fragments, &key, &this, BPF_ANY);
 	}
-	if (k->proto == IPPROTO_TCP && bpf_skb_load_bytes(skb, u->offset + 13, tcp_flags, 1))
-		return u->part ? DROP_SERVICE_FRAGMENT : DROP_MALFORMED;
+	if (k->proto == IPPROTO_TCP) {
+		const __u8 *flags = u->offset < NEAR ? at(skb, u->offset + 13, 1) : NULL;
+
+		if (flags)
+			*tcp_flags = *flags;
+		else if (bpf_skb_load_bytes(skb, u->offset + 13, tcp_flags, 1))
+			return u->part ? DROP_SERVICE_FRAGMENT : DROP_MALFORMED;
+	}
 	return 0;
 }
 
