@@ -19,7 +19,7 @@ type door struct {
 	raw *net.IPConn // sends whole packets, so that answers come from who was asked
 }
 
-// openDoor opens the sockets in the namespace of the calling thread, at the address, which tells the family.
+// openDoor opens the sockets in the namespace of the calling thread, for the family of the address, which is the unspecified one.
 func openDoor(at netip.Addr) (d door, err error) {
 	version := "6"
 	if at.Is4() {
@@ -39,7 +39,7 @@ func openDoor(at netip.Addr) (d door, err error) {
 		d.tcp, err = listen.Listen(context.Background(), "tcp"+version, addr)
 	}
 	if errors.Is(err, unix.EADDRINUSE) {
-		return d, fmt.Errorf("port %d at %s is taken in the container; its program has to use another for names to work: %w", port, at, err)
+		return d, fmt.Errorf("port %d is taken in the container; its program has to use another for names to work: %w", port, err)
 	}
 	if err != nil {
 		return d, fmt.Errorf("listen in the container: %w", err)

@@ -199,7 +199,7 @@ func TestContainerThatIsNoLongerWantedKeepsNothingOfOurs(t *testing.T) {
 	if list := c.nft(t, "list ruleset"); list != "" {
 		t.Errorf("left is %s", list)
 	}
-	if err := netdev.Do(c.path, func() error { return errors.Join(removeRedirect(), netdev.ForgetMarked(asked)) }); err != nil {
+	if err := netdev.Do(c.path, func() error { return errors.Join(removeRedirect(), netdev.ForgetMarked(asked, mark)) }); err != nil {
 		t.Errorf("a second time: %v", err)
 	}
 }

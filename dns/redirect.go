@@ -30,11 +30,8 @@ const (
 	lifetime = 10 * time.Second
 )
 
-// resolver is where Docker tells every container to ask, and the IPv4 address at which we listen in each; resolver6 is that of IPv6.
-var (
-	resolver  = netip.AddrFrom4([4]byte{127, 0, 0, 11})
-	resolver6 = netip.IPv6Loopback()
-)
+// resolver is where Docker tells every container to ask.
+var resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 
 // installRedirect makes our table in the namespace of the calling thread, in one transaction with the end of any table
 // that an earlier run left. Questions to Docker's resolver are turned to us or, with everywhere, those to any server. This is it:
@@ -43,26 +40,20 @@ var (
 //	  set alive { type inet_service; flags dynamic,timeout; timeout 10s; elements = { 5399 } }
 //	  chain leaving { type route hook output priority -300
 //	    meta mark 0x6377 goto ours
-//	    [ip daddr 127.0.0.11] {udp,tcp} dport 53, 5399 in @alive: notrack meta mark set 0x6378
+//	    [ip daddr 127.0.0.11] {udp,tcp} dport 53, 5399 in @alive: notrack th dport set 5399 meta mark set 0x6378
 //	  }
 //	  chain ours {
 //	    ip daddr 127.0.0.11 udp dport 5399 update @alive { udp dport } drop      # a heartbeat
 //	    th dport 53 accept                                                       # a question that we pass on
+//	    tcp sport 5399 tcp sport set 53                                          # an answer over TCP
 //	    notrack                                                                  # an answer
-//	  }
-//	  chain arriving { type filter hook prerouting priority -300
-//	    meta mark != 0x6378 accept
-//	    th dport != 53 accept                # somebody else's NAT has taken it
-//	    {udp,tcp} tproxy ip to 127.0.0.11:5399 accept
-//	    {udp,tcp} tproxy ip6 to [::1]:5399 accept
-//	    drop                                 # nobody listens: we are being restarted
 //	  }
 //	}
 //
-// A packet with the mark comes back through lo (netdev.ReturnMarked). It is changed in nothing, so the sockets that take it learn
+// A packet with the mark comes back through lo (netdev.ReturnMarked). Its address is not changed, so the sockets that take it learn
 // whom it was sent to, and nothing has to be remembered of it: each packet goes to who is there when it is sent, and where
-// there is no connection tracking, we bring none. One that is dropped on arrival has left its sender without an error: the client
-// asks again.
+// there is no connection tracking, we bring none. While nobody listens, the kernel refuses in the name of port 5399, of which the
+// client knows nothing: it asks again.
 //
 // A packet renews the set, not a netlink transaction: that is one system call a heartbeat on a socket that is
 // open anyway, and its being dropped (EPERM) proves that the table is still there.
@@ -92,50 +83,33 @@ func installRedirect(life time.Duration, everywhere bool) error {
 		c.AddRule(r)
 	}
 	ours := c.AddChain(&nftables.Chain{Table: t, Name: "ours"})
-	rule(ours, toResolver(), protocol(unix.IPPROTO_UDP), destination(expr.CmpOpEq, port), []expr.Any{
+	rule(ours, toResolver(), protocol(unix.IPPROTO_UDP), destination(port), []expr.Any{
 		&expr.Dynset{SrcRegKey: 1, SetName: alive.Name, SetID: alive.ID, Operation: unix.NFT_DYNSET_OP_UPDATE},
 		&expr.Verdict{Kind: expr.VerdictDrop},
 	})
-	rule(ours, destination(expr.CmpOpEq, dnsPort), verdict(expr.VerdictAccept))
+	rule(ours, destination(dnsPort), []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}})
+	rule(ours, protocol(unix.IPPROTO_TCP), source(port), setPort(unix.IPPROTO_TCP, 0, dnsPort))
 	rule(ours, []expr.Any{&expr.Notrack{}})
 
 	// Before connection tracking, which is at -200.
 	leaving := c.AddChain(&nftables.Chain{
 		Table: t, Name: "leaving", Type: nftables.ChainTypeRoute, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityRaw,
 	})
-	rule(leaving, marked(expr.CmpOpEq, mark), []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: ours.Name}})
+	rule(leaving, marked(), []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: ours.Name}})
 	for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
 		to := toResolver()
 		if everywhere {
 			to = nil
 		}
-		rule(leaving, protocol(proto), destination(expr.CmpOpEq, dnsPort), to, []expr.Any{
+		rule(leaving, protocol(proto), destination(dnsPort), to, []expr.Any{
 			&expr.Immediate{Register: 1, Data: be16(port)},
 			&expr.Lookup{SourceRegister: 1, SetName: alive.Name, SetID: alive.ID},
 			&expr.Notrack{},
+		}, setPort(proto, 2, port), []expr.Any{
 			&expr.Immediate{Register: 1, Data: binaryutil.NativeEndian.PutUint32(asked)},
 			&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
 		})
 	}
-
-	arriving := c.AddChain(&nftables.Chain{
-		Table: t, Name: "arriving", Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw,
-	})
-	rule(arriving, marked(expr.CmpOpNeq, asked), verdict(expr.VerdictAccept))
-	rule(arriving, destination(expr.CmpOpNeq, dnsPort), verdict(expr.VerdictAccept))
-	for _, to := range []struct {
-		family byte
-		addr   netip.Addr
-	}{{unix.NFPROTO_IPV4, resolver}, {unix.NFPROTO_IPV6, resolver6}} {
-		for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
-			rule(arriving, family(to.family), protocol(proto), []expr.Any{
-				&expr.Immediate{Register: 1, Data: to.addr.AsSlice()},
-				&expr.Immediate{Register: 2, Data: be16(port)},
-				&expr.TProxy{Family: to.family, RegAddr: 1, RegPort: 2},
-			}, verdict(expr.VerdictAccept))
-		}
-	}
-	rule(arriving, verdict(expr.VerdictDrop))
 	if err := c.Flush(); err != nil {
 		return fmt.Errorf("load nftables table %s: %w", tableName, err)
 	}
@@ -168,29 +142,37 @@ func openNftables() (*nftables.Conn, error) {
 // freed what a transaction replaced: 4 to 16 ms, for which a container's start need not wait.
 func closeLater(c *nftables.Conn) { go func() { _ = c.CloseLasting() }() }
 
-func verdict(v expr.VerdictKind) []expr.Any { return []expr.Any{&expr.Verdict{Kind: v}} }
-
-// The conditions below leave what they loaded in register 1.
-
-func marked(op expr.CmpOp, m uint32) []expr.Any {
+// setPort sets a packet's source port (offset 0) or destination port (2), and its checksum right.
+func setPort(proto byte, offset uint32, p uint16) []expr.Any {
+	checksum := uint32(6)
+	if proto == unix.IPPROTO_TCP {
+		checksum = 16
+	}
 	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
-		&expr.Cmp{Op: op, Register: 1, Data: binaryutil.NativeEndian.PutUint32(m)},
+		&expr.Immediate{Register: 1, Data: be16(p)},
+		&expr.Payload{
+			OperationType: expr.PayloadWrite, SourceRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2,
+			CsumType: expr.CsumTypeInet, CsumOffset: checksum,
+		},
 	}
 }
 
-func family(f byte) []expr.Any {
+// The conditions below leave what they loaded in register 1.
+
+func marked() []expr.Any {
 	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{f}},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(mark)},
 	}
 }
 
 func toResolver() []expr.Any {
-	return append(family(unix.NFPROTO_IPV4),
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.NFPROTO_IPV4}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: 16, Len: 4},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: resolver.AsSlice()},
-	)
+	}
 }
 
 func protocol(p byte) []expr.Any {
@@ -200,10 +182,14 @@ func protocol(p byte) []expr.Any {
 	}
 }
 
-func destination(op expr.CmpOp, p uint16) []expr.Any {
+func source(p uint16) []expr.Any { return portAt(0, p) }
+
+func destination(p uint16) []expr.Any { return portAt(2, p) }
+
+func portAt(offset uint32, p uint16) []expr.Any {
 	return []expr.Any{
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Cmp{Op: op, Register: 1, Data: be16(p)},
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: be16(p)},
 	}
 }
 

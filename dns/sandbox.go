@@ -81,7 +81,7 @@ func (s *sandbox) open() (err error) {
 
 // openDoors opens one for IPv4 and, where the container may ask servers of IPv6 and has it, one for that.
 func (s *sandbox) openDoors() error {
-	d, err := openDoor(resolver)
+	d, err := openDoor(netip.IPv4Unspecified())
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *sandbox) openDoors() error {
 	if !s.everywhere {
 		return nil
 	}
-	d, err = openDoor(resolver6)
+	d, err = openDoor(netip.IPv6Unspecified())
 	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
 		return nil
 	}
@@ -102,7 +102,7 @@ func (s *sandbox) openDoors() error {
 // redirect turns questions to our sockets. It is called in the container's namespace.
 func (s *sandbox) redirect() error {
 	if s.everywhere { // Docker's resolver is in the container already
-		if err := netdev.ReturnMarked(asked, len(s.doors) > 1); err != nil {
+		if err := netdev.ReturnMarked(asked, mark, len(s.doors) > 1); err != nil {
 			return err
 		}
 	}
@@ -144,7 +144,7 @@ func (s *sandbox) serveUDP(d door) {
 // shields, misses nothing that it did not want to miss.
 func (s *sandbox) takeUDP(d door, packet []byte, client netip.AddrPort, server netip.Addr) {
 	to := netip.AddrPortFrom(server, dnsPort)
-	if client.Addr() == resolver && client.Port() == port {
+	if client.Port() == port {
 		return // a heartbeat of ours, that came through
 	}
 	if b := s.reply(*s.endpoints.Load(), packet, udp); b != nil {
@@ -175,7 +175,7 @@ func (s *sandbox) unredirect() error {
 	if id, err := namespaceAt(s.path); err != nil || id != s.namespace {
 		return nil // the table went with its namespace, or nobody can reach it any more
 	}
-	err := netdev.Do(s.path, func() error { return errors.Join(removeRedirect(), netdev.ForgetMarked(asked)) })
+	err := netdev.Do(s.path, func() error { return errors.Join(removeRedirect(), netdev.ForgetMarked(asked, mark)) })
 	if err != nil && !netdev.Gone(err) {
 		return fmt.Errorf("remove the DNS redirect from %s: %w", s.path, err)
 	}

@@ -452,7 +452,7 @@ func TestRestartReplacesTheTableOfTheLastRun(t *testing.T) {
 		sync1(t, s, Sandbox{Path: c.path, Endpoints: []string{"c2"}})
 		c.expect(t, "udp", "contiv-c1.", "10.1.1.1")
 		list := c.nft(t, "list table inet "+tableName)
-		if strings.Contains(list, "old") || strings.Count(list, "notrack") != 3 || strings.Count(list, "chain") != 3 {
+		if strings.Contains(list, "old") || strings.Count(list, "notrack") != 3 || strings.Count(list, "chain") != 2 {
 			t.Fatalf("table is\n%s", list)
 		}
 		stop()

@@ -11,6 +11,8 @@ import (
 
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/netdev"
 )
 
 // buffers are of 64 KiB, lent only while a packet is at hand: a hundred idle containers hold none.
@@ -65,14 +67,13 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// listening prepares a socket that takes what was sent to others (transparent), before it is bound.
+// listening prepares a socket before it is bound: it takes what comes through lo, whoever it was sent to.
 func listening(network, _ string, c syscall.RawConn) error {
-	options := [][3]int{{unix.SOL_SOCKET, unix.SO_MARK, mark}}
+	options := [][3]int{{unix.SOL_SOCKET, unix.SO_MARK, mark}, {unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, netdev.Loopback}}
 	if network[len(network)-1] == '4' {
-		// 127.0.0.11 may be bound before the runtime has brought lo up.
-		options = append(options, [3]int{unix.SOL_IP, unix.IP_FREEBIND, 1}, [3]int{unix.SOL_IP, unix.IP_TRANSPARENT, 1}, [3]int{unix.SOL_IP, unix.IP_PKTINFO, 1})
+		options = append(options, [3]int{unix.SOL_IP, unix.IP_TRANSPARENT, 1}, [3]int{unix.SOL_IP, unix.IP_PKTINFO, 1})
 	} else {
-		options = append(options, [3]int{unix.SOL_IPV6, unix.IPV6_FREEBIND, 1}, [3]int{unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1}, [3]int{unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1})
+		options = append(options, [3]int{unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1}, [3]int{unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1})
 	}
 	if network[0] == 't' {
 		// A connection is one when its first question is there. Before, there is nothing to reset when we end: glibc asks again

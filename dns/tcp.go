@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -65,7 +66,8 @@ func (s *sandbox) serveStream(c *net.TCPConn) {
 		_ = c.Close()
 	}()
 	// Its address is that of the server that the client asked.
-	up := upstream{ctx: s.ctx, path: s.path, server: c.LocalAddr().String(), client: c}
+	server := netip.AddrPortFrom(c.LocalAddr().(*net.TCPAddr).AddrPort().Addr(), dnsPort)
+	up := upstream{ctx: s.ctx, path: s.path, server: server.String(), client: c}
 	defer up.close()
 	for {
 		_ = c.SetReadDeadline(time.Now().Add(streamIdle))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -16,9 +17,10 @@ import (
 const markedTable = 5399
 
 // ReturnMarked has packets with the mark that are sent in the namespace of the calling thread come back through lo, wherever they
-// are sent to, so that sockets there can take them; with v6 those of IPv6 too. Done twice, it changes nothing.
-func ReturnMarked(mark uint32, v6 bool) error {
-	lo, err := netlink.LinkByIndex(loopback)
+// are sent to, so that sockets there can take them; with v6 those of IPv6 too. There, sockets that are bound to lo answer with
+// the mark back: without, they would find no way to an address of another device. Done twice, it changes nothing.
+func ReturnMarked(mark, back uint32, v6 bool) error {
+	lo, err := netlink.LinkByIndex(Loopback)
 	if err != nil {
 		return fmt.Errorf("find lo: %w", err)
 	}
@@ -30,28 +32,35 @@ func ReturnMarked(mark uint32, v6 bool) error {
 		if err := netlink.RouteReplace(markedRoute(family)); err != nil {
 			return fmt.Errorf("add the route to lo: %w", err)
 		}
-		if err := netlink.RuleAdd(markedRule(family, mark)); err != nil && !errors.Is(err, unix.EEXIST) {
-			return fmt.Errorf("add the rule for mark %#x: %w", mark, err)
+		for _, r := range markedRules(family, mark, back) {
+			if err := netlink.RuleAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("add the rule for mark %#x: %w", r.Mark, err)
+			}
 		}
 	}
 	return nil
 }
 
 // ForgetMarked takes back what ReturnMarked did in the namespace of the calling thread, if it did.
-func ForgetMarked(mark uint32) error {
-	var failed error
+func ForgetMarked(mark, back uint32) error {
+	var failed []error
 	for _, family := range families(true) {
-		for _, err := range []error{netlink.RuleDel(markedRule(family, mark)), netlink.RouteDel(markedRoute(family))} {
-			if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EAFNOSUPPORT) {
-				failed = errors.Join(failed, fmt.Errorf("remove the way back for mark %#x: %w", mark, err))
-			}
+		for _, r := range markedRules(family, mark, back) {
+			failed = append(failed, netlink.RuleDel(r))
 		}
+		failed = append(failed, netlink.RouteDel(markedRoute(family)))
 	}
-	return failed
+	failed = slices.DeleteFunc(failed, func(err error) bool {
+		return errors.Is(err, unix.ENOENT) || errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EAFNOSUPPORT)
+	})
+	if err := errors.Join(failed...); err != nil {
+		return fmt.Errorf("remove the way back through lo: %w", err)
+	}
+	return nil
 }
 
-// loopback is the index of lo in every namespace.
-const loopback = 1
+// Loopback is the index of lo in every namespace.
+const Loopback = 1
 
 func families(v6 bool) []int {
 	if v6 {
@@ -60,10 +69,15 @@ func families(v6 bool) []int {
 	return []int{netlink.FAMILY_V4}
 }
 
-func markedRule(family int, mark uint32) *netlink.Rule {
+func markedRules(family int, mark, back uint32) []*netlink.Rule {
 	r := netlink.NewRule()
 	r.Family, r.Mark, r.Table, r.Priority = family, mark, markedTable, markedTable
-	return r
+	if family == netlink.FAMILY_V4 {
+		return []*netlink.Rule{r}
+	}
+	answers := *r
+	answers.Mark, answers.OifName = back, "lo"
+	return []*netlink.Rule{r, &answers}
 }
 
 func markedRoute(family int) *netlink.Route {
@@ -71,5 +85,5 @@ func markedRoute(family int) *netlink.Route {
 	if family == netlink.FAMILY_V6 {
 		all = net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}
 	}
-	return &netlink.Route{Family: family, Table: markedTable, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, LinkIndex: loopback, Dst: &all}
+	return &netlink.Route{Family: family, Table: markedTable, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, LinkIndex: Loopback, Dst: &all}
 }
