@@ -3,8 +3,8 @@
 // Package dns answers the names of containers on the node where they are asked for.
 //
 // A container asks the server that its runtime told it of: Docker's resolver at 127.0.0.11 in every Docker container, any in
-// others. In its network namespace we open sockets at 127.0.0.11:5399 and have its questions turned to them, unchanged, by
-// an nftables table of our own. What the World knows for the networks of the asking container is answered in the name of the
+// others. In its network namespace we open sockets at port 5399 of lo and have its questions turned to them by an
+// nftables table of our own. What the World knows for the networks of the asking container is answered in the name of the
 // server that was asked; all else is sent on to it in the name of the client, and we never see what it answers.
 //
 //	zone.go      the names of one tenant, as objects come and go: pure
@@ -20,5 +20,5 @@
 //   - An open socket keeps its network namespace alive, and so the veth in it. A sandbox whose namespace has lost its
 //     path is therefore closed at the next heartbeat, asked or not.
 //   - Over TCP two connections make one, so there answers do pass through us.
-//   - A program in the container can no longer have port 5399 at 127.0.0.11 or at 0.0.0.0.
+//   - A program in the container can no longer have port 5399.
 package dns
