@@ -23,6 +23,8 @@ const (
 	// again is the pause after something failed, and how often all is looked at anyway.
 	again    = 2 * time.Second
 	lookOver = 30 * time.Second
+	// patience is how long a start waits for the masters' word before it goes by what an earlier run has heard: neighbors wait too.
+	patience = 30 * time.Second
 	// belief is how long neighbors must have told all before a restarted node believes it: FRR says that it has a moment before it does.
 	belief = 5 * time.Second
 )
@@ -94,7 +96,7 @@ func (n *Node) Run(ctx context.Context) error {
 		world := n.Changed()
 		w := n.World()
 		pause := lookOver
-		if w.Revision > 0 { // before that, nothing is known
+		if w.Revision > 0 && (n.Fresh() || time.Since(n.began) > patience) {
 			err := n.step(s, w)
 			switch {
 			case err != nil && err.Error() != failing:
@@ -286,17 +288,23 @@ func (n *Node) silence(s *sessions) error {
 	s.stop(false)
 	n.tell(api.BGPOper{}, nil, nil, nil, nil)
 	n.restarting = false
-	for _, g := range slices.Clone(n.record.Given) {
-		if err := n.takeBack(g); err != nil {
+	if err := Remove(n.RunDir); err != nil {
+		return err
+	}
+	n.record, n.silent, n.noted = record{}, true, false
+	return nil
+}
+
+// Remove takes what BGP has put on this machine from it: addresses that were given to devices, and learnt routes. Nothing need be there.
+func Remove(runDir string) error {
+	r, _, unread := loadRecord(runDir) // what cannot be read today can be no better tomorrow
+	for _, g := range r.Given {
+		if err := netdev.TakeAddress(g.Device, g.Addr); err != nil {
 			return err
 		}
 	}
 	if err := netdev.SetBGPRoutes(nil, false); err != nil {
 		return err
 	}
-	if err := removeRecord(n.RunDir); err != nil {
-		return err
-	}
-	n.silent, n.noted = true, false
-	return nil
+	return errors.Join(unread, removeRecord(runDir))
 }
