@@ -32,7 +32,7 @@ func (c *compiler) endpoints() {
 		if !ok {
 			continue // noted with the network
 		}
-		row := located{Endpoint: Endpoint{Tenant: t.Number, Network: numberOf(n), MAC: e.MAC}}
+		row := located{Endpoint: Endpoint{Tenant: t.Number, Network: c.numberOf(n), MAC: e.MAC}}
 		if e.Node == c.node {
 			row.Port = e.Port
 			c.local = append(c.local, e)

@@ -27,11 +27,11 @@ func (c *compiler) ports() {
 			routes[at] = c.routes(n, at.v4, at.v6)
 		}
 		row := Port{
-			Name: e.Port, Endpoint: e.ID, Tenant: t.Number, Network: numberOf(n), IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC,
+			Name: e.Port, Endpoint: e.ID, Tenant: t.Number, Network: c.numberOf(n), IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC,
 			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.keepsToItself(n),
 			Routes: routes[at],
 		}
-		if n.Encap == model.EncapVLAN { // its gateway is a machine on the wire
+		if n.Encap == model.EncapVLAN && !c.isRouted(n) { // its gateway is a machine on the wire
 			row.Gateway4, row.Gateway6 = netip.Addr{}, netip.Addr{}
 		}
 		c.out.Ports = append(c.out.Ports, row)

@@ -65,6 +65,9 @@ func tag(number uint32) string {
 	if number&VLAN != 0 {
 		return fmt.Sprintf("vlan %d", number&^VLAN)
 	}
+	if number&Routed != 0 {
+		return fmt.Sprintf("routed %d", number&^Routed)
+	}
 	return fmt.Sprint(number)
 }
 

@@ -77,13 +77,16 @@ type Endpoint struct {
 	Provides bool
 }
 
-// VLAN is the bit of a network's number that says that the rest is a VLAN id. Without it the number is a VXLAN network
-// identifier.
-const VLAN = 1 << 30
+// Bits of a network's number. VLAN says that the rest is a VLAN id, and Routed the same of a VLAN whose packets are between nodes
+// without a tag, by routes; Routed alone stands for all of those. Without either the number is a VXLAN network identifier.
+const (
+	VLAN   = 1 << 30
+	Routed = 1 << 29
+)
 
 // Network says whose packets carry a tag.
 type Network struct {
-	Number  uint32 // the tag, see VLAN
+	Number  uint32 // the tag, with VLAN or Routed
 	Tenant  uint32
 	Bridged bool
 	// Flooded VLANs carry broadcast and multicast, to Broadcast too: the last IPv4 address of the subnet, which VLANs alone have.

@@ -248,7 +248,7 @@ func (t tracer) unreachable() string {
 	}
 	a, _ := t.world.Networks.Get(t.from.NetworkKey())
 	b, _ := t.world.Networks.Get(t.to.NetworkKey())
-	c := compiler{bridged: t.world.Global().ForwardMode == model.ForwardBridge}
+	c := compiler{bridged: t.world.Global().ForwardMode == model.ForwardBridge, routing: isRouting(t.world)}
 	switch {
 	case c.reaches(a, b):
 		return ""

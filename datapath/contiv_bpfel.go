@@ -243,6 +243,18 @@ type contivProviderKey struct {
 	Number  uint32
 }
 
+type contivRoute struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	NextHop [16]uint8
+}
+
+type contivRouteKey struct {
+	_         structs.HostLayout
+	PrefixLen uint32
+	Address   [16]uint8
+}
+
 type contivRowKind uint32
 
 const (
@@ -369,6 +381,7 @@ const (
 	contivMapPorts              = "ports"
 	contivMapProviderCounts     = "provider_counts"
 	contivMapProviders          = "providers"
+	contivMapRoutes             = "routes"
 	contivMapRules              = "rules"
 	contivMapServices           = "services"
 	contivMapSlots              = "slots"
@@ -467,6 +480,7 @@ type contivMapSpecs struct {
 	Ports           *ebpf.MapSpec `ebpf:"ports"`
 	ProviderCounts  *ebpf.MapSpec `ebpf:"provider_counts"`
 	Providers       *ebpf.MapSpec `ebpf:"providers"`
+	Routes          *ebpf.MapSpec `ebpf:"routes"`
 	Rules           *ebpf.MapSpec `ebpf:"rules"`
 	Services        *ebpf.MapSpec `ebpf:"services"`
 	Slots           *ebpf.MapSpec `ebpf:"slots"`
@@ -537,6 +551,7 @@ type contivMaps struct {
 	Ports           *ebpf.Map `ebpf:"ports"`
 	ProviderCounts  *ebpf.Map `ebpf:"provider_counts"`
 	Providers       *ebpf.Map `ebpf:"providers"`
+	Routes          *ebpf.Map `ebpf:"routes"`
 	Rules           *ebpf.Map `ebpf:"rules"`
 	Services        *ebpf.Map `ebpf:"services"`
 	Slots           *ebpf.Map `ebpf:"slots"`
@@ -572,6 +587,7 @@ func (m *contivMaps) Close() error {
 		m.Ports,
 		m.ProviderCounts,
 		m.Providers,
+		m.Routes,
 		m.Rules,
 		m.Services,
 		m.Slots,

@@ -4,11 +4,13 @@ package datapath
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"net/netip"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/test/access"
@@ -188,4 +190,92 @@ func TestSpoofedFramesFromAWireAreDropped(t *testing.T) {
 	a.wantDrop("spoofed_wire", func() { m.doesNotReach(one.endpoint.IPv4) })
 	a.wantDrop("spoofed_arp", m.announce)
 	one.reaches(two.endpoint.IPv4)
+}
+
+// routedNodes are two nodes that are routed to each other on the wire, at 172.30.0.1 and .2, and a router at .254.
+func routedNodes(t *testing.T, attach AttachMode) (*cluster, *node, *node, *container) {
+	t.Helper()
+	first := vlan46(t, model.DefaultTenant, "lan", 112, "10.1.3.0/24", "10.1.3.254", "fd03::/64", "fd03::fe")
+	other := vlan46(t, model.DefaultTenant, "dmz", 113, "10.1.4.0/24", "10.1.4.254", "fd04::/64", "fd04::fe")
+	c, w, a, b := twoNodesOnWire(t, attach, model.Tenant{Name: model.DefaultTenant, Number: 3}, first, other, model.BGP{Node: "n1"})
+	for i, n := range []*node{a, b} {
+		l, err := n.nl.LinkByName("wl0")
+		must(t, err)
+		for _, at := range []string{"172.30.0.%d/24", "fd30::%d/64"} {
+			addr, err := netlink.ParseAddr(fmt.Sprintf(at, i+1))
+			must(t, err)
+			addr.Flags = unix.IFA_F_NODAD
+			if addr.IP.To4() != nil {
+				addr.Flags = 0
+			}
+			must(t, n.nl.AddrAdd(l, addr))
+		}
+	}
+	r := &container{space: newSpace(t), t: t, node: a}
+	w.plug(r.space, "eth0")
+	r.endpoint.IPv4, r.endpoint.IPv6 = netip.MustParseAddr("172.30.0.254"), netip.MustParseAddr("fd30::fe")
+	eth0 := setUp(t, r.space, "eth0", "172.30.0.254/24", "fd30::fe/64")
+	copy(r.endpoint.MAC[:], eth0.Attrs().HardwareAddr)
+	for prefix, via := range map[string]string{"10.1.3.1/32": "172.30.0.1", "10.1.4.2/32": "172.30.0.2", "fd03::1/128": "fd30::1", "fd04::2/128": "fd30::2"} {
+		p := netip.MustParsePrefix(prefix)
+		must(t, r.nl.RouteAdd(&netlink.Route{
+			LinkIndex: eth0.Attrs().Index, Gw: net.IP(netip.MustParseAddr(via).AsSlice()),
+			Dst: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())},
+		}))
+	}
+	return c, a, b, r
+}
+
+func route(prefix, via string) Route {
+	r := Route{Prefix: netip.MustParsePrefix(prefix), Device: "wl0"}
+	if via != "" {
+		r.Via = netip.MustParseAddr(via)
+	}
+	return r
+}
+
+func TestContainersOfRoutedVLANsReachEachOtherAndTheOutsideByRoutes(t *testing.T) {
+	t.Parallel()
+	c, a, b, r := routedNodes(t, AttachAuto)
+	one := a.start("default:lan", "10.1.3.1", "fd03::1")
+	two := b.start("default:dmz", "10.1.4.2", "fd04::2")
+	same := a.start("default:dmz", "10.1.4.3", "fd04::3")
+	c.apply()
+	one.reaches(same.endpoint.IPv4) // no route is needed on one node
+	a.wantDrop("no_route", func() { one.doesNotReach(two.endpoint.IPv4) })
+	must(t, a.dp.SetRoutes([]Route{route("10.1.4.2/32", "172.30.0.2"), route("fd04::2/128", "fd30::2"), route("172.30.0.0/24", ""), route("fd30::/64", "")}))
+	must(t, b.dp.SetRoutes([]Route{route("10.1.3.0/24", "172.30.0.1"), route("fd03::/64", "fd30::1"), route("0.0.0.0/0", "172.30.0.254"), route("::/0", "fd30::fe")}))
+	wire := r.raw(t, "eth0")
+	for _, to := range []netip.Addr{two.endpoint.IPv4, two.endpoint.IPv6, r.endpoint.IPv4, r.endpoint.IPv6} {
+		one.reaches(to)
+	}
+	two.reaches(r.endpoint.IPv4)
+	r.reaches(one.endpoint.IPv4)
+	r.reaches(two.endpoint.IPv6)
+	if f := wire.receive(silence, func(f []byte) bool { return bytes.Equal(f[6:12], one.endpoint.MAC[:]) }); f != nil {
+		t.Errorf("a routed container's own MAC is on the wire: %x", f)
+	}
+	// When the way that was better is gone, flows take the other; without any they end.
+	forward(t, r.space)
+	must(t, a.dp.SetRoutes([]Route{route("172.30.0.0/24", ""), route("10.1.4.0/24", "172.30.0.254")}))
+	one.reaches(two.endpoint.IPv4) // by the router now
+	must(t, a.dp.SetRoutes(nil))
+	a.wantDrop("no_route", func() { one.doesNotReach(two.endpoint.IPv4) })
+}
+
+func TestRoutedContainersAreNotReachedUnderTheirNodesContainersAddresses(t *testing.T) {
+	t.Parallel()
+	c, a, b, r := routedNodes(t, AttachClsact)
+	one := a.start("default:lan", "10.1.3.1", "fd03::1")
+	b.start("default:dmz", "10.1.4.2", "fd04::2")
+	a.start("default:dmz", "10.1.4.3", "fd04::3")
+	c.apply()
+	a.wantDrop("no_route", func() { r.doesNotReach(one.endpoint.IPv4) }) // there is no way back
+	must(t, a.dp.SetRoutes([]Route{route("172.30.0.0/24", "")}))
+	r.reaches(one.endpoint.IPv4)
+	eth0, err := r.nl.LinkByName("eth0")
+	must(t, err)
+	must(t, r.nl.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 1, 4, 3), Mask: net.CIDRMask(32, 32)}}))
+	r.endpoint.IPv4 = netip.MustParseAddr("10.1.4.3")
+	a.wantDrop("spoofed_wire", func() { r.doesNotReach(one.endpoint.IPv4) })
 }

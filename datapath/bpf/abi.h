@@ -83,8 +83,10 @@ struct {
 // word changes all of it.
 #define BANKS 2
 
-// A network's number is its tag: the VXLAN network identifier or, with this bit, the VLAN id. There may be one of each.
+// A network's number is its tag: the VXLAN network identifier or, with one of these bits, the VLAN id. There may be one of each.
 #define NETWORK_VLAN 0x40000000U
+// A VLAN that is routed: its packets are between nodes without a tag, by routes. The bit alone stands for all of them.
+#define NETWORK_ROUTED 0x20000000U
 
 struct port {
 	__u32 tenant;
@@ -193,6 +195,25 @@ struct {
 	__type(key, struct member_key);
 	__type(value, __u32);
 } members SEC(".maps");
+
+struct route_key {
+	__u32 prefix_len; // in bits, of the address as it is here
+	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
+};
+
+struct route {
+	__u32 ifindex;
+	__u8 next_hop[16]; // of the prefix's family, IPv4 mapped as above; zero: the destination itself
+};
+
+// routes: where packets of routed networks leave, by the longest prefix. A miss: nobody has told of a way, drop.
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct route_key);
+	__type(value, struct route);
+} routes SEC(".maps");
 
 struct vtep {
 	__u8 address[4];
@@ -380,6 +401,7 @@ enum way {
 	WAY_PORT,   // into a container of this node
 	WAY_TUNNEL, // in VXLAN to another node
 	WAY_WIRE,   // out by the uplink, under the tag of its VLAN
+	WAY_ROUTE,  // without a tag, to the next router, whose address is in the header's place
 	WAY_ALL,    // to all of a VLAN: its ports on this node and, from one of them, the wire
 };
 
@@ -395,7 +417,7 @@ struct flow {
 	__u8 older;      // there were packets before anything was asked about them
 	// Written in front of the packet. On this node: an Ethernet header. In a tunnel: all OUTER_LEN bytes; the
 	// IPv4 checksum field then holds the sum of the header without its length, not yet inverted, and the
-	// ports of the packet are still to be mixed into the UDP source port. On the wire: nothing.
+	// ports of the packet are still to be mixed into the UDP source port. On the wire: nothing. By a route: 16 bytes, its next hop.
 	__u8 header[OUTER_LEN];
 	__u16 chains; // which rows the roles below have for this flow, see chains_of
 	__u16 vlan;   // the id, on the wire

@@ -16,6 +16,7 @@
 #include <bpf/bpf_endian.h>
 
 #define AF_INET 2
+#define AF_INET6 10
 #ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV6 // younger than some distributions' headers
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 #endif
@@ -41,6 +42,7 @@
 #include "refuse.h"
 #include "service.h"
 #include "translate.h"
+#include "route.h"
 #include "flood.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -59,23 +61,27 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	STEP(check_address(q, from));
 	STEP(answer_for_gateway(skb, q, from));
 	to = endpoint_of(from->tenant, q->destination);
-	if (!to)
+	if (!to && !is_routed(from->network))
 		return DROP_UNKNOWN_DESTINATION;
-	same_network = to->network == from->network;
-	if (!same_network && (from->bridged || !reaches(from->network, to->network)))
+	same_network = to && to->network == from->network;
+	if (to && !same_network && (from->bridged || !reaches(from->network, to->network)))
 		return DROP_OTHER_NETWORK;
-	if (to->virtual)
+	if (to && to->virtual)
 		return decide_service(skb, q, from, f);
 	source = endpoint_of(from->tenant, q->source);
 	f->tenant = from->tenant;
 	f->source_in = from->in_role[bank];
 	f->source_out = from->out_role[bank];
 	f->source_class = class_of(source, bank);
+	if (!to)
+		return decide_route(f, q);
 	f->asks = asks_for_replies(source, to);
 	note_netprofile(f, from);
 	STEP(note_destination(f, to, bank));
 	if (to->ifindex)
 		return decide_delivery(f, to, from->mac, same_network, q->ethertype);
+	if (is_routed(to->network))
+		return decide_route(f, q);
 	return decide_tunnel(skb, f, to, from->mac, same_network, q->ethertype);
 }
 
@@ -126,6 +132,8 @@ static __always_inline int decide(struct __sk_buff *skb, const struct question *
 	}
 	if (is_vlan(q->scope))
 		return decide_from_wire(skb, q, f);
+	if (is_routed(q->scope))
+		return decide_from_router(q, f);
 	return decide_from_tunnel(q, f);
 }
 
@@ -208,6 +216,8 @@ static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __
 		return deliver(skb, f);
 	if (f->way == WAY_TUNNEL)
 		return send_tunnel(skb, f, ports);
+	if (f->way == WAY_ROUTE)
+		return send_route(skb, f);
 	if (f->way == WAY_ALL)
 		copy_to_receivers(skb, f, what_of(f, kind, ports), skb->ifindex);
 	return send_wire(skb, f);
@@ -478,7 +488,7 @@ static __always_inline int ipv4_from_wire(struct __sk_buff *skb, __u32 scope, __
 	outcome = find_flow4(skb, &key, sender, &f);
 	if (outcome)
 		return finish(skb, outcome);
-	if (!is_addressed_to(skb, f))
+	if (is_vlan(scope) && !is_addressed_to(skb, f))
 		return PASS;
 	if (f->way == WAY_ALL) {
 		copy_to_receivers(skb, f, what_of(f, key.kind, has_ports(key.kind) ? u.first : 0), 0);
@@ -490,6 +500,18 @@ static __always_inline int ipv4_from_wire(struct __sk_buff *skb, __u32 scope, __
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
 			return drop(skb, outcome);
+	}
+	if (f->asks & FLOW_FROM_PROVIDER) {
+		struct crossing *here = crossing_here();
+
+		if (!here)
+			return drop(skb, DROP_MALFORMED);
+		fill_key4(&here->key, f->tenant, &key, &u);
+		if (leave_service(skb, &u, here, ETH_HLEN)) {
+			outcome = translate4(skb, ETH_HLEN, &u, &here->passage);
+			if (outcome)
+				return drop(skb, outcome);
+		}
 	}
 	return receive_wire(skb, f);
 }
@@ -506,7 +528,7 @@ static __always_inline int ipv6_from_wire(struct __sk_buff *skb, __u32 scope, __
 	outcome = find_flow6(skb, &key, sender, &f);
 	if (outcome)
 		return finish(skb, outcome);
-	if (!is_addressed_to(skb, f))
+	if (is_vlan(scope) && !is_addressed_to(skb, f))
 		return PASS;
 	if (f->way == WAY_ALL) {
 		copy_to_receivers(skb, f, what_of(f, key.kind, has_ports(key.kind) ? u.first : 0), 0);
@@ -519,6 +541,18 @@ static __always_inline int ipv6_from_wire(struct __sk_buff *skb, __u32 scope, __
 		if (outcome)
 			return drop(skb, outcome);
 	}
+	if (f->asks & FLOW_FROM_PROVIDER) {
+		struct crossing *here = crossing_here();
+
+		if (!here)
+			return drop(skb, DROP_MALFORMED);
+		fill_key6(&here->key, f->tenant, &key, &u);
+		if (leave_service(skb, &u, here, ETH_HLEN)) {
+			outcome = translate6(skb, ETH_HLEN, &u, &here->passage, (__u8)key.kind);
+			if (outcome)
+				return drop(skb, outcome);
+		}
+	}
 	return receive_wire(skb, f);
 }
 
@@ -529,7 +563,17 @@ int from_wire(struct __sk_buff *skb)
 	struct ethhdr *eth = at(skb, 0, ETH_HLEN);
 	__u32 network = NETWORK_VLAN | (skb->vlan_tci & VLAN_ID);
 
-	if (!eth || !skb->vlan_present || skb->vlan_proto != bpf_htons(ETH_P_8021Q))
+	if (!eth)
+		return PASS;
+	if (!skb->vlan_present) {
+		if (skb->pkt_type != PACKET_HOST)
+			return PASS;
+		// Any router may send it, so there is nothing that the next packet has to show.
+		if (skb->protocol == bpf_htons(ETH_P_IP))
+			return ipv4_from_wire(skb, SCOPE_NETWORK | NETWORK_ROUTED, 0);
+		return skb->protocol == bpf_htons(ETH_P_IPV6) ? ipv6_from_wire(skb, SCOPE_NETWORK | NETWORK_ROUTED, 0) : PASS;
+	}
+	if (skb->vlan_proto != bpf_htons(ETH_P_8021Q))
 		return PASS;
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):

@@ -33,10 +33,12 @@ static __always_inline bool is_bridged(__u32 tag)
 	return !n || n->bridged;
 }
 
-// Networks of a tenant reach each other, unless either keeps to itself.
+// Networks of a tenant whose packets travel alike reach each other, unless either keeps to itself.
 static __always_inline bool reaches(__u32 from, __u32 to)
 {
-	return from == to || (!is_bridged(from) && !is_bridged(to));
+	bool same_kind = !((from ^ to) & (NETWORK_VLAN | NETWORK_ROUTED));
+
+	return from == to || (same_kind && !is_bridged(from) && !is_bridged(to));
 }
 
 static __always_inline __u32 class_of(const struct endpoint *e, __u32 bank)

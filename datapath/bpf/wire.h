@@ -107,10 +107,10 @@ static __always_inline bool is_addressed_to(const struct __sk_buff *skb, const s
 	return eth && (f->way == WAY_ALL ? eth->h_dest[0] & 1 : equal_mac(eth->h_dest, f->header));
 }
 
-// Takes the tag off and hands the packet to its container.
+// Takes the tag off, if it has one, and hands the packet to its container.
 static __always_inline int receive_wire(struct __sk_buff *skb, const struct flow *f)
 {
-	if (bpf_skb_vlan_pop(skb))
+	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
 		return drop(skb, DROP_NO_ROOM);
 	return deliver(skb, f);
 }

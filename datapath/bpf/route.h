@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+
+// Step: networks that are routed on the uplink for VLANs, without a tag. What their endpoints send to others of them, and to the
+// outside, goes to the router that has told of the destination; what routers send to this node's endpoints is delivered.
+#pragma once
+
+#define IPV4_PREFIX 96 // bits of ::ffff:0:0/96
+
+static __always_inline bool is_routed(__u32 number)
+{
+	return number & NETWORK_ROUTED;
+}
+
+// Completes a decision for whoever is not on this node.
+static __noinline int decide_route(struct flow *f, const struct question *q)
+{
+	struct route_key key = {.prefix_len = 128};
+	struct route *r;
+
+	copy_address(key.address, q->destination);
+	r = bpf_map_lookup_elem(&routes, &key);
+	if (!r || !r->ifindex)
+		return DROP_NO_ROUTE;
+	f->way = WAY_ROUTE;
+	f->ifindex = r->ifindex;
+	f->mtu = wire_mtu;
+	copy_address(f->header, is_zero_address(r->next_hop) ? q->destination : r->next_hop);
+	return 0;
+}
+
+static __always_inline int send_route(struct __sk_buff *skb, const struct flow *f)
+{
+	struct bpf_redir_neigh hop;
+
+	__builtin_memset(&hop, 0, sizeof(hop));
+	if (skb->protocol == bpf_htons(ETH_P_IP)) {
+		hop.nh_family = AF_INET;
+		hop.ipv4_nh = be32(f->header + 12);
+	} else {
+		hop.nh_family = AF_INET6;
+		copy_address(hop.ipv6_nh, f->header);
+	}
+	skb->mark = 0;
+	return bpf_redirect_neigh(f->ifindex, &hop, sizeof(hop), 0);
+}
+
+// From the uplink without a tag: what is for an endpoint of a routed network on this node. All else is the host's own.
+static __noinline int decide_from_router(const struct question *q, struct flow *f)
+{
+	__u32 all = NETWORK_ROUTED, bank = f->epoch & EPOCH_BANK;
+	struct network *network = bpf_map_lookup_elem(&networks, &all);
+	struct endpoint *from, *to;
+
+	if (!network || is_neighbour_discovery(q) || check_kind_of_destination(q))
+		return NOT_OURS;
+	to = endpoint_of(network->tenant, q->destination);
+	if (!to || !to->ifindex || !is_routed(to->network))
+		return NOT_OURS;
+	from = endpoint_of(network->tenant, q->source);
+	if (from && (from->ifindex || !is_routed(from->network))) // those come by other ways
+		return DROP_SPOOFED_WIRE;
+	f->tenant = network->tenant;
+	f->source_class = class_of(from, bank); // its roles were asked on its own node, if it has one
+	f->asks = asks_for_replies(from, to);
+	STEP(note_destination(f, to, bank));
+	return decide_delivery(f, to, to->mac, false, q->ethertype);
+}
