@@ -246,7 +246,8 @@ type contivProviderKey struct {
 type contivRoute struct {
 	_       structs.HostLayout
 	Ifindex uint32
-	NextHop [16]uint8
+	Hops    uint32
+	NextHop [8][16]uint8
 }
 
 type contivRouteKey struct {

@@ -10,9 +10,12 @@ import (
 // Route is a way to a prefix, for packets of routed networks.
 type Route struct {
 	Prefix netip.Prefix
-	Via    netip.Addr // the next router, of the prefix's family; invalid: the prefix is on the device itself
-	Device string     // by which they leave
+	Via    []netip.Addr // the next routers, equally good, of the prefix's family; none: the prefix is on the device itself
+	Device string       // by which they leave
 }
+
+// maxHops is ROUTE_HOPS of abi.h: of more routers for a prefix the first are taken.
+const maxHops = 8
 
 // SetRoutes makes the kernel hold the routes, and no others. Those by a device that is not there are left out. Flows that a change is
 // about go by the new routes at their next packet.
@@ -26,7 +29,11 @@ func (d *Datapath) SetRoutes(all []Route) error {
 			return err
 		}
 		if ok {
-			want[routeKey(r.Prefix)] = contivRoute{Ifindex: index, NextHop: as16(r.Via)}
+			row := contivRoute{Ifindex: index, Hops: uint32(min(len(r.Via), maxHops))}
+			for i := range row.Hops {
+				row.NextHop[i] = r.Via[i].As16()
+			}
+			want[routeKey(r.Prefix)] = row
 		}
 	}
 	held, err := readTable[contivRouteKey, contivRoute](d.objects.Routes, contivMapRoutes)
@@ -58,12 +65,4 @@ func routeKey(p netip.Prefix) contivRouteKey {
 		bits += 96
 	}
 	return contivRouteKey{PrefixLen: uint32(bits), Address: p.Addr().As16()}
-}
-
-// as16 is an address as the kernel has it, IPv4 as ::ffff:a.b.c.d; zero for none.
-func as16(a netip.Addr) (out [16]byte) {
-	if a.IsValid() {
-		out = a.As16()
-	}
-	return out
 }

@@ -229,7 +229,7 @@ func routedNodes(t *testing.T, attach AttachMode) (*cluster, *node, *node, *cont
 func route(prefix, via string) Route {
 	r := Route{Prefix: netip.MustParsePrefix(prefix), Device: "wl0"}
 	if via != "" {
-		r.Via = netip.MustParseAddr(via)
+		r.Via = []netip.Addr{netip.MustParseAddr(via)}
 	}
 	return r
 }

@@ -120,6 +120,7 @@ func run(ctx context.Context, o options) error {
 		func(ctx context.Context) error { return serveNames(ctx, a, names, o) },
 		func(ctx context.Context) error { return serveStatus(ctx, statusSocket(o.runDir), diagnose) },
 		func(ctx context.Context) error { return wires.serve(ctx, a, path.UseUplink, o.log) },
+		func(ctx context.Context) error { return followRoutes(ctx, path.SetRoutes, o.log) },
 		seen.listen,
 		observer.Run,
 		func(ctx context.Context) error { return serveObserved(ctx, status, observer.Handler()) },

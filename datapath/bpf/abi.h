@@ -201,9 +201,12 @@ struct route_key {
 	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
 };
 
+#define ROUTE_HOPS 8
+
 struct route {
 	__u32 ifindex;
-	__u8 next_hop[16]; // of the prefix's family, IPv4 mapped as above; zero: the destination itself
+	__u32 hops; // how many routers there are, equally good; 0: the prefix is on the device itself
+	__u8 next_hop[ROUTE_HOPS][16]; // of the prefix's family, IPv4 mapped as above
 };
 
 // routes: where packets of routed networks leave, by the longest prefix. A miss: nobody has told of a way, drop.

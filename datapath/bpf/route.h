@@ -16,6 +16,7 @@ static __noinline int decide_route(struct flow *f, const struct question *q)
 {
 	struct route_key key = {.prefix_len = 128};
 	struct route *r;
+	__u32 hop;
 
 	copy_address(key.address, q->destination);
 	r = bpf_map_lookup_elem(&routes, &key);
@@ -24,7 +25,13 @@ static __noinline int decide_route(struct flow *f, const struct question *q)
 	f->way = WAY_ROUTE;
 	f->ifindex = r->ifindex;
 	f->mtu = wire_mtu;
-	copy_address(f->header, is_zero_address(r->next_hop) ? q->destination : r->next_hop);
+	if (!r->hops) {
+		copy_address(f->header, q->destination);
+		return 0;
+	}
+	// One pair of addresses goes by one of the routers, whichever node decides.
+	hop = (be32(q->source + 12) ^ be32(q->destination + 12)) * 0x9e3779b1U >> 16;
+	copy_address(f->header, r->next_hop[hop % r->hops & (ROUTE_HOPS - 1)]);
 	return 0;
 }
 
