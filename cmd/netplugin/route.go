@@ -69,7 +69,7 @@ func followRoutes(ctx context.Context, set func([]datapath.Route) error, log *sl
 }
 
 func learntRoutes() ([]datapath.Route, error) {
-	learnt, err := netdev.Routes()
+	learnt, err := netdev.BGPRoutes()
 	if err != nil {
 		return nil, err
 	}
