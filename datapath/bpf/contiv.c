@@ -508,7 +508,7 @@ static __always_inline int ipv4_from_wire(struct __sk_buff *skb, __u32 scope, __
 			return drop(skb, DROP_MALFORMED);
 		fill_key4(&here->key, f->tenant, &key, &u);
 		if (leave_service(skb, &u, here, ETH_HLEN)) {
-			outcome = translate4(skb, ETH_HLEN, &u, &here->passage);
+			outcome = translate4(skb, ETH_HLEN, &u, here);
 			if (outcome)
 				return drop(skb, outcome);
 		}
@@ -548,7 +548,7 @@ static __always_inline int ipv6_from_wire(struct __sk_buff *skb, __u32 scope, __
 			return drop(skb, DROP_MALFORMED);
 		fill_key6(&here->key, f->tenant, &key, &u);
 		if (leave_service(skb, &u, here, ETH_HLEN)) {
-			outcome = translate6(skb, ETH_HLEN, &u, &here->passage, (__u8)key.kind);
+			outcome = translate6(skb, ETH_HLEN, &u, here, (__u8)key.kind);
 			if (outcome)
 				return drop(skb, outcome);
 		}
