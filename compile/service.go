@@ -145,8 +145,12 @@ func (c *compiler) balanced() []balanced {
 			continue
 		}
 		t, ok := c.world.Tenants.Get(s.Tenant)
-		if !ok || n.Encap != model.EncapVXLAN {
+		if !ok {
 			continue // noted with the network
+		}
+		if n.Encap != model.EncapVXLAN {
+			c.note(s, "service %s is in network %s, which is a VLAN: services are not carried there yet", s.Key(), s.NetworkKey())
+			continue
 		}
 		out = append(out, balanced{s, n, t.Number, number, c.providersOf(s, n)})
 	}

@@ -140,7 +140,7 @@ func (d *Datapath) carryOut(p plan) error {
 	}
 	for _, step := range []func() error{
 		func() error { return d.forgetConnections(p.gone) },
-		func() error { return d.forgetTranslations(p.gone) },
+		func() error { return d.forgetTranslations(p) },
 		func() error { return p.newPorts.put(o.Ports, contivMapPorts) },
 		func() error { return p.newEndpoints.put(o.Endpoints, contivMapEndpoints) },
 		newcomers,

@@ -48,7 +48,7 @@ type Options struct {
 	Connections4 uint32
 	// Connections6 is the same for IPv6; default 131072. Each takes 128 bytes always.
 	Connections6 uint32
-	// Translations is how many are kept of connections to services, two for each; default 1048576. Each takes 192 bytes of kernel
+	// Translations is how many are kept of connections to services, two for each; default 524288. Each takes 192 bytes of kernel
 	// memory while it is there, and its place in the table 16 always.
 	Translations uint32
 	Log          *slog.Logger // default none

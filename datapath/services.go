@@ -231,8 +231,9 @@ func (d *Datapath) collectTranslations(now uint16) error {
 
 // forgetTranslations ends the connections of clients and of services whose addresses are gone. Those to a provider that is gone stay, for
 // its clients to be told.
-func (d *Datapath) forgetTranslations(gone map[contivEndpointKey]bool) error {
-	if len(gone) == 0 {
+func (d *Datapath) forgetTranslations(p plan) error {
+	gone := p.gone
+	if len(gone) == 0 || len(d.held.services) == 0 { // nobody waits for a look at a large table where nothing is in it
 		return nil
 	}
 	return d.endTranslations(func(k contivTranslationKey, x contivTranslation) bool {

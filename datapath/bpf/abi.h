@@ -589,7 +589,7 @@ struct translation {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 1048576);
+	__uint(max_entries, 524288);
 	__type(key, struct translation_key);
 	__type(value, struct translation);
 } translations SEC(".maps");
