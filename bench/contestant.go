@@ -47,6 +47,9 @@ func entrants(programs string) []entrant {
 		{"docker-bridge", []topology{same}, func() contestant { return &dockerBridge{} }},
 		{"docker-overlay", []topology{across}, func() contestant { return &dockerOverlay{} }},
 		{oursName, both, func() contestant { return &contiv{programs: programs} }},
+		{"redirect", []topology{across}, func() contestant { return &redirect{} }},
+		{"contiv-vlan", []topology{across}, func() contestant { return &contivVLAN{contiv: contiv{programs: programs}} }},
+		{"contiv-routed", []topology{across}, func() contestant { return &contivVLAN{contiv{programs: programs}, true} }},
 		{"contiv-docker", both, func() contestant { return &contivDocker{contiv{programs: programs}} }},
 	}
 }

@@ -22,6 +22,7 @@ type contiv struct {
 	nodes
 	programs string
 	cluster  *cluster.Cluster
+	vlan     bool // its network is a VLAN on the hosts' wire
 }
 
 // contivNetwork has room for all containers of a benchmark.
@@ -34,15 +35,21 @@ func (*contiv) Name() string { return oursName }
 
 // create boots count nodes and makes the network on all of them.
 func (c *contiv) create(ctx context.Context, count int) error {
+	o, network := cluster.Options{Bin: c.programs}, []string{"net", "create", "--subnet", contivSubnet, contivNetwork}
+	if c.vlan {
+		c.wire = true
+		o.AgentFlags = []string{"--vlan-uplinks", wireLink}
+		network = append(network, "--encap", "vlan")
+	}
 	if err := c.hosts(ctx, count); err != nil {
 		return err
 	}
-	all := cluster.On(c.lab, cluster.Options{Bin: c.programs})
+	all := cluster.On(c.lab, o)
 	c.cluster = all
 	if err := all.Start(ctx); err != nil {
 		return fmt.Errorf("start Contiv from %s (make build builds it): %w", c.programs, err)
 	}
-	if _, err := all.Netctl(ctx, "net", "create", "--subnet", contivSubnet, contivNetwork); err != nil {
+	if _, err := all.Netctl(ctx, network...); err != nil {
 		return err
 	}
 	for _, n := range all.Nodes {
@@ -99,6 +106,46 @@ func (c *contiv) attachBy(ctx context.Context, h *netlab.Host, config, name, gro
 		return container{}, fmt.Errorf("attach %s: an answer without address: %s", name, out)
 	}
 	return container{filepath.Join(h.Root(), inside), result.IPs[0].Address.Addr()}, nil
+}
+
+// contivVLAN is a network that is a VLAN, or one that is routed between the nodes. Compare it with redirect.
+type contivVLAN struct {
+	contiv
+	routed bool
+}
+
+func (c *contivVLAN) Name() string {
+	if c.routed {
+		return "contiv-routed"
+	}
+	return "contiv-vlan"
+}
+
+func (c *contivVLAN) Up(ctx context.Context, t topology) (pair, error) {
+	c.vlan = true
+	p, err := c.contiv.Up(ctx, t)
+	if err != nil || !c.routed {
+		return p, err
+	}
+	own := [2]string{"192.168.78.1", "192.168.78.2"}
+	for i, n := range c.cluster.Nodes { // each is the other's router
+		_, err := c.cluster.Netctl(ctx, "bgp", "create", n.Name(), "--router-ip", own[i]+"/24", "--as", "65001", "--neighbor-as", "65001", "--neighbor", own[1-i])
+		if err != nil {
+			return p, err
+		}
+	}
+	return p, cluster.Eventually(ctx, time.Minute, func() error {
+		for i, n := range c.cluster.Nodes {
+			out, err := n.Output(ctx, "ip", "route", "show", "table", "179", "proto", "179", "via", own[1-i])
+			if err == nil && out == "" {
+				err = fmt.Errorf("%s has learnt no route", n.Name())
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // contivDocker is the same network with Docker's containers. Compare it with docker-sandbox, not with the limit: Docker's

@@ -14,15 +14,22 @@ import (
 
 // nodes are hosts that can run real Docker engines.
 type nodes struct {
-	lab *netlab.Lab
-	all []*netlab.Host
+	lab  *netlab.Lab
+	all  []*netlab.Host
+	wire bool // the hosts have wireLink, too
 }
+
+// wireLink is the name, on both nodes, of the device on whose wire VLANs are.
+const wireLink = "wl0"
 
 // hosts starts count hosts (1 or 2) without engines.
 func (n *nodes) hosts(ctx context.Context, count int) error {
 	o := netlab.Options{Ephemeral: true, MTU: underlayMTU, Interface: underlayLink}
 	for i := range count {
 		o.Hosts = append(o.Hosts, netlab.HostOptions{Name: fmt.Sprintf("bench-node%d", i+1)})
+	}
+	if n.wire {
+		o.Wires = []string{wireLink}
 	}
 	lab, err := netlab.Up(ctx, o)
 	if err != nil {
@@ -60,6 +67,17 @@ func (n *nodes) rewire() error {
 		defer ns.close()
 		ends = append(ends, ns)
 		if err := ns.remove(underlayLink); err != nil {
+			return err
+		}
+		if !n.wire {
+			continue
+		}
+		if err := ns.remove(wireLink); err != nil {
+			return err
+		}
+	}
+	if n.wire {
+		if err := join(cable{in: ends[0], name: wireLink}, cable{in: ends[1], name: wireLink}, underlayMTU); err != nil {
 			return err
 		}
 	}

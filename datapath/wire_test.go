@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -278,4 +279,78 @@ func TestRoutedContainersAreNotReachedUnderTheirNodesContainersAddresses(t *test
 	must(t, r.nl.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: net.IPv4(10, 1, 4, 3), Mask: net.CIDRMask(32, 32)}}))
 	r.endpoint.IPv4 = netip.MustParseAddr("10.1.4.3")
 	a.wantDrop("spoofed_wire", func() { r.doesNotReach(one.endpoint.IPv4) })
+}
+
+func TestUplinksAreAsBeforeWhenTheDataPathIsRemoved(t *testing.T) {
+	t.Parallel()
+	for _, attach := range []AttachMode{AttachAuto, AttachClsact} {
+		_, _, a, _ := twoNodesOnWire(t, attach, lan(t))
+		promiscuous := func() bool {
+			l, err := a.nl.LinkByName("wl0")
+			must(t, err)
+			return l.Attrs().RawFlags&unix.IFF_PROMISC != 0
+		}
+		if !promiscuous() {
+			t.Error("the uplink does not take frames for containers")
+		}
+		// A restart finds it as it left it, and still knows that it was its own doing.
+		must(t, a.dp.Close())
+		a.open()
+		must(t, a.dp.Close())
+		must(t, a.do(func() error { return Remove(a.opts.PinDir) }))
+		if promiscuous() {
+			t.Error("the uplink still takes frames for containers")
+		}
+		a.open()
+	}
+}
+
+func TestUplinksThatCannotBeAreRefused(t *testing.T) {
+	t.Parallel()
+	_, n := oneNode(t, AttachClsact)
+	must(t, n.dp.Close())
+	defer n.open()
+	for uplinks, word := range map[string]string{"nosuch": "does not exist", "ul0": "own address", "lo": "not an Ethernet"} {
+		o := n.opts
+		o.Uplinks = []string{uplinks}
+		err := n.do(func() error {
+			d, err := Open(o)
+			if err == nil {
+				d.Close()
+			}
+			return err
+		})
+		if err == nil || !strings.Contains(err.Error(), word) || !strings.Contains(err.Error(), uplinks) {
+			t.Errorf("uplink %s: %v; want a text with %q", uplinks, err, word)
+		}
+	}
+}
+
+func TestFlowsOfAVLANFollowTheUplinkInUse(t *testing.T) {
+	t.Parallel()
+	c := newCluster(t, lan(t))
+	w, s := newWire(t), newSpace(t)
+	veth(t, s, "ul0", newSpace(t), "ul0")
+	setUp(t, s, "ul0", "192.168.2.10/24")
+	c.uplinks = []string{"wl0", "wl1"}
+	for _, device := range c.uplinks {
+		w.plug(s, device)
+		setUp(t, s, device)
+	}
+	n := c.newNode("ul0", "192.168.2.10", s, AttachAuto)
+	one := n.start("red:lan", "10.1.3.1", "fd03::1")
+	c.apply()
+	m := w.machine(112, "10.1.3.254/24", "fd03::fe/64")
+	for _, uplink := range []string{"wl1", "wl0", "wl1"} {
+		must(t, n.dp.UseUplink(uplink))
+		seen := n.raw(t, uplink)
+		one.reaches(m.endpoint.IPv4)
+		one.reaches(m.endpoint.IPv6)
+		if seen.receive(patience, func(f []byte) bool { return bytes.Equal(f[6:12], one.endpoint.MAC[:]) }) == nil {
+			t.Errorf("no frame leaves by %s", uplink)
+		}
+	}
+	if err := n.dp.UseUplink("ul0"); err == nil || !strings.Contains(err.Error(), "ul0") {
+		t.Errorf("the underlay's device is used as an uplink: %v", err)
+	}
 }
