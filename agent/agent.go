@@ -22,6 +22,8 @@ type Datapath interface {
 	Attach(port string) error
 	// Detach forgets the port. The device may be gone already.
 	Detach(port string) error
+	// AttachOutside has what the node sends to its end of the way to the outside pass the data path. Attaching again succeeds.
+	AttachOutside() error
 	// Apply makes the kernel hold the tables.
 	Apply(compile.Tables) error
 }
@@ -33,6 +35,7 @@ type Options struct {
 	Datapath Datapath
 	MTU      int    // bytes, of containers' interfaces in VXLAN networks
 	VLANMTU  int    // bytes, of those in VLANs; 0: this node has no uplink for them
+	Underlay string // the device that carries tunnels
 	RunDir   string // for what goes at a reboot, as /run/contiv/netplugin
 	StateDir string // for what stays, as /var/lib/contiv/netplugin
 	// Live gives the ids of the endpoints that the container engine has; false when it cannot be asked.
@@ -49,6 +52,7 @@ type Agent struct {
 	Options
 	records  records
 	detached detached
+	outside  outside
 	swept    chan struct{} // closed after the first sweep of a fresh World
 	ready    chan struct{}
 
@@ -114,7 +118,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context) error{
 		a.follow, a.applyLoop, a.sweepLoop, a.flushLoop, a.presenceLoop, a.snapshotLoop, a.sandboxLoop,
-		a.healthLoop, a.limitLoop, a.readyLoop,
+		a.healthLoop, a.limitLoop, a.readyLoop, a.outsideLoop,
 	} {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil && ctx.Err() == nil {

@@ -65,7 +65,9 @@ func (a *Agent) applyLoop(ctx context.Context) error {
 		var retry <-chan time.Time
 		if due {
 			tables := memo.For(world, a.Node.Name)
+			a.makeOutside(tables, false)
 			err := a.Datapath.Apply(tables)
+			a.openOutside(tables, false)
 			if err != nil {
 				a.Log.Error("the data path does not hold the newest World; trying again", "revision", world.Revision, "error", err)
 				retry = time.After(applyRetry)

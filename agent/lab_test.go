@@ -164,6 +164,8 @@ func (k *kernel) Detach(port string) error {
 	return nil
 }
 
+func (k *kernel) AttachOutside() error { return nil }
+
 func (k *kernel) Apply(t compile.Tables) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -191,7 +193,7 @@ func newSite(t *testing.T, ms *masters) *site {
 	t.Helper()
 	s := &site{t: t, ms: ms, kernel: &kernel{ports: map[string]bool{}}}
 	s.o = Options{
-		Node:   model.Node{Name: "n1", VTEP: netip.MustParseAddr("192.168.2.10"), VXLANPort: 4789},
+		Node:   model.Node{Name: "n1", VTEP: netip.MustParseAddr("192.168.2.10"), VXLANPort: 4789, MTU: 1500},
 		Client: ms.client, Datapath: s.kernel, MTU: 1450, RunDir: t.TempDir(), StateDir: t.TempDir(),
 		SweepEvery: time.Hour, Patience: 300 * time.Millisecond, Log: slog.New(slog.DiscardHandler),
 	}

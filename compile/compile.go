@@ -79,6 +79,7 @@ func where(w model.World, node string, earlier map[string]slots) compiler {
 	c.endpoints()
 	c.services()
 	c.ports()
+	c.outside()
 	return c
 }
 
@@ -86,7 +87,7 @@ func where(w model.World, node string, earlier map[string]slots) compiler {
 func (c *compiler) holdsFor(w model.World, node string) bool {
 	was := c.world
 	return c.node == node && c.located != nil && was.Global().ForwardMode == w.Global().ForwardMode && was.Global().ARPMode == w.Global().ARPMode && isRouting(was) == isRouting(w) &&
-		was.Tenants == w.Tenants && was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints &&
+		was.Global().PrivateSubnet == w.Global().PrivateSubnet && was.Tenants == w.Tenants && was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints &&
 		was.Services == w.Services
 }
 

@@ -27,8 +27,12 @@ endpoint 1/10.1.2.2: network 1, 02:02:0a:01:02:02, vtep 192.168.2.11
 endpoint 1/10.1.9.2: network vlan 1, 02:02:0a:01:09:02, port vvport3
 endpoint 2/10.1.2.1: network 2, 02:02:0a:01:02:01, port vvport2
 port vvport1: tenant 1, network 1, 02:02:0a:01:02:01, 10.1.2.1
-port vvport2: tenant 2, network 2, 02:02:0a:01:02:01, 10.1.2.1, gateway 10.1.2.254
+port vvport2: tenant 2, network 2, 02:02:0a:01:02:01, 10.1.2.1, gateway 10.1.2.254, outside 172.19.0.2
 port vvport3: tenant 1, network vlan 1, 02:02:0a:01:09:02, 10.1.9.2, bridged
+outside: 172.19.255.254/16, fd63:6f6e:7469:7600::fffe/112, 02:02:ac:13:ff:fe
+subnet 1/10.1.2.0/24
+subnet 1/10.1.9.0/24
+subnet 2/10.1.2.0/24
 `
 	w := model.World{}.With(model.Change{Revision: 7, Reset: true, Put: objects})
 	var memo Memo

@@ -45,6 +45,8 @@ peer 192.168.2.11: n2
 endpoint 1/10.1.2.7: network 1, 02:02:0a:01:02:07, port vvport1
 endpoint 1/10.1.2.8: network 1, 02:02:0a:01:02:08, vtep 192.168.2.11
 port vvport1: tenant 1, network 1, 02:02:0a:01:02:07, 10.1.2.7, in role 5462d857
+outside: 172.19.255.254/16, fd63:6f6e:7469:7600::fffe/112, 02:02:ac:13:ff:fe
+subnet 1/10.1.2.0/24
 verdict 5462d857 protocol 6: deny by 3193370e, priority 1
 verdict 5462d857 protocol 6 port 8888: allow by 3093357b, priority 10
 rule 3093357b: default:db-policy:2, in group default:db
@@ -56,6 +58,8 @@ peer 192.168.2.10: n1
 endpoint 1/10.1.2.7: network 1, 02:02:0a:01:02:07, vtep 192.168.2.10
 endpoint 1/10.1.2.8: network 1, 02:02:0a:01:02:08, port vvport1
 port vvport1: tenant 1, network 1, 02:02:0a:01:02:08, 10.1.2.8
+outside: 172.19.255.254/16, fd63:6f6e:7469:7600::fffe/112, 02:02:ac:13:ff:fe
+subnet 1/10.1.2.0/24
 `}, {
 		"a subnet and a group that a rule names make classes, and an audited policy decides nothing", "n1", []model.Object{
 			model.Rule{Tenant: "default", Policy: "db-policy", ID: "3", Direction: model.In, Action: model.Allow, Priority: 10, Protocol: "icmp", From: netip.MustParsePrefix("10.1.2.8/29")},
@@ -68,6 +72,8 @@ peer 192.168.2.11: n2
 endpoint 1/10.1.2.7: network 1, 02:02:0a:01:02:07, port vvport1, class 5627523b
 endpoint 1/10.1.2.8: network 1, 02:02:0a:01:02:08, vtep 192.168.2.11, class 64884b92
 port vvport1: tenant 1, network 1, 02:02:0a:01:02:07, 10.1.2.7, in role eb1be6fd, out role 80416a03
+outside: 172.19.255.254/16, fd63:6f6e:7469:7600::fffe/112, 02:02:ac:13:ff:fe
+subnet 1/10.1.2.0/24
 prefix 1/10.1.2.8/29: class 64884b92
 verdict 80416a03 class 5627523b: no rule, audited deny by 1dce3eea, priority 1
 verdict eb1be6fd protocol 6: deny by 3193370e, priority 1

@@ -31,6 +31,7 @@ func (c *compiler) ports() {
 			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.keepsToItself(n),
 			Routes: routes[at],
 		}
+		row.Private4, row.Private6 = c.private(n, e.Port)
 		if n.Encap == model.EncapVLAN && !c.isRouted(n) { // its gateway is a machine on the wire
 			row.Gateway4, row.Gateway6 = netip.Addr{}, netip.Addr{}
 		}

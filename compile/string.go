@@ -28,6 +28,12 @@ func (t Tables) String() string {
 	for _, p := range t.Ports {
 		fmt.Fprintln(&b, p)
 	}
+	if t.Outside.IPv4.IsValid() {
+		fmt.Fprintln(&b, t.Outside)
+	}
+	for _, s := range t.Subnets {
+		fmt.Fprintln(&b, s)
+	}
 	for _, p := range t.Prefixes {
 		fmt.Fprintln(&b, p)
 	}
@@ -114,6 +120,11 @@ func (p Port) String() string {
 			fmt.Fprintf(&b, ", gateway %s", g)
 		}
 	}
+	for _, a := range []netip.Addr{p.Private4, p.Private6} {
+		if a.IsValid() {
+			fmt.Fprintf(&b, ", outside %s", a)
+		}
+	}
 	for _, r := range p.Routes {
 		fmt.Fprintf(&b, ", route %s", r)
 	}
@@ -127,6 +138,12 @@ func (p Port) String() string {
 	}
 	return b.String()
 }
+
+func (o Outside) String() string {
+	return fmt.Sprintf("outside: %s, %s, %s", o.IPv4, o.IPv6, o.MAC)
+}
+
+func (s Subnet) String() string { return fmt.Sprintf("subnet %d/%s", s.Tenant, s.Prefix) }
 
 func (p Prefix) String() string {
 	return fmt.Sprintf("prefix %d/%s: class %08x", p.Tenant, p.Prefix, p.Class)

@@ -29,6 +29,9 @@ type Tables struct {
 	Networks  []Network  // one for each network, by number
 	Peers     []Peer     // one for each other node, by address
 
+	Outside Outside
+	Subnets []Subnet // of all networks of all tenants, by tenant and prefix
+
 	Prefixes []Prefix  // classes of addresses that no endpoint has, by tenant and prefix
 	Verdicts []Verdict // by role, class, protocol and port
 	Rules    []Rule    // the rules that Verdicts name, by number
@@ -51,6 +54,8 @@ type Port struct {
 	// Gateway addresses are answered by the node with model.RouterMAC. A VLAN's are not: they are on the wire.
 	Gateway4 netip.Addr
 	Gateway6 netip.Addr
+	// Private4 and Private6 are its addresses towards the outside; invalid where it has no way there.
+	Private4, Private6 netip.Addr
 	// Bridged ports reach only their own network, others every network of their tenant.
 	Bridged bool
 	// InRole and OutRole name the rows of Verdicts that are asked about packets to it and from it; 0: none are.

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 
 	"github.com/contivnet/contiv/compile"
+	"github.com/contivnet/contiv/model"
 )
 
 // Apply makes the kernel hold the tables, by the difference to what it holds. Ports without a device are left out;
@@ -53,14 +54,20 @@ func (d *Datapath) Apply(t compile.Tables) error {
 
 // rows asks the machine for what the tables leave open: ifindexes, and the ways to other nodes.
 func (d *Datapath) rows(t compile.Tables) (rows, error) {
-	ifindex := make(map[string]uint32, len(t.Ports))
-	for _, p := range t.Ports {
-		i, ok, err := d.dev.index(p.Name)
-		if err != nil {
-			return rows{}, err
-		}
+	ifindex := make(map[string]uint32, len(t.Ports)+1)
+	find := func(device string) error {
+		i, ok, err := d.dev.index(device)
 		if ok {
-			ifindex[p.Name] = i
+			ifindex[device] = i
+		}
+		return err
+	}
+	if err := find(model.OutsideDevice); err != nil {
+		return rows{}, err
+	}
+	for _, p := range t.Ports {
+		if err := find(p.Name); err != nil {
+			return rows{}, err
 		}
 	}
 	hops := make(map[netip.Addr]contivPeer, len(t.Peers))
@@ -102,6 +109,10 @@ func (d *Datapath) carryOut(p plan) error {
 		func() error { return p.providers.put(o.Providers, contivMapProviders) },
 		func() error { return d.putSlots(p.slots.keys, p.contents) },
 		func() error { return p.services.put(o.Services, contivMapServices) },
+		func() error { return p.prefixes.put(o.Prefixes, contivMapPrefixes) },
+		func() error { return p.prefixes.remove(o.Prefixes, contivMapPrefixes) },
+		func() error { return p.subnets.put(o.Subnets, contivMapSubnets) },
+		func() error { return d.putOutside(p) },
 		func() error { return p.ports.put(o.Ports, contivMapPorts) },
 		func() error { return p.endpoints.put(o.Endpoints, contivMapEndpoints) },
 		func() error { return p.stations.put(o.Stations, contivMapStations) },
@@ -112,7 +123,9 @@ func (d *Datapath) carryOut(p plan) error {
 		func() error { return p.services.remove(o.Services, contivMapServices) },
 		func() error { return p.slots.remove(o.Slots, contivMapSlots) },
 		func() error { return p.providers.remove(o.Providers, contivMapProviders) },
+		func() error { return p.privates.remove(o.Privates, contivMapPrivates) },
 		func() error { return p.ports.remove(o.Ports, contivMapPorts) },
+		func() error { return p.subnets.remove(o.Subnets, contivMapSubnets) },
 		func() error { return p.peers.remove(o.Peers, contivMapPeers) },
 		func() error { return p.networks.remove(o.Networks, contivMapNetworks) },
 	} {
@@ -142,6 +155,7 @@ func (d *Datapath) carryOut(p plan) error {
 		func() error { return d.forgetConnections(p.gone) },
 		func() error { return d.forgetTranslations(p) },
 		func() error { return p.newPorts.put(o.Ports, contivMapPorts) },
+		func() error { return p.privates.put(o.Privates, contivMapPrivates) },
 		func() error { return p.newEndpoints.put(o.Endpoints, contivMapEndpoints) },
 		newcomers,
 		func() error { return p.rules.remove(o.Rules, contivMapRules) },
@@ -177,6 +191,18 @@ func (d *Datapath) read() (r rows, err error) {
 	if r.verdicts, err = readTable[contivVerdictKey, contivVerdict](d.objects.Verdicts, contivMapVerdicts); err != nil {
 		return r, err
 	}
+	if r.privates, err = readTable[contivPrivateKey, uint32](d.objects.Privates, contivMapPrivates); err != nil {
+		return r, err
+	}
+	if r.subnets, err = readTable[contivSubnetKey, uint32](d.objects.Subnets, contivMapSubnets); err != nil {
+		return r, err
+	}
+	if r.prefixes, err = readTable[contivPrefixKey, uint32](d.objects.Prefixes, contivMapPrefixes); err != nil {
+		return r, err
+	}
+	if err := d.objects.Outside.Lookup(uint32(0), &r.outside); err != nil {
+		return r, fmt.Errorf("read the way to the outside: %w", err)
+	}
 	if r.rules, err = d.readRules(); err != nil {
 		return r, err
 	}
@@ -193,6 +219,17 @@ func (d *Datapath) read() (r rows, err error) {
 		return r, fmt.Errorf("read the epoch of decisions: %w", err)
 	}
 	return r, nil
+}
+
+// putOutside writes the way to the outside, where it is another.
+func (d *Datapath) putOutside(p plan) error {
+	if p.after.outside == d.held.outside {
+		return nil
+	}
+	if err := d.objects.Outside.Put(uint32(0), p.after.outside); err != nil {
+		return fmt.Errorf("write the way to the outside: %w", err)
+	}
+	return nil
 }
 
 // writeEpoch has every flow decided anew at its next packet, by the bank of policy that it names.

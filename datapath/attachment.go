@@ -21,9 +21,10 @@ import (
 type hook string
 
 const (
-	hookPort   hook = "port"   // from_container
-	hookUplink hook = "uplink" // from_uplink
-	hookWire   hook = "wire"   // from_wire
+	hookPort    hook = "port"    // from_container
+	hookUplink  hook = "uplink"  // from_uplink
+	hookWire    hook = "wire"    // from_wire
+	hookOutside hook = "outside" // from_host
 )
 
 // attachment is one program on one device. Its name in the links directory says all of it.
@@ -42,7 +43,7 @@ func parseAttachment(name string) (attachment, bool) {
 	}
 	i, err := strconv.ParseUint(parts[2], 10, 32)
 	a := attachment{AttachMode(parts[0]), hook(parts[1]), uint32(i)}
-	known := (a.mode == AttachTCX || a.mode == AttachClsact) && (a.hook == hookPort || a.hook == hookUplink || a.hook == hookWire)
+	known := (a.mode == AttachTCX || a.mode == AttachClsact) && (a.hook == hookPort || a.hook == hookUplink || a.hook == hookWire || a.hook == hookOutside)
 	return a, err == nil && known
 }
 

@@ -112,6 +112,15 @@ const (
 	contivEventKindEVENT_AUDITED contivEventKind = 3
 )
 
+type contivExit struct {
+	_       structs.HostLayout
+	Ifindex uint32
+	Mac     [6]uint8
+	Pad     [2]uint8
+	Ipv4    [4]uint8
+	Ipv6    [16]uint8
+}
+
 type contivFlow struct {
 	_                structs.HostLayout
 	Sender           uint64
@@ -214,12 +223,28 @@ type contivPort struct {
 	ReceiveRate  uint64
 	SendBurst    uint32
 	ReceiveBurst uint32
+	Private4     [4]uint8
+	Private6     [16]uint8
+	Pad          [4]uint8
 }
 
 type contivPortDrop struct {
 	_       structs.HostLayout
 	Ifindex uint32
 	Reason  uint32
+}
+
+type contivPrefixKey struct {
+	_       structs.HostLayout
+	Bits    uint32
+	Bank    uint32
+	Tenant  uint32
+	Address [16]uint8
+}
+
+type contivPrivateKey struct {
+	_       structs.HostLayout
+	Address [16]uint8
 }
 
 type contivProvider struct {
@@ -302,6 +327,13 @@ type contivStationKey struct {
 	Pad     [2]uint8
 }
 
+type contivSubnetKey struct {
+	_       structs.HostLayout
+	Bits    uint32
+	Tenant  uint32
+	Address [16]uint8
+}
+
 type contivTranslation struct {
 	_        structs.HostLayout
 	Address  [16]uint8
@@ -376,10 +408,13 @@ const (
 	contivMapMembers            = "members"
 	contivMapNetworks           = "networks"
 	contivMapOpenings           = "openings"
+	contivMapOutside            = "outside"
 	contivMapPaid               = "paid"
 	contivMapPeers              = "peers"
 	contivMapPortDrops          = "port_drops"
 	contivMapPorts              = "ports"
+	contivMapPrefixes           = "prefixes"
+	contivMapPrivates           = "privates"
 	contivMapProviderCounts     = "provider_counts"
 	contivMapProviders          = "providers"
 	contivMapRoutes             = "routes"
@@ -389,10 +424,12 @@ const (
 	contivMapSpilled            = "spilled"
 	contivMapSpilling           = "spilling"
 	contivMapStations           = "stations"
+	contivMapSubnets            = "subnets"
 	contivMapTranslations       = "translations"
 	contivMapUplink             = "uplink"
 	contivMapVerdicts           = "verdicts"
 	contivProgFromContainer     = "from_container"
+	contivProgFromHost          = "from_host"
 	contivProgFromUplink        = "from_uplink"
 	contivProgFromWire          = "from_wire"
 	contivVarDecapSetsProtocol  = "decap_sets_protocol"
@@ -451,6 +488,7 @@ type contivSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type contivProgramSpecs struct {
 	FromContainer *ebpf.ProgramSpec `ebpf:"from_container"`
+	FromHost      *ebpf.ProgramSpec `ebpf:"from_host"`
 	FromUplink    *ebpf.ProgramSpec `ebpf:"from_uplink"`
 	FromWire      *ebpf.ProgramSpec `ebpf:"from_wire"`
 }
@@ -475,10 +513,13 @@ type contivMapSpecs struct {
 	Members         *ebpf.MapSpec `ebpf:"members"`
 	Networks        *ebpf.MapSpec `ebpf:"networks"`
 	Openings        *ebpf.MapSpec `ebpf:"openings"`
+	Outside         *ebpf.MapSpec `ebpf:"outside"`
 	Paid            *ebpf.MapSpec `ebpf:"paid"`
 	Peers           *ebpf.MapSpec `ebpf:"peers"`
 	PortDrops       *ebpf.MapSpec `ebpf:"port_drops"`
 	Ports           *ebpf.MapSpec `ebpf:"ports"`
+	Prefixes        *ebpf.MapSpec `ebpf:"prefixes"`
+	Privates        *ebpf.MapSpec `ebpf:"privates"`
 	ProviderCounts  *ebpf.MapSpec `ebpf:"provider_counts"`
 	Providers       *ebpf.MapSpec `ebpf:"providers"`
 	Routes          *ebpf.MapSpec `ebpf:"routes"`
@@ -488,6 +529,7 @@ type contivMapSpecs struct {
 	Spilled         *ebpf.MapSpec `ebpf:"spilled"`
 	Spilling        *ebpf.MapSpec `ebpf:"spilling"`
 	Stations        *ebpf.MapSpec `ebpf:"stations"`
+	Subnets         *ebpf.MapSpec `ebpf:"subnets"`
 	Translations    *ebpf.MapSpec `ebpf:"translations"`
 	Uplink          *ebpf.MapSpec `ebpf:"uplink"`
 	Verdicts        *ebpf.MapSpec `ebpf:"verdicts"`
@@ -546,10 +588,13 @@ type contivMaps struct {
 	Members         *ebpf.Map `ebpf:"members"`
 	Networks        *ebpf.Map `ebpf:"networks"`
 	Openings        *ebpf.Map `ebpf:"openings"`
+	Outside         *ebpf.Map `ebpf:"outside"`
 	Paid            *ebpf.Map `ebpf:"paid"`
 	Peers           *ebpf.Map `ebpf:"peers"`
 	PortDrops       *ebpf.Map `ebpf:"port_drops"`
 	Ports           *ebpf.Map `ebpf:"ports"`
+	Prefixes        *ebpf.Map `ebpf:"prefixes"`
+	Privates        *ebpf.Map `ebpf:"privates"`
 	ProviderCounts  *ebpf.Map `ebpf:"provider_counts"`
 	Providers       *ebpf.Map `ebpf:"providers"`
 	Routes          *ebpf.Map `ebpf:"routes"`
@@ -559,6 +604,7 @@ type contivMaps struct {
 	Spilled         *ebpf.Map `ebpf:"spilled"`
 	Spilling        *ebpf.Map `ebpf:"spilling"`
 	Stations        *ebpf.Map `ebpf:"stations"`
+	Subnets         *ebpf.Map `ebpf:"subnets"`
 	Translations    *ebpf.Map `ebpf:"translations"`
 	Uplink          *ebpf.Map `ebpf:"uplink"`
 	Verdicts        *ebpf.Map `ebpf:"verdicts"`
@@ -582,10 +628,13 @@ func (m *contivMaps) Close() error {
 		m.Members,
 		m.Networks,
 		m.Openings,
+		m.Outside,
 		m.Paid,
 		m.Peers,
 		m.PortDrops,
 		m.Ports,
+		m.Prefixes,
+		m.Privates,
 		m.ProviderCounts,
 		m.Providers,
 		m.Routes,
@@ -595,6 +644,7 @@ func (m *contivMaps) Close() error {
 		m.Spilled,
 		m.Spilling,
 		m.Stations,
+		m.Subnets,
 		m.Translations,
 		m.Uplink,
 		m.Verdicts,
@@ -623,6 +673,7 @@ type contivVariables struct {
 // It can be passed to loadContivObjects or ebpf.CollectionSpec.LoadAndAssign.
 type contivPrograms struct {
 	FromContainer *ebpf.Program `ebpf:"from_container"`
+	FromHost      *ebpf.Program `ebpf:"from_host"`
 	FromUplink    *ebpf.Program `ebpf:"from_uplink"`
 	FromWire      *ebpf.Program `ebpf:"from_wire"`
 }
@@ -630,6 +681,7 @@ type contivPrograms struct {
 func (p *contivPrograms) Close() error {
 	return _ContivClose(
 		p.FromContainer,
+		p.FromHost,
 		p.FromUplink,
 		p.FromWire,
 	)

@@ -189,6 +189,8 @@ func (d *Datapath) program(h hook) *ebpf.Program {
 		return d.objects.FromUplink
 	case hookWire:
 		return d.objects.FromWire
+	case hookOutside:
+		return d.objects.FromHost
 	}
 	return d.objects.FromContainer
 }
@@ -211,7 +213,7 @@ func (d *Datapath) switchLink(a attachment) error {
 	name, ok := d.dev.name(a.ifindex)
 	defer d.names.lock(name)() // against a caller who is just attaching or detaching it
 	now := attachment{d.mode, a.hook, a.ifindex}
-	if !ok || !d.attach.alive(a) || a.hook != hookPort && !slices.Contains(d.uplinks(), now) {
+	if !ok || !d.attach.alive(a) || a.hook != hookPort && a.hook != hookOutside && !slices.Contains(d.uplinks(), now) {
 		return d.attach.remove(a) // its device is gone, or no uplink any more
 	}
 	if err := d.attach.attach(now, d.program(a.hook)); err != nil || now == a {

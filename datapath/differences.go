@@ -21,6 +21,12 @@ func Differences(want, held compile.Tables) []string {
 		address any
 	}
 	out = append(out, rowDifferences(want.Endpoints, held.Endpoints, func(e compile.Endpoint) any { return place{e.Tenant, e.Addr} })...)
+	out = append(out, rowDifferences(want.Subnets, held.Subnets, func(s compile.Subnet) any { return s })...)
+	out = append(out, rowDifferences(want.Prefixes, held.Prefixes, func(p compile.Prefix) any { return compile.Prefix{Tenant: p.Tenant, Prefix: p.Prefix} })...)
+	// Where it has no device, the agent tells.
+	if want.Outside != held.Outside && held.Outside.IPv4.IsValid() {
+		out = append(out, fmt.Sprintf("the kernel holds %s, which should be %s", held.Outside, want.Outside))
+	}
 	out = append(out, rowDifferences(want.Verdicts, held.Verdicts, func(v compile.Verdict) any { return verdictKey(v) })...)
 	out = append(out, rowDifferences(want.Services, held.Services, func(s compile.Service) any {
 		return [...]any{s.Tenant, s.Addr, s.Protocol, s.Port}

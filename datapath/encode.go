@@ -27,6 +27,10 @@ type rows struct {
 	slots     map[uint64]bool // by their number; true: they are what it says
 	contents  map[uint64][]uint32
 	providers map[contivProviderKey]contivProvider
+	privates  map[contivPrivateKey]uint32 // ifindex
+	subnets   map[contivSubnetKey]uint32
+	prefixes  map[contivPrefixKey]uint32 // wanted ones are in no bank (0), held ones in theirs
+	outside   contivExit
 	epoch     uint32 // wanted: its flag epochRecheck only
 }
 
@@ -52,7 +56,11 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 		endpoints: make(map[contivEndpointKey]contivEndpoint, len(t.Endpoints)),
 		verdicts:  make(map[contivVerdictKey]contivVerdict, len(t.Verdicts)),
 		rules:     make(map[uint32]ruleRow, len(t.Rules)),
+		privates:  map[contivPrivateKey]uint32{},
+		subnets:   make(map[contivSubnetKey]uint32, len(t.Subnets)),
+		prefixes:  make(map[contivPrefixKey]uint32, len(t.Prefixes)),
 	}
+	encodeOutside(&r, t, ifindex)
 	if t.Recheck {
 		r.epoch = epochRecheck
 	}
@@ -80,6 +88,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 				Ipv6: as6(p.IPv6), Gateway6: as6(p.Gateway6), Mac: p.MAC, Bridged: flag(p.Bridged),
 				InRole: [2]uint32{p.InRole, p.InRole}, OutRole: [2]uint32{p.OutRole, p.OutRole},
 				Dscp: p.DSCP, SendRate: p.Sends.Rate, SendBurst: p.Sends.Burst, ReceiveRate: p.Receives.Rate, ReceiveBurst: p.Receives.Burst,
+				Private4: as4(p.Private4), Private6: as6(p.Private6),
 			}
 		}
 	}
@@ -177,11 +186,12 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		t.Ports = append(t.Ports, compile.Port{
 			Name: port(i), Tenant: p.Tenant, Network: p.Network, IPv4: from4(p.Ipv4), Gateway4: from4(p.Gateway4),
 			IPv6: from6(p.Ipv6), Gateway6: from6(p.Gateway6), MAC: p.Mac, Bridged: p.Bridged != 0,
-			InRole: p.InRole[live], OutRole: p.OutRole[live], DSCP: p.Dscp,
+			InRole: p.InRole[live], OutRole: p.OutRole[live], DSCP: p.Dscp, Private4: from4(p.Private4), Private6: from6(p.Private6),
 			Sends:    compile.Limit{Rate: p.SendRate, Burst: p.SendBurst},
 			Receives: compile.Limit{Rate: p.ReceiveRate, Burst: p.ReceiveBurst},
 		})
 	}
+	decodeOutside(&t, r)
 	for k, e := range r.endpoints {
 		row := compile.Endpoint{Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Network: e.Network, MAC: model.MAC(e.Mac), Class: e.Class[live], Virtual: e.Virtual != 0, Provides: e.Provides != 0}
 		switch {

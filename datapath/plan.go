@@ -2,7 +2,12 @@
 
 package datapath
 
-import "github.com/contivnet/contiv/compile"
+import (
+	"maps"
+	"slices"
+
+	"github.com/contivnet/contiv/compile"
+)
 
 // plan is how the kernel's tables get from the rows that they hold to those that are wanted.
 //
@@ -22,6 +27,9 @@ type plan struct {
 	slots     difference[uint64, bool]
 	contents  map[uint64][]uint32 // of slots
 	providers difference[contivProviderKey, contivProvider]
+	privates  difference[contivPrivateKey, uint32]
+	subnets   difference[contivSubnetKey, uint32]
+	prefixes  difference[contivPrefixKey, uint32] // of the bank that is not in force
 
 	flip    bool
 	changed bool                       // decisions that were made may be wrong
@@ -49,6 +57,34 @@ func (k contivVerdictKey) inBank(bank int) contivVerdictKey {
 
 func (k contivVerdictKey) bank() int { return int(k.What >> bankShift) }
 
+func (k contivPrefixKey) inBank(bank int) contivPrefixKey {
+	k.Bank = uint32(bank)
+	return k
+}
+
+func (k contivPrefixKey) bank() int { return int(k.Bank) }
+
+// banked is a key of a table that is in both banks.
+type banked[K any] interface {
+	comparable
+	inBank(int) K
+	bank() int
+}
+
+// byBank gives wanted rows, which are in no bank, a key in each, and held ones to theirs.
+func byBank[K banked[K], V any](held, want map[K]V) (h, w [2]map[K]V) {
+	for bank := range w {
+		h[bank], w[bank] = map[K]V{}, make(map[K]V, len(want))
+		for k, v := range want {
+			w[bank][k.inBank(bank)] = v
+		}
+	}
+	for k, v := range held {
+		h[k.bank()][k] = v
+	}
+	return h, w
+}
+
 func planFor(held, want rows) plan {
 	live := bankOf(held.epoch)
 	spare := 1 - live
@@ -58,19 +94,15 @@ func planFor(held, want rows) plan {
 		rules: differenceOf(held.rules, want.rules), gone: map[contivEndpointKey]bool{},
 		services: differenceOf(held.services, want.services), slots: differenceOf(held.slots, want.slots), contents: want.contents,
 		providers: differenceOf(held.providers, want.providers),
+		privates:  differenceOf(held.privates, want.privates), subnets: differenceOf(held.subnets, want.subnets),
 	}
 	p.rules.changed = false
-	wanted := [2]map[contivVerdictKey]contivVerdict{{}, {}}
-	for k, v := range want.verdicts {
-		wanted[live][k.inBank(live)] = v
-		wanted[spare][k.inBank(spare)] = v
-	}
-	held0 := [2]map[contivVerdictKey]contivVerdict{{}, {}}
-	for k, v := range held.verdicts {
-		held0[k.bank()][k] = v
-	}
+	held0, wanted := byBank(held.verdicts, want.verdicts)
+	heldPrefixes, wantedPrefixes := byBank(held.prefixes, want.prefixes)
 	inForce := differenceOf(held0[live], wanted[live])
 	p.flip = len(inForce.keys) > 0 || len(inForce.gone) > 0 || held.epoch&epochRecheck != want.epoch&epochRecheck
+	named := differenceOf(heldPrefixes[live], wantedPrefixes[live])
+	p.flip = p.flip || len(named.keys) > 0 || len(named.gone) > 0
 	for k, w := range want.ports {
 		h, ok := held.ports[k]
 		p.flip = p.flip || ok && isSamePort(h, w) && (h.InRole[live] != w.InRole[live] || h.OutRole[live] != w.OutRole[live])
@@ -112,7 +144,8 @@ func planFor(held, want rows) plan {
 		p.gone[k] = true
 	}
 	p.changed = p.flip || p.networks.changed || p.peers.changed || p.ports.changed || p.endpoints.changed ||
-		p.providers.changed // connections to those that are gone have to end
+		p.providers.changed || // connections to those that are gone have to end
+		p.privates.changed || held.outside != want.outside || enclosesOutside(p.subnets.keys, held.ports)
 	p.epoch = held.epoch
 	if p.changed {
 		p.epoch = nextEpoch(held.epoch)
@@ -120,14 +153,16 @@ func planFor(held, want rows) plan {
 	p.after = rows{
 		networks: want.networks, peers: want.peers, stations: want.stations, members: want.members, ports: ports, endpoints: endpoints, rules: want.rules,
 		services: want.services, slots: want.slots, providers: want.providers, verdicts: held.verdicts,
+		privates: want.privates, subnets: want.subnets, prefixes: held.prefixes, outside: want.outside,
 	}
 	if p.flip {
 		p.verdicts = differenceOf(held0[spare], wanted[spare])
 		p.epoch = p.epoch&^(epochBank|epochRecheck) | uint32(spare) | want.epoch&epochRecheck
 		p.after.verdicts = held0[live]
-		for k, v := range wanted[spare] {
-			p.after.verdicts[k] = v
-		}
+		maps.Copy(p.after.verdicts, wanted[spare])
+		p.prefixes = differenceOf(heldPrefixes[spare], wantedPrefixes[spare])
+		p.after.prefixes = heldPrefixes[live]
+		maps.Copy(p.after.prefixes, wantedPrefixes[spare])
 	}
 	p.after.epoch = p.epoch
 	for _, e := range newEndpoints {
@@ -140,6 +175,20 @@ func planFor(held, want rows) plan {
 		endpoints[k] = v
 	}
 	return p
+}
+
+// enclosesOutside tells whether new subnets may have in them what was outside for a port.
+func enclosesOutside(subnets []contivSubnetKey, ports map[uint32]contivPort) bool {
+	if len(subnets) == 0 {
+		return false
+	}
+	goesOut := map[uint32]bool{} // tenants
+	for _, p := range ports {
+		if p.Private4 != ([4]byte{}) || p.Private6 != ([16]byte{}) {
+			goesOut[p.Tenant] = true
+		}
+	}
+	return slices.ContainsFunc(subnets, func(k contivSubnetKey) bool { return goesOut[k.Tenant] })
 }
 
 // nextEpoch makes every flow void and leaves policy as it is.

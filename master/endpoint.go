@@ -109,6 +109,11 @@ func endpointOper(w model.World, e model.Endpoint) api.EndpointOper {
 			out.EndpointGroupID = int(g.Number)
 		}
 	}
+	var published []string
+	for _, p := range e.Published {
+		published = append(published, fmt.Sprintf("%s->%d/%s", netip.AddrPortFrom(p.Host, p.HostPort), p.Port, p.Protocol))
+	}
+	out.PublishedPorts = strings.Join(published, ", ")
 	if e.Port != "" {
 		out.VirtualPort = "v" + e.Port
 	}
@@ -168,6 +173,9 @@ func sameEndpoint(a, b model.Endpoint) bool {
 	}
 	if len(a.Unhealthy)+len(b.Unhealthy) == 0 {
 		a.Unhealthy, b.Unhealthy = nil, nil
+	}
+	if len(a.Published)+len(b.Published) == 0 {
+		a.Published, b.Published = nil, nil
 	}
 	return reflect.DeepEqual(a, b)
 }

@@ -23,6 +23,9 @@ type Endpoint struct {
 	// Aliases are more names by which others in the network find it (docker run --network-alias).
 	Aliases []string          `json:"aliases,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"` // its container's
+	// Published are the ports of its node behind which some of its own are. The engine publishes ports of networks without a gateway
+	// itself; those are not here.
+	Published []Published `json:"published,omitempty"`
 	// Unhealthy are the keys of the services whose health check it fails, sorted. Its node writes them.
 	Unhealthy []string `json:"unhealthy,omitempty"`
 	// Stopping says that its container was told to stop: it still answers, and is to get nothing new. Its node writes it.
@@ -74,5 +77,5 @@ func (e Endpoint) Check() error {
 	if e.IPv6.IsValid() && (!e.IPv6.Is6() || e.IPv6.Is4In6() || e.IPv6.Zone() != "") {
 		return Invalid("ipv6Address", "address %s is not an IPv6 address", e.IPv6)
 	}
-	return nil
+	return checkPublished(e.Published)
 }

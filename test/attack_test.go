@@ -485,11 +485,11 @@ func TestContainerDoesNotSpeakForItsNodeThroughDockersBridge(t *testing.T) {
 		t.Errorf("%q arrived at %q", name, where)
 	}
 	// A firewall that is loaded anew takes everybody's rules away. They come again.
-	if out, err := a.Output(t.Context(), "nft", "delete", "table", "ip", "contiv"); err != nil {
+	if out, err := a.Output(t.Context(), "nft", "delete", "table", "inet", "contiv"); err != nil {
 		t.Fatal(out, err)
 	}
 	eventually(t, func() error {
-		_, err := a.Output(t.Context(), "nft", "list", "table", "ip", "contiv")
+		_, err := a.Output(t.Context(), "nft", "list", "table", "inet", "contiv")
 		return err
 	})
 	remove(t, c, client, api.ObjectPath(api.Endpoints, "away"))

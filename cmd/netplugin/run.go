@@ -78,7 +78,7 @@ func run(ctx context.Context, o options) error {
 	}
 	engine := docker.NewEngine(o.docker, o.plugin)
 	a, err := agent.New(agent.Options{
-		Node: node, Client: client, Datapath: path, MTU: underlay.MTU - vxlanOverhead, VLANMTU: wires.mtu,
+		Node: node, Client: client, Datapath: path, MTU: underlay.MTU - vxlanOverhead, VLANMTU: wires.mtu, Underlay: underlay.Interface,
 		RunDir: o.runDir, StateDir: o.stateDir, SweepEvery: o.sweep, Patience: o.sweep, Log: o.log,
 		Live: engine.Live,
 	})
@@ -116,7 +116,6 @@ func run(ctx context.Context, o options) error {
 	parts := []func(context.Context) error{
 		a.Run,
 		names.Run,
-		func(ctx context.Context) error { return keepGuard(ctx, underlay.Addr, o.vxlanPort, o.sweep, o.log) },
 		func(ctx context.Context) error { return serveNames(ctx, a, names, o) },
 		func(ctx context.Context) error { return serveStatus(ctx, statusSocket(o.runDir), diagnose) },
 		func(ctx context.Context) error { return wires.serve(ctx, a, path.UseUplink, o.log) },
@@ -222,8 +221,8 @@ func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, drive
 	for _, n := range want.Notes {
 		d.Differences = append(d.Differences, n.Text)
 	}
-	if what := guarded(); what != "" {
-		d.Differences = append(d.Differences, what)
+	if err := a.OutsideTrouble(); err != nil {
+		d.Differences = append(d.Differences, err.Error())
 	}
 	left, err := a.Leftovers(ctx)
 	if err != nil {

@@ -53,6 +53,8 @@ enum drop_reason {
 	DROP_BACKUP_UPLINK,       // a VLAN's frame by an uplink that is not in use
 	DROP_SPOOFED_WIRE,        // from the wire of a VLAN, under the address of an endpoint that does not send from there
 	DROP_RATE,                // its container has sent more than it may, and has no queue that holds it back
+	DROP_PRIVATE,             // to a private address: of the node, or of a port as the node sees it
+	DROP_SPOOFED_OUTSIDE,     // from outside, with an address that the tenant has inside
 	DROP_REASONS,             // how many there are
 };
 
@@ -104,6 +106,9 @@ struct port {
 	// the container and on the node's side of the veth pair. Nobody here looks at receive_burst.
 	__u64 send_rate, receive_rate;
 	__u32 send_burst, receive_burst;
+	__u8 private4[4];  // its address towards the outside; zero: it has no way there
+	__u8 private6[16];
+	__u8 pad[4];
 };
 
 // ports: ifindex of the host side of a veth pair → whose it is. A miss: not ours (yet), drop.
@@ -138,6 +143,66 @@ struct {
 	__type(key, struct endpoint_key);
 	__type(value, struct endpoint);
 } endpoints SEC(".maps");
+
+struct exit {
+	__u32 ifindex; // of the device where the node's stack takes what goes out; 0: there is none
+	__u8 mac[6];   // its own
+	__u8 pad[2];
+	__u8 ipv4[4];  // the node's own address in the private subnet, a /16
+	__u8 ipv6[16]; // a /112
+};
+
+// outside: 0 → the way to the outside.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct exit);
+} outside SEC(".maps");
+
+struct private_key {
+	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
+};
+
+// privates: a private address → ifindex of the port that has it. A miss: nobody has, drop.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 32768);
+	__type(key, struct private_key);
+	__type(value, __u32);
+} privates SEC(".maps");
+
+struct subnet_key {
+	__u32 bits;       // of what follows
+	__u32 tenant;
+	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
+};
+
+// subnets: a tenant's subnets → 1. An address in one is not outside. A miss: it is, where no endpoint has it.
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 131072);
+	__type(key, struct subnet_key);
+	__type(value, __u32);
+} subnets SEC(".maps");
+
+struct prefix_key {
+	__u32 bits; // of what follows
+	__u32 bank;
+	__u32 tenant;
+	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
+};
+
+// prefixes: an address of the outside, by the longest prefix → what it is to rules. A miss: none names it, class 0.
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 262144);
+	__type(key, struct prefix_key);
+	__type(value, __u32);
+} prefixes SEC(".maps");
 
 struct network {
 	__u32 tenant;
@@ -397,6 +462,10 @@ enum flow_asks {
 	FLOW_FROM_PROVIDER = 4, // replies of services may be in it
 };
 
+// Where in the header of a flow to or from the outside that address is, or the container's own; IPv4 as ::ffff:a.b.c.d. The Ethernet
+// header is before it.
+#define HEADER_ADDRESS 16
+
 #define OUTER_LEN 50 // IPv4, UDP, VXLAN and the inner Ethernet header
 
 // How a packet goes on.
@@ -406,6 +475,7 @@ enum way {
 	WAY_WIRE,   // out by the uplink, under the tag of its VLAN
 	WAY_ROUTE,  // without a tag, to the next router, whose address is in the header's place
 	WAY_ALL,    // to all of a VLAN: its ports on this node and, from one of them, the wire
+	WAY_OUTSIDE, // into the node's own stack, from the private address that is in the header
 };
 
 // A decision to carry. What is dropped is decided anew each time: drops are rare, and an endpoint that comes

@@ -44,6 +44,7 @@
 #include "translate.h"
 #include "route.h"
 #include "flood.h"
+#include "outside.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -61,8 +62,6 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	STEP(check_address(q, from));
 	STEP(answer_for_gateway(skb, q, from));
 	to = endpoint_of(from->tenant, q->destination);
-	if (!to && !is_routed(from->network))
-		return DROP_UNKNOWN_DESTINATION;
 	same_network = to && to->network == from->network;
 	if (to && !same_network && (from->bridged || !reaches(from->network, to->network)))
 		return DROP_OTHER_NETWORK;
@@ -74,7 +73,7 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	f->source_out = from->out_role[bank];
 	f->source_class = class_of(source, bank);
 	if (!to)
-		return decide_route(f, q);
+		return is_routed(from->network) ? decide_route(f, q) : decide_outside(q, from, f);
 	f->asks = asks_for_replies(source, to);
 	note_netprofile(f, from);
 	STEP(note_destination(f, to, bank));
@@ -124,6 +123,8 @@ static __always_inline int decide(struct __sk_buff *skb, const struct question *
 	if (!(q->scope & SCOPE_NETWORK)) {
 		struct port *from = bpf_map_lookup_elem(&ports, &q->scope);
 
+		if (q->sender == SENDER_NODE)
+			return decide_inside(q, f);
 		if (!from)
 			return DROP_UNKNOWN_PORT;
 		if (is_neighbour_discovery(q)) // here, as its steps need much of the stack
@@ -265,6 +266,10 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 		if (!leave_service(skb, &u, here, ETH_HLEN))
 			here = NULL;
 	}
+	if (f->way == WAY_OUTSIDE) {
+		outcome = renumber4(skb, f, true);
+		return outcome ? drop(skb, outcome) : leave(skb, f);
+	}
 	outcome = check_length(skb, f); // of what the container knows, as it will be quoted to it
 	if (outcome)
 		return finish(skb, outcome);
@@ -322,6 +327,10 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 		fill_key6(&here->key, f->tenant, &key, &u);
 		if (!leave_service(skb, &u, here, ETH_HLEN))
 			here = NULL;
+	}
+	if (f->way == WAY_OUTSIDE) {
+		outcome = renumber6(skb, f, &u, (__u8)key.kind, true);
+		return outcome ? drop(skb, outcome) : leave(skb, f);
 	}
 	outcome = check_length(skb, f);
 	if (outcome)
@@ -584,4 +593,70 @@ int from_wire(struct __sk_buff *skb)
 		return finish(skb, arp_from_wire(skb, network));
 	}
 	return PASS;
+}
+
+// ---- from_host: the ingress of the data path's side of the way to the outside ------------------------------------
+
+static __always_inline int ipv4_from_host(struct __sk_buff *skb)
+{
+	struct flow4_key key = {.scope = skb->ifindex};
+	struct flow *f;
+	struct upper u = {};
+	int outcome = read_ipv4(skb, ETH_HLEN, &key, &u);
+
+	if (outcome)
+		return drop(skb, outcome);
+	outcome = find_flow4(skb, &key, SENDER_NODE, &f);
+	if (outcome)
+		return drop(skb, outcome);
+	outcome = renumber4(skb, f, false);
+	if (outcome)
+		return drop(skb, outcome);
+	key.destination = be32(f->header + HEADER_ADDRESS + 12); // rules are about the container's own
+	if (f->asks & FLOW_POLICY && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
+		struct question q = question4(&key, SENDER_NODE);
+
+		outcome = check_policy(skb, f, &q, &u);
+		if (outcome)
+			return drop(skb, outcome);
+	}
+	return deliver(skb, f);
+}
+
+static __always_inline int ipv6_from_host(struct __sk_buff *skb)
+{
+	struct flow6_key key = {.scope = skb->ifindex};
+	struct flow *f;
+	struct upper u = {};
+	int outcome = read_ipv6(skb, ETH_HLEN, &key, &u);
+
+	if (outcome)
+		return drop(skb, outcome);
+	outcome = find_flow6(skb, &key, SENDER_NODE, &f);
+	if (outcome)
+		return drop(skb, outcome);
+	outcome = renumber6(skb, f, &u, (__u8)key.kind, false);
+	if (outcome)
+		return drop(skb, outcome);
+	copy_address(key.destination, f->header + HEADER_ADDRESS);
+	if (f->asks & FLOW_POLICY && !is_established6(skb, f, &key, &u, ETH_HLEN)) {
+		struct question q = question6(&key, SENDER_NODE);
+
+		outcome = check_policy(skb, f, &q, &u);
+		if (outcome)
+			return drop(skb, outcome);
+	}
+	return deliver(skb, f);
+}
+
+SEC("tc")
+int from_host(struct __sk_buff *skb)
+{
+	switch (skb->protocol) {
+	case bpf_htons(ETH_P_IP):
+		return ipv4_from_host(skb);
+	case bpf_htons(ETH_P_IPV6):
+		return ipv6_from_host(skb);
+	}
+	return drop(skb, DROP_ETHERTYPE);
 }

@@ -30,6 +30,9 @@ static __always_inline __u64 sender_on_port(const struct ethhdr *eth)
 	return *(const __u64 *)source;
 }
 
+// What packets from the node's own stack show. No container does: its packets have an Ethernet type.
+#define SENDER_NODE 1
+
 static __always_inline const __u8 *mac_of_sender(const struct question *q)
 {
 	return (const __u8 *)&q->sender;

@@ -1,0 +1,135 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package agent
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"reflect"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/contivnet/contiv/compile"
+	"github.com/contivnet/contiv/netdev"
+)
+
+// outside is this node's end of its containers' way to the world outside their tenants: a device, a firewall, and the node's own
+// forwarding. All of it outlives the process, as the data path does.
+type outside struct {
+	mu     sync.Mutex
+	made   compile.Outside // as the device was made last
+	opened bool            // whether the node forwards what goes that way
+	loaded *netdev.Firewall
+	device error // why containers have no way out
+	filter error // why the firewall is not as it should be
+}
+
+// OutsideTrouble tells why containers of this node have no way to the outside, or may do what they should not; nil where all is well.
+func (a *Agent) OutsideTrouble() error {
+	o := &a.outside
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.loaded == nil {
+		return errors.Join(o.device, o.filter)
+	}
+	there, err := o.loaded.Loaded()
+	if err == nil && !there {
+		err = errors.New("nftables table inet contiv is not whole, so containers may send VXLAN under this node's address, and have no way out: netplugin makes it again at its next sweep")
+	}
+	return errors.Join(o.device, o.filter, err)
+}
+
+// makeOutside makes the device, so that the tables that are applied next find it. again: look also where it was made before. It
+// tells whether the device is another than before.
+func (a *Agent) makeOutside(t compile.Tables, again bool) (made bool) {
+	o := &a.outside
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !again && o.made == t.Outside && o.device == nil {
+		return false
+	}
+	was := o.device
+	want := netdev.Outside{Addrs: []netip.Prefix{t.Outside.IPv4}, MAC: t.Outside.MAC, MTU: a.Node.MTU}
+	if made, o.device = netdev.MakeOutside(want); o.device == nil {
+		o.device = a.Datapath.AttachOutside()
+	}
+	o.made = t.Outside
+	if o.device != nil && (was == nil || was.Error() != o.device.Error()) {
+		a.Log.Error("containers in networks with a gateway have no way to the outside", "error", o.device)
+	}
+	return made
+}
+
+// openOutside has the node's netfilter do what the tables need. again: also where it was done before.
+func (a *Agent) openOutside(t compile.Tables, again bool) {
+	o := &a.outside
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	was := o.filter
+	o.filter = a.filterOutside(t, again)
+	if o.filter != nil && (was == nil || was.Error() != o.filter.Error()) {
+		a.Log.Warn("not all packets of containers are filtered and translated as they should be: is nf_tables, with fib and nat, in the kernel?", "error", o.filter)
+	}
+}
+
+func (a *Agent) filterOutside(t compile.Tables, again bool) error {
+	o := &a.outside
+	uses := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private4.IsValid() || p.Private6.IsValid() })
+	if o.loaded != nil && !again && (o.opened || !uses) && reflect.DeepEqual(a.firewall(t, o.loaded.Uplinks), *o.loaded) {
+		return nil
+	}
+	uplinks, err := netdev.FindUplinks(a.Underlay)
+	if err != nil {
+		return err
+	}
+	if uses {
+		if err := errors.Join(netdev.Forward(uplinks.Devices), netdev.PassForwarding("iptables")); err != nil {
+			return err
+		}
+		o.opened = true
+	}
+	want := a.firewall(t, uplinks.Bridges)
+	known := o.loaded != nil && reflect.DeepEqual(want, *o.loaded)
+	if known || o.loaded == nil && !a.Fresh() { // what the last run loaded is newer than the snapshot
+		there, err := want.Loaded()
+		if there || err != nil {
+			return err
+		}
+	}
+	if known {
+		a.Log.Warn("somebody removed rules of nftables table inet contiv: put back")
+	}
+	if err := want.Load(); err != nil {
+		return err
+	}
+	o.loaded = &want
+	return nil
+}
+
+// firewall is what the tables need of netfilter.
+func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
+	return netdev.Firewall{VTEP: a.Node.VTEP, VXLANPort: a.Node.VXLANPort, Private: []netip.Prefix{t.Outside.IPv4.Masked()}, Uplinks: bridges}
+}
+
+// outsideLoop puts back what somebody has removed. Before a master is heard, it makes what is not there by the last World that this node
+// knew.
+func (a *Agent) outsideLoop(ctx context.Context) error {
+	tick := time.NewTicker(a.SweepEvery)
+	defer tick.Stop()
+	for {
+		t := a.Tables()
+		if a.makeOutside(t, true) {
+			if err := a.Reapply(ctx); err != nil && !errors.Is(err, errNoWord) {
+				a.Log.Warn("containers do not have the way to the outside yet; trying again", "error", err)
+			}
+		}
+		a.openOutside(t, true)
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+	}
+}

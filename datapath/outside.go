@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package datapath
+
+import (
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/contivnet/contiv/compile"
+	"github.com/contivnet/contiv/model"
+)
+
+// AttachOutside has what the node sends to model.OutsideDevice pass the data path, whose side of that pair is model.OutsidePort. Both
+// must be there. Attaching again succeeds, and is how a pair that was made anew is attached.
+func (d *Datapath) AttachOutside() error {
+	defer d.names.lock(model.OutsidePort)()
+	index, ok, err := d.dev.index(model.OutsidePort)
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return fmt.Errorf("attach %s: there is no such device", model.OutsidePort)
+	}
+	now := attachment{d.mode, hookOutside, index}
+	found, err := attachments(d.attach.dir)
+	if err != nil {
+		return err
+	}
+	for _, a := range found {
+		if a == now && d.attach.alive(a) {
+			return nil
+		}
+	}
+	return d.attach.attach(now, d.objects.FromHost)
+}
+
+// Bits of the longest prefixes in the tables' keys: with the tenant, and with bank and tenant.
+const (
+	subnetBits = 32
+	prefixBits = 64
+)
+
+// encodeOutside leaves out the way to the outside while its device is not there.
+func encodeOutside(r *rows, t compile.Tables, ifindex map[string]uint32) {
+	if i, ok := ifindex[model.OutsideDevice]; ok && t.Outside.IPv4.IsValid() {
+		r.outside = contivExit{Ifindex: i, Mac: t.Outside.MAC, Ipv4: as4(t.Outside.IPv4.Addr()), Ipv6: as6(t.Outside.IPv6.Addr())}
+	}
+	for _, p := range t.Ports {
+		i, ok := ifindex[p.Name]
+		for _, a := range []netip.Addr{p.Private4, p.Private6} {
+			if ok && a.IsValid() {
+				r.privates[contivPrivateKey{Address: a.As16()}] = i
+			}
+		}
+	}
+	for _, s := range t.Subnets {
+		r.subnets[contivSubnetKey{Bits: subnetBits + mappedBits(s.Prefix), Tenant: s.Tenant, Address: s.Prefix.Addr().As16()}] = 1
+	}
+	for _, p := range t.Prefixes {
+		r.prefixes[contivPrefixKey{Bits: prefixBits + mappedBits(p.Prefix), Tenant: p.Tenant, Address: p.Prefix.Masked().Addr().As16()}] = p.Class
+	}
+}
+
+// decodeOutside is the other way. Ports have their private addresses in rows of their own.
+func decodeOutside(t *compile.Tables, r rows) {
+	if o := r.outside; o.Ifindex != 0 {
+		t.Outside = compile.Outside{
+			IPv4: netip.PrefixFrom(from4(o.Ipv4), 16), IPv6: netip.PrefixFrom(from6(o.Ipv6), 112), MAC: o.Mac,
+		}
+	}
+	for k := range r.subnets {
+		t.Subnets = append(t.Subnets, compile.Subnet{Tenant: k.Tenant, Prefix: unmapped(k.Address, k.Bits-subnetBits)})
+	}
+	live := bankOf(r.epoch)
+	for k, class := range r.prefixes {
+		if k.bank() == live {
+			t.Prefixes = append(t.Prefixes, compile.Prefix{Tenant: k.Tenant, Prefix: unmapped(k.Address, k.Bits-prefixBits), Class: class})
+		}
+	}
+	slices.SortFunc(t.Subnets, func(a, b compile.Subnet) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), comparePrefix(a.Prefix, b.Prefix))
+	})
+	slices.SortFunc(t.Prefixes, func(a, b compile.Prefix) int {
+		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), comparePrefix(a.Prefix, b.Prefix))
+	})
+}
+
+// mappedBits is a prefix's length where IPv4 is written as ::ffff:a.b.c.d.
+func mappedBits(p netip.Prefix) uint32 { return uint32(p.Bits() + 128 - p.Addr().BitLen()) }
+
+func unmapped(address [16]byte, bits uint32) netip.Prefix {
+	a := netip.AddrFrom16(address)
+	if a.Is4In6() {
+		return netip.PrefixFrom(a.Unmap(), int(bits)-96)
+	}
+	return netip.PrefixFrom(a, int(bits))
+}
+
+func comparePrefix(a, b netip.Prefix) int {
+	return cmp.Or(a.Addr().Compare(b.Addr()), cmp.Compare(a.Bits(), b.Bits()))
+}

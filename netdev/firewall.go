@@ -1,0 +1,369 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netdev
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// Firewall is all that a node's netfilter does for us: one nftables table, inet contiv. Loaded in one transaction in the calling thread's
+// namespace, in place of what was there, it is:
+//
+//	table inet contiv {
+//	  chain forged { type filter hook forward priority -1
+//	    udp dport 4789 fib saddr . iif oif missing drop }
+//	  chain borrowed { type filter hook postrouting priority 110
+//	    ip saddr 192.168.2.10 udp dport 4789 drop }
+//	  chain passing { type filter hook forward priority -1
+//	    oifname contivh0 ct state established,related accept
+//	    oifname contivh0 ct status dnat accept
+//	    oifname contivh0 drop
+//	    iifname contivh0 ct status dnat accept
+//	    iifname contivh0 oifname contivh1 drop
+//	    iifname contivh0 oifname br0 accept
+//	    iifname contivh0 oifkind bridge drop }
+//	  chain leaving { type nat hook postrouting priority 100
+//	    oifname contivh0 ip saddr 172.19.0.0/16 snat to ct original ip daddr
+//	    oifname contivh0 ip saddr 127.0.0.0/8 snat to 192.168.2.10
+//	    oifname != contivh0 ip saddr 172.19.0.0/16 masquerade }
+//	  map published4 { type inet_proto . inet_service : ipv4_addr . inet_service }
+//	  map published4at { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }
+//	  chain arriving { type nat hook prerouting priority -100
+//	    fib daddr type local dnat to ip daddr . meta l4proto . th dport map @published4at
+//	    fib daddr type local dnat to meta l4proto . th dport map @published4 }
+//	  chain own { type nat hook output priority -100, and the same }
+//	}
+//
+// forged and borrowed keep everybody but the data path from sending tunnels' packets under the address of a node. Containers that have a
+// way out leave under the node's address, so their packets to the VXLAN port would be taken by other nodes for its own; forged is for
+// the address of a third node, written into a packet, for which no NAT is done.
+//
+// passing keeps tenants apart on the way that they share, and from what else runs on the node: to a private address goes only what
+// answers, or was sent to a published port. Bridges are other containers', unless the node itself goes out by them.
+//
+// What the data path sends to other containers does not pass netfilter, so it pays nothing.
+type Firewall struct {
+	VTEP      netip.Addr // this node's, IPv4
+	VXLANPort uint16     // UDP
+	// Private are the private subnets, one of a family; none where containers have no way to the outside.
+	Private []netip.Prefix
+	// Inside are devices that lead to tenants' networks, Uplinks bridges by which this node reaches others.
+	Inside, Uplinks []string
+	Published       []Published
+}
+
+// Published is a port of the node behind which a container's is.
+type Published struct {
+	Protocol uint8
+	Host     netip.Addr // the node's address; unspecified (0.0.0.0 or ::) for every one of that family
+	Port     uint16
+	To       netip.AddrPort // private address
+}
+
+const (
+	firewallTable  = "contiv"
+	afterSourceNAT = 110 // source NAT is at 100
+	beforeFilter   = -1
+
+	// metaKeyOutputKind is the kind of device by which a packet leaves (linux/netfilter/nf_tables.h); the library has no name for it.
+	metaKeyOutputKind expr.MetaKey = 27
+
+	statusDNAT = 1 << 5 // of a connection (linux/netfilter/nf_conntrack_common.h)
+)
+
+// The parts of rules. Those that look leave what they found in register 1.
+type parts = [][]expr.Any
+
+func meta(key expr.MetaKey, op expr.CmpOp, data []byte) []expr.Any {
+	return []expr.Any{&expr.Meta{Key: key, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: data}}
+}
+
+// ifname is a device's name as the kernel compares it.
+func ifname(name string) []byte {
+	return append([]byte(name), make([]byte, unix.IFNAMSIZ-len(name))...)
+}
+
+func leavesBy(device string) []expr.Any {
+	return meta(expr.MetaKeyOIFNAME, expr.CmpOpEq, ifname(device))
+}
+func comesBy(device string) []expr.Any {
+	return meta(expr.MetaKeyIIFNAME, expr.CmpOpEq, ifname(device))
+}
+
+func udpTo(port uint16) []expr.Any {
+	return append(meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{unix.IPPROTO_UDP}),
+		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.BigEndian.AppendUint16(nil, port)})
+}
+
+// addresses is what rules about addresses of one family need to know.
+type addresses struct {
+	proto               byte // of nfnetlink
+	source, destination uint32
+	length              uint32 // of an address, in bytes
+	datatype            nftables.SetDatatype
+	suffix              string
+}
+
+func addressesLike(a netip.Addr) addresses {
+	if a.Is4() {
+		return addresses{unix.NFPROTO_IPV4, 12, 16, 4, nftables.TypeIPAddr, "4"}
+	}
+	return addresses{unix.NFPROTO_IPV6, 8, 24, 16, nftables.TypeIP6Addr, "6"}
+}
+
+func (f addresses) is() []expr.Any { return meta(expr.MetaKeyNFPROTO, expr.CmpOpEq, []byte{f.proto}) }
+
+func (f addresses) address(offset, register uint32) expr.Any {
+	return &expr.Payload{DestRegister: register, Base: expr.PayloadBaseNetworkHeader, Offset: offset, Len: f.length}
+}
+
+// from matches packets with a source in the prefix.
+func from(p netip.Prefix) []expr.Any {
+	f := addressesLike(p.Addr())
+	mask := make([]byte, f.length)
+	for i := range p.Bits() {
+		mask[i/8] |= 0x80 >> (i % 8)
+	}
+	return append(f.is(), f.address(f.source, 1),
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: f.length, Mask: mask, Xor: make([]byte, f.length)},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Masked().Addr().AsSlice()})
+}
+
+// connection matches packets of which the connection's key has one of the bits.
+func connection(key expr.CtKey, bits uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Ct{Key: key, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bits), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+	}
+}
+
+// toNode matches packets to an address of the node itself.
+func toNode() []expr.Any {
+	return []expr.Any{
+		&expr.Fib{Register: 1, FlagDADDR: true, ResultADDRTYPE: true},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(unix.RTN_LOCAL)},
+	}
+}
+
+func verdict(k expr.VerdictKind) []expr.Any {
+	return []expr.Any{&expr.Counter{}, &expr.Verdict{Kind: k}}
+}
+
+// chain is one of the table's.
+type chain struct {
+	name     string
+	kind     nftables.ChainType
+	hook     *nftables.ChainHook
+	priority nftables.ChainPriority
+	rules    []parts
+	unread   bool // the library cannot read its rules back
+}
+
+func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
+	v4 := addressesLike(f.VTEP)
+	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
+	forged := chain{name: "forged", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter, rules: []parts{{
+		v4.is(), udpTo(f.VXLANPort), {
+			&expr.Fib{Register: 1, FlagSADDR: true, FlagIIF: true, ResultOIF: true},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: make([]byte, 4)}, // no device: the way back is another
+		}, drop,
+	}}}
+	borrowed := chain{name: "borrowed", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPostrouting, priority: afterSourceNAT, rules: []parts{
+		{from(netip.PrefixFrom(f.VTEP, f.VTEP.BitLen())), udpTo(f.VXLANPort), drop},
+	}}
+	if len(f.Private) == 0 {
+		return []chain{forged, borrowed}
+	}
+	out, in := leavesBy(model.OutsideDevice), comesBy(model.OutsideDevice)
+	translated := connection(expr.CtKeySTATUS, statusDNAT)
+	passing := chain{name: "passing", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter, rules: []parts{
+		{out, connection(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept},
+		{out, translated, accept},
+		{out, drop},
+		{in, translated, accept},
+	}}
+	for _, device := range f.Inside {
+		passing.rules = append(passing.rules, parts{in, leavesBy(device), drop})
+	}
+	for _, device := range f.Uplinks {
+		passing.rules = append(passing.rules, parts{in, leavesBy(device), accept})
+	}
+	passing.rules = append(passing.rules, parts{in, meta(metaKeyOutputKind, expr.CmpOpEq, ifname("bridge")), drop})
+
+	leaving := chain{name: "leaving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: *nftables.ChainPriorityNATSource, unread: true}
+	leaving.rules = []parts{{
+		out, from(netip.MustParsePrefix("127.0.0.0/8")), {
+			&expr.Immediate{Register: 1, Data: f.VTEP.AsSlice()},
+			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
+		},
+	}}
+	var looks []parts
+	for _, p := range f.Private {
+		is := addressesLike(p.Addr())
+		leaving.rules = append(leaving.rules, parts{
+			// From one port to another, by a published one: the answer must come back this way.
+			out, from(p), {
+				&expr.Ct{Key: expr.CtKeyDST, Register: 1, Direction: 0},
+				&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(is.proto), RegAddrMin: 1},
+			},
+		}, parts{meta(expr.MetaKeyOIFNAME, expr.CmpOpNeq, ifname(model.OutsideDevice)), from(p), {&expr.Masq{}}})
+		looks = append(looks,
+			parts{is.is(), toNode(), is.lookUp(maps["published"+is.suffix+"at"], true)},
+			parts{is.is(), toNode(), is.lookUp(maps["published"+is.suffix], false)})
+	}
+	return []chain{
+		forged, borrowed, passing, leaving,
+		{name: "arriving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, priority: *nftables.ChainPriorityNATDest, rules: looks},
+		{name: "own", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, priority: *nftables.ChainPriorityNATDest, rules: looks},
+	}
+}
+
+// The kernel's registers of four bytes. The one of 16 with number 1 is the first four of them.
+const (
+	register32 = 8
+)
+
+// lookUp sends what a map has to where it says. at: its key begins with the packet's destination.
+func (f addresses) lookUp(m *nftables.Set, at bool) []expr.Any {
+	var out []expr.Any
+	next, words := uint32(register32), f.length/4
+	if at {
+		out = append(out, f.address(f.destination, 1))
+		next += words
+	}
+	return append(out,
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: next},
+		&expr.Payload{DestRegister: next + 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: m.Name, SetID: m.ID},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.proto), RegAddrMin: 1, RegProtoMin: register32 + words})
+}
+
+// maps are of what is published, by name: to one address of the node (…at) and to any.
+func (f Firewall) maps(t *nftables.Table) map[string]*nftables.Set {
+	out := map[string]*nftables.Set{}
+	for _, p := range f.Private {
+		is := addressesLike(p.Addr())
+		key := []nftables.SetDatatype{nftables.TypeInetProto, nftables.TypeInetService}
+		to := nftables.MustConcatSetType(is.datatype, nftables.TypeInetService)
+		for name, key := range map[string][]nftables.SetDatatype{
+			"published" + is.suffix: key, "published" + is.suffix + "at": append([]nftables.SetDatatype{is.datatype}, key...),
+		} {
+			out[name] = &nftables.Set{
+				// Unique in the transaction; the library's own numbering is not safe for concurrent use.
+				ID: uint32(len(out) + 1), Table: t, Name: name, IsMap: true, Concatenation: true,
+				KeyType: nftables.MustConcatSetType(key...), DataType: to,
+			}
+		}
+	}
+	return out
+}
+
+// word is a number of 16 bits in the first half of four bytes.
+func word(port uint16) []byte { return append(binary.BigEndian.AppendUint16(nil, port), 0, 0) }
+
+// element is the row of a published port, and the map that it is in.
+func (p Published) element() (name string, e nftables.SetElement) {
+	name = "published" + addressesLike(p.To.Addr()).suffix
+	if !p.Host.IsUnspecified() {
+		name += "at"
+		e.Key = p.Host.AsSlice()
+	}
+	e.Key = append(append(e.Key, p.Protocol, 0, 0, 0), word(p.Port)...)
+	e.Val = append(p.To.Addr().AsSlice(), word(p.To.Port())...)
+	return name, e
+}
+
+// atOnce is how many elements go in one message, which is shorter than 64 KiB.
+const atOnce = 500
+
+// Load puts the table in place of whatever is there.
+func (f Firewall) Load() error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("open nftables: %w", err)
+	}
+	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
+	c.AddTable(t) // or deleting it would fail where there is none
+	c.DelTable(t)
+	c.AddTable(t)
+	maps := f.maps(t)
+	elements := map[string][]nftables.SetElement{}
+	for _, p := range f.Published {
+		name, e := p.element()
+		elements[name] = append(elements[name], e)
+	}
+	for name, m := range maps {
+		if err := c.AddSet(m, nil); err != nil {
+			return fmt.Errorf("make nftables map %s: %w", name, err)
+		}
+		for rest := elements[name]; len(rest) > 0; rest = rest[min(atOnce, len(rest)):] {
+			if err := c.SetAddElements(m, rest[:min(atOnce, len(rest))]); err != nil {
+				return fmt.Errorf("fill nftables map %s: %w", name, err)
+			}
+		}
+	}
+	for _, x := range f.chains(maps) {
+		ch := c.AddChain(&nftables.Chain{Table: t, Name: x.name, Type: x.kind, Hooknum: x.hook, Priority: &x.priority})
+		for _, rule := range x.rules {
+			r := &nftables.Rule{Table: t, Chain: ch}
+			for _, p := range rule {
+				r.Exprs = append(r.Exprs, p...)
+			}
+			c.AddRule(r)
+		}
+	}
+	if err := c.Flush(); err != nil {
+		return fmt.Errorf("load nftables table %s: %w", firewallTable, err)
+	}
+	return nil
+}
+
+// Loaded tells whether all rules are still in the calling thread's namespace: a firewall that is loaded anew often clears everybody's.
+func (f Firewall) Loaded() (bool, error) {
+	c, err := nftables.New()
+	if err != nil {
+		return false, fmt.Errorf("open nftables: %w", err)
+	}
+	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
+	for _, x := range f.chains(f.maps(t)) {
+		if x.unread {
+			continue // who clears one clears others
+		}
+		rules, err := c.GetRules(t, &nftables.Chain{Table: t, Name: x.name})
+		if errors.Is(err, unix.ENOENT) {
+			return false, nil
+		}
+		if err != nil {
+			return false, fmt.Errorf("read nftables table %s: %w", firewallTable, err)
+		}
+		if len(rules) != len(x.rules) {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
+// RemoveFirewall removes the table. That there is none is fine.
+func RemoveFirewall() error {
+	c, err := nftables.New()
+	if err != nil {
+		return fmt.Errorf("open nftables: %w", err)
+	}
+	c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable})
+	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("delete nftables table %s: %w", firewallTable, err)
+	}
+	return nil
+}

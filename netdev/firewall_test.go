@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netdev
+
+import (
+	"net/netip"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// plain is the firewall of a node of which nobody goes out.
+var plain = Firewall{VTEP: netip.MustParseAddr("192.0.2.1"), VXLANPort: 4789}
+
+func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
+	t.Parallel()
+	full := plain
+	full.Private = []netip.Prefix{netip.MustParsePrefix("172.19.0.0/16"), netip.MustParsePrefix("fd63::/112")}
+	full.Inside, full.Uplinks = []string{"contivh1"}, []string{"br0"}
+	full.Published = []Published{
+		{unix.IPPROTO_TCP, netip.IPv4Unspecified(), 8080, netip.MustParseAddrPort("172.19.0.1:80")},
+		{unix.IPPROTO_UDP, netip.MustParseAddr("192.0.2.1"), 53, netip.MustParseAddrPort("172.19.0.2:53")},
+		{unix.IPPROTO_TCP, netip.IPv6Unspecified(), 8080, netip.MustParseAddrPort("[fd63::1]:80")},
+	}
+	for name, f := range map[string]Firewall{"plain": plain, "full": full} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			path := namespace(t)
+			err := Do(path, func() error {
+				if ok, err := f.Loaded(); ok || err != nil {
+					t.Errorf("a namespace without the rules: %v, %v", ok, err)
+				}
+				for range 2 { // a restart makes them anew
+					if err := f.Load(); err != nil {
+						return err
+					}
+					if ok, err := f.Loaded(); !ok || err != nil {
+						t.Errorf("the rules were made, and %v, %v", ok, err)
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			nft := func(args ...string) string {
+				out, err := exec.Command("nsenter", append([]string{"--net=" + path, "nft"}, args...)...).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				return string(out)
+			}
+			nft("flush", "chain", "inet", "contiv", "borrowed")
+			err = Do(path, func() error {
+				ok, err := f.Loaded()
+				if ok {
+					t.Error("a chain without its rule counts as a firewall")
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if name == "full" {
+				listed := nft("list", "table", "inet", "contiv")
+				for _, want := range []string{
+					`oifname "contivh0" ip saddr 172.19.0.0/16 snat ip to ct original ip daddr`, `iifname "contivh0" oifname "contivh1"`,
+					`tcp . 8080 : 172.19.0.1 . 80`, `192.0.2.1 . udp . 53 : 172.19.0.2 . 53`, `tcp . 8080 : fd63::1 . 80`, "masquerade",
+				} {
+					if !strings.Contains(listed, want) {
+						t.Errorf("there is no %q in\n%s", want, listed)
+					}
+				}
+			}
+			for range 2 {
+				if err := Do(path, RemoveFirewall); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if left := nft("list", "ruleset"); left != "" {
+				t.Errorf("left is %s", left)
+			}
+		})
+	}
+}

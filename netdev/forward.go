@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netdev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// iptablesTime bounds a call of iptables, which waits for others that hold its lock.
+const iptablesTime = 10 * time.Second
+
+// passRules have packets of the way to the outside forwarded where nothing else says otherwise. What may pass is Firewall's to say.
+var passRules = []string{"-A FORWARD -i " + model.OutsideDevice + " -j ACCEPT", "-A FORWARD -o " + model.OutsideDevice + " -j ACCEPT"}
+
+// PassForwarding adds passRules at the end of iptables' chain FORWARD where its policy is to drop: a Docker engine sets it when it is
+// the one that turns forwarding on. An accept in a table of our own does not overrule it. At the end, every rule of
+// others is asked before, so only the policy is changed, and only for this device. Where there is no iptables, nobody has set a policy.
+func PassForwarding(program string) error {
+	have, err := forwardRules(program)
+	if err != nil || !slices.Contains(have, "-P FORWARD DROP") {
+		return err
+	}
+	for _, rule := range passRules {
+		if slices.Contains(have, rule) {
+			continue
+		}
+		if _, err := iptables(program, strings.Fields(rule)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// UnpassForwarding takes passRules away. That they are not there is fine.
+func UnpassForwarding(program string) error {
+	have, err := forwardRules(program)
+	if err != nil {
+		return err
+	}
+	for _, rule := range have {
+		if !slices.Contains(passRules, rule) {
+			continue
+		}
+		if _, err := iptables(program, append([]string{"-D"}, strings.Fields(rule)[1:]...)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// forwardRules is chain FORWARD as iptables -S prints it; none where there is no iptables.
+func forwardRules(program string) ([]string, error) {
+	out, err := iptables(program, "-S", "FORWARD")
+	if errors.Is(err, exec.ErrNotFound) {
+		return nil, nil
+	}
+	return strings.Split(strings.TrimSpace(out), "\n"), err
+}
+
+func iptables(program string, args ...string) (string, error) {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		path, err = exec.LookPath("/usr/sbin/" + program) // not in the PATH of all users
+	}
+	if err != nil {
+		return "", exec.ErrNotFound
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), iptablesTime)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, path, append([]string{"-w"}, args...)...).CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%s %s: %w: %s", program, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return string(out), nil
+}
