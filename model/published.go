@@ -11,8 +11,8 @@ import (
 type Published struct {
 	Protocol string     `json:"protocol"` // tcp, udp or sctp
 	Host     netip.Addr `json:"host"`     // the node's address; 0.0.0.0 or :: for every one of that family
-	HostPort uint16     `json:"hostPort"`
-	Port     uint16     `json:"port"`
+	HostPort uint16     `json:"hostPort"` // the node's
+	Port     uint16     `json:"port"`     // the container's
 }
 
 // String is the node's port, as 0.0.0.0:8080/tcp.
