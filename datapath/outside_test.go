@@ -189,8 +189,12 @@ func stream(client, server *container, at, dial netip.Addr, size int) error {
 		}
 		defer conn.Close()
 		conn.SetDeadline(time.Now().Add(patience))
-		go func() { _, _ = conn.Write(data) }()
-		served <- readAll(conn, data)
+		written := make(chan error, 1)
+		go func() {
+			_, err := conn.Write(data)
+			written <- err
+		}()
+		served <- errors.Join(readAll(conn, data), <-written) // before it is closed
 	}()
 	return client.do(func() error {
 		conn, err := net.DialTimeout("tcp", netip.AddrPortFrom(dial, l.Addr().(*net.TCPAddr).AddrPort().Port()).String(), patience)
