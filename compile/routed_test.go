@@ -40,6 +40,11 @@ port vvport1: tenant 1, network 1, 02:02:0a:01:02:01, 10.1.2.1
 port vvport2: tenant 2, network vlan 2, 02:02:0a:01:02:01, 10.1.2.1, bridged
 port vvport3: tenant 1, network routed 3, 02:02:0a:01:09:02, 10.1.9.2, gateway 10.1.9.1
 port vvport5: tenant 1, network routed 4, 02:02:0a:01:0a:01, 10.1.10.1, route 10.1.9.0/24
+outside: 172.19.255.254/16, fd63:6f6e:7469:7600::fffe/112, 02:02:ac:13:ff:fe
+subnet 1/10.1.2.0/24
+subnet 1/10.1.9.0/24
+subnet 1/10.1.10.0/24
+subnet 2/10.1.2.0/24
 `
 	var memo Memo
 	before := memo.For(w, "n1")
