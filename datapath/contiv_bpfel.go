@@ -65,10 +65,10 @@ type contivCrossing struct {
 		Ports       uint32
 		Service     uint32
 		Provider    uint32
+		Avoid       uint32
 		Begins      uint32
 		Hairpin     uint32
 	}
-	_           [4]byte
 	Translation contivTranslation
 }
 
@@ -364,6 +364,7 @@ const (
 	contivTranslationStateTRANSLATION_BACK    contivTranslationState = 1
 	contivTranslationStateTRANSLATION_HAIRPIN contivTranslationState = 2
 	contivTranslationStateTRANSLATION_FIN     contivTranslationState = 4
+	contivTranslationStateTRANSLATION_AGAIN   contivTranslationState = 8
 )
 
 type contivVerdict struct {

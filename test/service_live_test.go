@@ -72,6 +72,53 @@ func TestNoConnectionFailsWhileProvidersStopAndStart(t *testing.T) {
 	healthy(t, c)
 }
 
+// quitScript closes its port in the moment in which it is told to stop, and ends what it has begun.
+const quitScript = "hostname >/www/who; httpd -f -p 8080 -h /www & p=$!; trap 'kill $p; sleep 1; exit 0' TERM; wait"
+
+// A connection that comes when the program has closed its port goes to another provider. What its kernel had accepted for the program by
+// then is lost, whoever balances.
+func TestProviderThatQuitsAtOnceRefusesNobody(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	network(t, c, "net", "-s", "10.1.1.0/24")
+	netctl(t, c, "service", "create", "shop", "-s", "net", "-l", "app=web", "-p", "80:8080:TCP")
+	provide(t, a, "p1", "net", webScript)
+	provide(t, b, "p2", "net", webScript)
+	provide(t, b, "quits", "net", quitScript)
+	run(t, a, "ca", "net")
+	run(t, b, "cb", "net")
+	others := []string{"p1 " + a.Name() + " healthy", "p2 " + b.Name() + " healthy"}
+	all := append([]string{"quits " + b.Name() + " healthy"}, others...)
+	awaitProviders(t, c, "shop", all...)
+	to := netip.AddrPortFrom(vip(t, c, "shop"), 80)
+	who(t, a, "ca", to, "p1", "p2", "quits")
+	who(t, b, "cb", to, "p1", "p2", "quits")
+	const rounds, atOnce = 5, 4
+	from := []*visits{visiting(t, a, "ca", to, atOnce), visiting(t, b, "cb", to, atOnce)}
+	for range rounds {
+		docker(t, b, "stop", "-t", "3", "quits")
+		awaitProviders(t, c, "shop", others...)
+		docker(t, b, "start", "quits")
+		awaitProviders(t, c, "shop", all...)
+		for _, v := range from {
+			v.answeredBy(t, v.mark(), 50)
+		}
+	}
+	for _, v := range from {
+		answered, failed := v.end()
+		t.Logf("of %d visits of %s %d were reset, the longest took %s", answered+len(failed), v.from, len(failed), v.slow.Round(time.Millisecond))
+		for _, f := range failed {
+			if !strings.Contains(f, "reset") {
+				t.Errorf("a visit of %s failed: %s", v.from, f)
+			}
+		}
+		if len(failed) > rounds*atOnce {
+			t.Errorf("%d visits of %s failed in %d rounds: %q", len(failed), v.from, rounds, failed)
+		}
+	}
+}
+
 // A container that is killed takes with it what it was doing, and no more.
 func TestKilledProviderFailsOnlyWhatItWasDoing(t *testing.T) {
 	t.Parallel()

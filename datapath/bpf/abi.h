@@ -49,6 +49,7 @@ enum drop_reason {
 	DROP_SERVICE_FRAGMENT,    // to a service, a fragment without ports, and the first one has not been seen
 	DROP_SERVICE_REFUSED,     // to a service, and not of a kind that may be answered
 	DROP_SERVICE_TABLE,       // the connection to a service could not be kept
+	DROP_SERVICE_AGAIN,       // a provider's refusal, which the client does not hear: its next segment goes to another provider
 	DROP_NO_UPLINK,           // to the wire of a VLAN, and this node has no uplink for VLANs
 	DROP_BACKUP_UPLINK,       // a VLAN's frame by an uplink that is not in use
 	DROP_SPOOFED_WIRE,        // from the wire of a VLAN, under the address of an endpoint that does not send from there
@@ -637,6 +638,7 @@ enum translation_state {
 	TRANSLATION_BACK = 1,    // of the packets from the provider
 	TRANSLATION_HAIRPIN = 2, // which is the client itself
 	TRANSLATION_FIN = 4,     // a FIN came this way
+	TRANSLATION_AGAIN = 8,   // a provider has refused the connection, and another one is tried
 };
 
 const volatile enum translation_state no_translation_state; // has the object tell Go of the names above
@@ -687,6 +689,7 @@ struct passage {
 	__be32 real;          // ports as policy sees them
 	__be32 ports;         // to be written
 	__u32 service, provider;
+	__u32 avoid;   // the provider that has refused the connection before; 0: none
 	__u32 begins;  // it is not in translations yet
 	__u32 hairpin; // client and provider are one container
 };

@@ -263,7 +263,10 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 		if (!here)
 			return drop(skb, DROP_MALFORMED);
 		fill_key4(&here->key, f->tenant, &key, &u);
-		if (!leave_service(skb, &u, here, ETH_HLEN))
+		outcome = leave_service(skb, &u, here, ETH_HLEN);
+		if (outcome == LEAVES_NOT)
+			return drop(skb, DROP_SERVICE_AGAIN);
+		if (outcome == LEAVES_AS_IT_IS)
 			here = NULL;
 	}
 	if (f->way == WAY_OUTSIDE) {
@@ -325,7 +328,10 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 		if (!here)
 			return drop(skb, DROP_MALFORMED);
 		fill_key6(&here->key, f->tenant, &key, &u);
-		if (!leave_service(skb, &u, here, ETH_HLEN))
+		outcome = leave_service(skb, &u, here, ETH_HLEN);
+		if (outcome == LEAVES_NOT)
+			return drop(skb, DROP_SERVICE_AGAIN);
+		if (outcome == LEAVES_AS_IT_IS)
 			here = NULL;
 	}
 	if (f->way == WAY_OUTSIDE) {
@@ -397,7 +403,10 @@ static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 		if (!here)
 			return drop(skb, DROP_MALFORMED);
 		fill_key4(&here->key, f->tenant, &key, &u);
-		if (leave_service(skb, &u, here, INNER)) {
+		outcome = leave_service(skb, &u, here, INNER);
+		if (outcome == LEAVES_NOT)
+			return drop(skb, DROP_SERVICE_AGAIN);
+		if (outcome == LEAVES_CHANGED) {
 			outcome = translate4(skb, INNER, &u, here);
 			if (outcome)
 				return drop(skb, outcome);
@@ -431,7 +440,10 @@ static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 		if (!here)
 			return drop(skb, DROP_MALFORMED);
 		fill_key6(&here->key, f->tenant, &key, &u);
-		if (leave_service(skb, &u, here, INNER)) {
+		outcome = leave_service(skb, &u, here, INNER);
+		if (outcome == LEAVES_NOT)
+			return drop(skb, DROP_SERVICE_AGAIN);
+		if (outcome == LEAVES_CHANGED) {
 			outcome = translate6(skb, INNER, &u, here, (__u8)key.kind);
 			if (outcome)
 				return drop(skb, outcome);
@@ -516,7 +528,10 @@ static __always_inline int ipv4_from_wire(struct __sk_buff *skb, __u32 scope, __
 		if (!here)
 			return drop(skb, DROP_MALFORMED);
 		fill_key4(&here->key, f->tenant, &key, &u);
-		if (leave_service(skb, &u, here, ETH_HLEN)) {
+		outcome = leave_service(skb, &u, here, ETH_HLEN);
+		if (outcome == LEAVES_NOT)
+			return drop(skb, DROP_SERVICE_AGAIN);
+		if (outcome == LEAVES_CHANGED) {
 			outcome = translate4(skb, ETH_HLEN, &u, here);
 			if (outcome)
 				return drop(skb, outcome);
@@ -556,7 +571,10 @@ static __always_inline int ipv6_from_wire(struct __sk_buff *skb, __u32 scope, __
 		if (!here)
 			return drop(skb, DROP_MALFORMED);
 		fill_key6(&here->key, f->tenant, &key, &u);
-		if (leave_service(skb, &u, here, ETH_HLEN)) {
+		outcome = leave_service(skb, &u, here, ETH_HLEN);
+		if (outcome == LEAVES_NOT)
+			return drop(skb, DROP_SERVICE_AGAIN);
+		if (outcome == LEAVES_CHANGED) {
 			outcome = translate6(skb, ETH_HLEN, &u, here, (__u8)key.kind);
 			if (outcome)
 				return drop(skb, outcome);

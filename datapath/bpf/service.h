@@ -222,7 +222,7 @@ static __always_inline bool choose_once(struct crossing *here)
 		if (h >= SLOTS)
 			h = 0;
 		key.number = all->providers[h++];
-		if (i && key.number == p->provider)
+		if (key.number == p->avoid || (i && key.number == p->provider))
 			continue;
 		one = bpf_map_lookup_elem(&providers, &key);
 		if (!one)
@@ -267,7 +267,7 @@ VERIFIED_ONCE int remember_passage(const struct flow *f, struct crossing *here, 
 	x->epoch = f->epoch;
 	x->service = p->service;
 	x->provider = p->provider;
-	x->state = p->hairpin ? TRANSLATION_HAIRPIN : 0;
+	x->state = (p->hairpin ? TRANSLATION_HAIRPIN : 0) | (p->avoid ? TRANSLATION_AGAIN : 0);
 	x->port = destination_port(p->ports);
 	copy_address(x->address, p->destination);
 	x->packets = 1;
@@ -311,6 +311,47 @@ static __always_inline void follow_translation(const struct translation_key *k, 
 		if (y && y->state & TRANSLATION_FIN)
 			end_translation(k, x);
 	}
+}
+
+// Whether a provider's reset is kept from the client: it refuses the connection's first segment, which another provider may take. Its
+// program has just ended, or does not listen yet. The client sends the segment again after a second, as if it had been lost, and it goes
+// to another provider then; once, lest a client waits for long where nobody listens. x: of the packet's way, which is back.
+VERIFIED_ONCE int is_tried_again(struct crossing *here, const struct translation *x)
+{
+	struct service_key at = {};
+	const struct translation_key *k;
+	struct translation *forth;
+	struct slot_list *all;
+	struct service *s;
+	__u32 h;
+
+	if (!here || !x || x->packets)
+		return false;
+	k = &here->key;
+	fill_other(&here->other, k, x);
+	forth = find_other(k, &here->other, x);
+	if (!forth || forth->state & TRANSLATION_AGAIN)
+		return false;
+	at.tenant = k->tenant;
+	at.proto = k->proto;
+	at.port = destination_port(here->other.ports);
+	copy_address(at.address, here->other.destination);
+	s = bpf_map_lookup_elem(&services, &at);
+	if (!s)
+		return false;
+	all = bpf_map_lookup_elem(&slots, &s->slots);
+	if (!all)
+		return false;
+	h = hash_of(&here->other, s) % SLOTS;
+	for (int i = 0; i < ATTEMPTS; i++) {
+		if (++h >= SLOTS) // it begins behind the one that was chosen
+			h = 0;
+		if (all->providers[h] != forth->provider) {
+			forth->state |= TRANSLATION_AGAIN;
+			return true;
+		}
+	}
+	return false;
 }
 
 // The ports of a fragment, from its first one; and its TCP flags.
@@ -359,11 +400,14 @@ VERIFIED_ONCE int enter_service(struct __sk_buff *skb, const struct flow *f, con
 	k = &here->key;
 	p = &here->passage;
 	p->begins = 0;
+	p->avoid = 0;
 	if (is_service_error(k, u))
 		return enter_error(skb, u, here);
 	STEP(read_service_packet(skb, k, u, &flags));
 	x = find_translation(k);
 	if (x && (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) { // once more: its provider may be out of order since
+		if (x->state & TRANSLATION_AGAIN)
+			p->avoid = x->provider;
 		end_translation(k, x);
 		x = NULL;
 	}
@@ -385,6 +429,8 @@ VERIFIED_ONCE int enter_service(struct __sk_buff *skb, const struct flow *f, con
 		p->begins = !(flags & TCP_RST);
 		return 0;
 	}
+	if (x->state & TRANSLATION_BACK && flags & TCP_RST && is_tried_again(here, x))
+		return DROP_SERVICE_AGAIN;
 	if (x->state & TRANSLATION_BACK) { // of a hairpin: the container answers itself
 		copy_address(p->destination, k->source);
 		copy_address(p->source, k->destination);
@@ -400,8 +446,14 @@ VERIFIED_ONCE int enter_service(struct __sk_buff *skb, const struct flow *f, con
 	return 0;
 }
 
-// A packet from a provider to a container of this node. 0: it is no reply of a service; 1: its passage says what it should look
-// like.
+// What becomes of a packet from a provider.
+enum leaving {
+	LEAVES_AS_IT_IS, // it is no reply of a service
+	LEAVES_CHANGED,  // its passage says what it should look like
+	LEAVES_NOT,      // the client does not hear it
+};
+
+// A packet from a provider to a container of this node.
 // offset: of its IP header.
 VERIFIED_ONCE int leave_service(struct __sk_buff *skb, const struct upper *u, struct crossing *here, __u32 offset)
 {
@@ -411,24 +463,26 @@ VERIFIED_ONCE int leave_service(struct __sk_buff *skb, const struct upper *u, st
 	__u8 flags = 0;
 
 	if (!u || !here)
-		return 0;
+		return LEAVES_AS_IT_IS;
 	k = &here->key;
 	p = &here->passage;
 	p->begins = 0;
 	if (is_service_error(k, u))
 		return leave_error(skb, u, here);
 	if (!has_ports(k->proto))
-		return 0;
+		return LEAVES_AS_IT_IS;
 	if (read_service_packet(skb, k, u, &flags))
-		return 0; // what its connection does not know of is nobody's reply
+		return LEAVES_AS_IT_IS; // what its connection does not know of is nobody's reply
 	x = find_translation(k);
 	if (!x || (x->state & (TRANSLATION_BACK | TRANSLATION_HAIRPIN)) != TRANSLATION_BACK)
-		return 0;
+		return LEAVES_AS_IT_IS;
+	if (flags & TCP_RST && is_tried_again(here, x))
+		return LEAVES_NOT;
 	copy_address(p->destination, k->destination);
 	copy_address(p->source, x->address);
 	p->ports = join_ports(x->port, destination_port(k->ports));
 	follow_translation(k, x, flags, skb->len - offset);
-	return 1;
+	return LEAVES_CHANGED;
 }
 
 // What else a flow asks for: replies of services are in it only if its sender provides one, to a container of this node.
