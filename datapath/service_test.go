@@ -461,6 +461,49 @@ func TestProvidersAreChosenAsTheTablesSay(t *testing.T) {
 	choicesMatch(t, b, 2, true)
 }
 
+func FuzzProvidersAreChosenAsTheTablesSay(f *testing.F) {
+	f.Add(uint8(1), true)
+	b := newBare(f, 6)
+	revision := int64(0)
+	f.Fuzz(func(t *testing.T, skip uint8, affinity bool) {
+		revision += int64(skip) + 1
+		choicesMatch(t, b, revision%200, affinity)
+	})
+}
+
+func TestManyServicesAreHeldAsTheyWereApplied(t *testing.T) {
+	t.Parallel()
+	_, n := oneNode(t, AttachAuto)
+	const many = 10000
+	tables := compile.Tables{Revision: 1, Networks: []compile.Network{{Number: 1, Tenant: 1}}}
+	for i := range uint32(many) {
+		vip := netip.AddrFrom4([4]byte{10, 9, byte(i >> 8), byte(i)})
+		s := compile.Service{Number: i + 1, Tenant: 1, Addr: vip, Protocol: unix.IPPROTO_TCP, Port: 80, Target: 8080, Slots: make([]uint32, compile.SlotCount)}
+		for k := range s.Slots {
+			s.Slots[k] = i%5000 + 1 // each content is of two services
+		}
+		s.SlotsNumber = compile.NumberSlots(s.Slots)
+		tables.Services = append(tables.Services, s)
+		tables.Providers = append(tables.Providers, compile.Provider{Service: s.Number, Number: i%5000 + 1, Tenant: 1, Addr: netip.AddrFrom4([4]byte{10, 1, byte(i >> 8), byte(i)})})
+		tables.Endpoints = append(tables.Endpoints, compile.Endpoint{Tenant: 1, Addr: vip, Network: 1, MAC: model.MACOf(vip), Virtual: true})
+	}
+	for _, wanted := range []int{many, many / 2, 0} {
+		tables.Revision++
+		tables.Services, tables.Providers, tables.Endpoints = tables.Services[:wanted], tables.Providers[:wanted], tables.Endpoints[:wanted]
+		must(t, n.dp.Apply(tables))
+		held, err := n.dp.Held()
+		must(t, err)
+		if d := Differences(tables, held); len(d) != 0 {
+			t.Errorf("%d differences of %d services, the first: %s", len(d), wanted, d[0])
+		}
+		slots, err := n.dp.readSlots()
+		must(t, err)
+		if want := min(wanted, 5000); len(slots) != want {
+			t.Errorf("%d tables of slots are held, want %d", len(slots), want)
+		}
+	}
+}
+
 func TestTwoServicesThatShareAProviderAreNotMixedUp(t *testing.T) {
 	t.Parallel()
 	other := web()
