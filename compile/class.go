@@ -7,150 +7,208 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"github.com/contivnet/contiv/model"
 )
 
-// class is a set of selectors: what some addresses of a tenant have in common for all of its rules.
+// class is a set of selectors: what some addresses of a tenant have in common for all of its rules. Addresses without any have
+// none (nil), which is the number 0.
 type class struct {
-	domain *domain
-	has    []int // indexes in domain.named, sorted
+	text   string // what it is
+	has    []*named
 	number uint32
+	chain  []*rule // those of the role that is being folded
 }
 
-// nobody is the index in compiler.classes of the class without selectors, whose number is 0.
-const nobody = 0
+// territory is where the selectors of a domain lie.
+type territory struct {
+	*domain
+	prefixes nest[*named]
+	subnets  nest[[]*named] // of the named networks, of which several may have ranges of one subnet
+}
+
+func (b *book) territory(d *domain) *territory {
+	t := &territory{d, newNest[*named](), newNest[[]*named]()}
+	for s, n := range d.selectors {
+		if s.prefix.IsValid() {
+			t.prefixes.add(s.prefix, n)
+		}
+		if s.network == "" {
+			continue
+		}
+		network, _ := b.world.Networks.Get(model.NetworkKey(d.tenant.Name, s.network))
+		for _, pool := range [...]model.Pool{network.IPv4, network.IPv6} {
+			if !pool.IsZero() {
+				t.subnets.add(pool.Subnet(), append(t.subnets.at[pool.Subnet()], n))
+			}
+		}
+	}
+	return t
+}
 
 // affiliate is an affiliation as its tenant's rules see it.
 type affiliate struct {
-	domain *domain     // nil where no rule names anybody
-	has    []int       // the group and the network, where rules name them
-	class  map[int]int // by the longest named prefix of the address, -1 for none: an index in compiler.classes
+	*territory                   // nil where no rule names anybody
+	has        []*named          // the group and the network, where rules name them
+	classes    map[*named]*class // by the longest named prefix of the address, nil for none
 }
 
-// classify gives the endpoints' rows their classes.
-func (c *compiler) classify() {
-	c.classes, c.classTexts, c.classIndex = make([]class, 1), make([]string, 1), map[string]int{}
+// classifier finds the classes of addresses.
+type classifier struct {
+	list  []*class
+	index map[string]*class // by text
+}
+
+// classify makes the rows that say of what class addresses are: of endpoints, and of those that no endpoint has.
+func (b *book) classify(c *compiler, turn int) (endpoints []Endpoint, prefixes []Prefix) {
+	k := classifier{index: map[string]*class{}}
+	territories := map[string]*territory{}
+	for name, d := range b.domains {
+		if len(d.selectors) > 0 {
+			territories[name] = b.territory(d)
+		}
+	}
 	affiliates := make([]affiliate, len(c.affiliations))
 	for i, a := range c.affiliations {
-		d := c.domains[a.tenant]
-		if d == nil || len(d.named) == 0 {
+		t := territories[a.tenant]
+		if t == nil {
 			continue
 		}
-		affiliates[i] = affiliate{domain: d, class: map[int]int{}}
-		for _, s := range []selector{{group: a.group}, {network: a.network}} {
-			if named, ok := d.selectors[s]; ok {
-				affiliates[i].has = append(affiliates[i].has, named)
+		affiliates[i] = affiliate{territory: t, classes: map[*named]*class{}}
+		for _, s := range [...]selector{{group: a.group}, {network: a.network}} {
+			if n := t.selectors[s]; n != nil {
+				affiliates[i].has = append(affiliates[i].has, n)
 			}
 		}
 	}
-	c.out.Endpoints = make([]Endpoint, len(c.located))
+	of := make([]*class, 0, len(c.located)) // the endpoints, and after them the prefixes
+	endpoints = make([]Endpoint, len(c.located))
 	for i := range c.located {
-		row := &c.out.Endpoints[i]
-		*row = c.located[i].Endpoint
-		if a := affiliates[c.located[i].of]; a.domain != nil {
-			row.Class = uint32(c.classOf(a, row.Addr))
+		endpoints[i] = c.located[i].Endpoint
+		of = append(of, k.of(affiliates[c.located[i].of], endpoints[i].Addr))
+	}
+	for _, t := range territories {
+		for _, p := range t.rows() {
+			prefixes = append(prefixes, Prefix{Tenant: t.tenant.Number, Prefix: p})
+			of = append(of, k.at(t, p))
 		}
 	}
-}
-
-// classOf is the class of an endpoint's address, as an index in c.classes.
-func (c *compiler) classOf(of affiliate, a netip.Addr) int {
-	longest, _, ok := of.domain.prefixes.find(a, a.BitLen())
-	if !ok {
-		longest = -1
-	}
-	i, ok := of.class[longest]
-	if !ok {
-		i = c.classWith(of.domain, append(of.domain.prefixes.all(a, a.BitLen()), of.has...))
-		of.class[longest] = i
-	}
-	return i
-}
-
-// classWith is the class of a set of selectors, as an index in c.classes.
-func (c *compiler) classWith(d *domain, has []int) int {
-	if len(has) == 0 {
-		return nobody
-	}
-	slices.SortFunc(has, func(a, b int) int { return cmp.Compare(d.named[a].String(), d.named[b].String()) })
-	var b strings.Builder
-	b.WriteString(d.tenant.Name)
-	for _, s := range has {
-		b.WriteByte('\n')
-		b.WriteString(d.named[s].String())
-	}
-	if i, ok := c.classIndex[b.String()]; ok {
-		return i
-	}
-	slices.Sort(has)
-	i := len(c.classes)
-	c.classes, c.classTexts = append(c.classes, class{domain: d, has: has}), append(c.classTexts, b.String())
-	c.classIndex[b.String()] = i
-	return i
-}
-
-// prefixes gives their rows to the named prefixes and to the subnets of the named networks.
-func (c *compiler) prefixes() {
-	for _, d := range c.domains {
-		rows := make(map[netip.Prefix]bool, len(d.prefixes.at)+len(d.subnets.at))
-		for p := range d.prefixes.at {
-			rows[p] = true
-		}
-		for p := range d.subnets.at {
-			rows[p] = true
-		}
-		for p := range rows {
-			has := d.prefixes.all(p.Addr(), p.Bits())
-			for _, s := range d.subnets.all(p.Addr(), p.Bits()) {
-				has = append(has, d.subnetOf[s]...)
-			}
-			c.out.Prefixes = append(c.out.Prefixes, Prefix{Tenant: d.tenant.Number, Prefix: p, Class: uint32(c.classWith(d, has))})
+	k.number(b, turn)
+	for i, class := range of {
+		switch {
+		case class == nil:
+		case i < len(endpoints):
+			endpoints[i].Class = class.number
+		default:
+			prefixes[i-len(endpoints)].Class = class.number
 		}
 	}
-	slices.SortFunc(c.out.Prefixes, func(a, b Prefix) int {
+	slices.SortFunc(prefixes, func(a, b Prefix) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), comparePrefix(a.Prefix, b.Prefix))
 	})
+	return endpoints, prefixes
 }
 
-// numberClasses puts the classes' numbers into the rows, where their indexes were until all classes were known.
-func (c *compiler) numberClasses() {
-	for i, n := range numbers(c.classTexts[1:]) {
-		c.classes[i+1].number = n
+// of is the class of an endpoint's address.
+func (k *classifier) of(a affiliate, addr netip.Addr) *class {
+	if a.territory == nil {
+		return nil
 	}
-	for i := range c.out.Endpoints {
-		c.out.Endpoints[i].Class = c.classes[c.out.Endpoints[i].Class].number
+	longest, _, _ := a.prefixes.find(addr, addr.BitLen())
+	found, ok := a.classes[longest]
+	if !ok {
+		found = k.with(append(a.prefixes.all(addr, addr.BitLen()), a.has...))
+		a.classes[longest] = found
 	}
-	for i := range c.out.Prefixes {
-		c.out.Prefixes[i].Class = c.classes[c.out.Prefixes[i].Class].number
+	return found
+}
+
+// rows are the prefixes that have one: the named ones and the subnets of the named networks.
+func (t *territory) rows() []netip.Prefix {
+	out := make([]netip.Prefix, 0, len(t.prefixes.at)+len(t.subnets.at))
+	for p := range t.prefixes.at {
+		out = append(out, p)
 	}
-	for _, d := range c.domains {
-		d.matching = make([][]int, len(d.named))
+	for p := range t.subnets.at {
+		if _, had := t.prefixes.at[p]; !had {
+			out = append(out, p)
+		}
 	}
-	for i, k := range c.classes {
-		for _, s := range k.has {
-			k.domain.matching[s] = append(k.domain.matching[s], i)
+	return out
+}
+
+// at is the class of the addresses in a prefix that no endpoint has and no longer prefix.
+func (k *classifier) at(t *territory, p netip.Prefix) *class {
+	has := t.prefixes.all(p.Addr(), p.Bits())
+	for _, networks := range t.subnets.all(p.Addr(), p.Bits()) {
+		has = append(has, networks...)
+	}
+	return k.with(has)
+}
+
+// with is the class of a set of selectors of one domain.
+func (k *classifier) with(has []*named) *class {
+	if len(has) == 0 {
+		return nil
+	}
+	slices.SortFunc(has, func(a, b *named) int { return cmp.Compare(a.text, b.text) })
+	var b strings.Builder
+	b.WriteString(has[0].domain.tenant.Name)
+	for _, n := range has {
+		b.WriteByte('\n')
+		b.WriteString(n.text)
+	}
+	found := k.index[b.String()]
+	if found == nil {
+		found = &class{text: b.String(), has: has}
+		k.list, k.index[found.text] = append(k.list, found), found
+	}
+	return found
+}
+
+// number gives the classes their numbers, and the selectors their classes.
+func (k *classifier) number(b *book, turn int) {
+	texts := make([]string, len(k.list))
+	for i, c := range k.list {
+		texts[i] = c.text
+	}
+	for i, n := range numbers(texts) {
+		k.list[i].number = n
+	}
+	slices.SortFunc(k.list, compareClass)
+	matching := map[*named][]*class{}
+	for _, c := range k.list {
+		for _, n := range c.has {
+			matching[n] = append(matching[n], c)
+		}
+	}
+	for _, d := range b.domains {
+		for _, n := range d.selectors {
+			if !slices.EqualFunc(n.matching, matching[n], func(a, b *class) bool { return a.number == b.number }) {
+				n.changed = turn
+			}
+			n.matching = matching[n]
 		}
 	}
 }
 
-// classesOf are the classes whose addresses satisfy a rule that names its peer.
-func (c *compiler) classesOf(d *domain, r *rule) []int {
+func compareClass(a, b *class) int { return cmp.Compare(a.number, b.number) }
+
+// classes are those whose addresses satisfy a rule that names its peer.
+func (r *rule) classes() []*class {
 	rarest := r.peer[0]
-	for _, s := range r.peer[1:] {
-		if len(d.matching[s]) < len(d.matching[rarest]) {
-			rarest = s
+	for _, n := range r.peer[1:] {
+		if len(n.matching) < len(rarest.matching) {
+			rarest = n
 		}
 	}
 	if len(r.peer) == 1 {
-		return d.matching[rarest]
+		return rarest.matching
 	}
-	var out []int
-	for _, i := range d.matching[rarest] {
-		has := func(s int) bool {
-			_, ok := slices.BinarySearch(c.classes[i].has, s)
-			return ok
-		}
-		if !slices.ContainsFunc(r.peer, func(s int) bool { return !has(s) }) {
-			out = append(out, i)
+	var out []*class
+	for _, c := range rarest.matching {
+		if !slices.ContainsFunc(r.peer, func(n *named) bool { return !slices.Contains(c.has, n) }) {
+			out = append(out, c)
 		}
 	}
 	return out

@@ -18,26 +18,36 @@ func For(w model.World, node string) Tables {
 }
 
 // Memo compiles one World after another and keeps what the next has in common with the last: where endpoints are, when only
-// rules have changed. The tables are the same as without it. It is for one goroutine at a time.
+// rules have changed, and the rows of the rules that have not. The tables are the same as without it. It is for one goroutine
+// at a time.
 type Memo struct {
-	places compiler // after where
+	turn    int      // counts the Worlds
+	places  compiler // after where
+	book    book
+	classes struct { // of places, by what the book's rules name
+		endpoints []Endpoint
+		prefixes  []Prefix
+	}
+	folder folder
+	folded map[string]foldedRole // by role.text
 }
 
 // For is the function For. Nobody may write to the tables, as the next ones share some.
 func (m *Memo) For(w model.World, node string) Tables {
-	if !m.places.holdsFor(w, node) {
+	m.turn++
+	moved := !m.places.holdsFor(w, node)
+	if moved {
 		m.places = where(w, node, m.places.slots)
 	}
+	m.places.world = w
+	if renamed := m.book.read(w); renamed || moved {
+		m.classes.endpoints, m.classes.prefixes = m.book.classify(&m.places, m.turn)
+	}
 	c := m.places
-	c.world = w
 	c.out.Revision, c.out.Recheck = w.Revision, w.Global().Established == model.EstablishedRecheck
-	c.out.Notes, c.out.Ports = slices.Clone(c.out.Notes), slices.Clone(c.out.Ports)
-	c.policies()
-	c.classify()
-	c.prefixes()
-	c.numberClasses()
-	c.roles()
-	c.verdicts()
+	c.out.Notes, c.out.Ports = append(m.book.allNotes(), c.out.Notes...), slices.Clone(c.out.Ports)
+	c.out.Endpoints, c.out.Prefixes = m.classes.endpoints, m.classes.prefixes
+	c.out.Verdicts, c.out.Rules = m.verdicts(m.book.rolesOf(c.local, c.out.Ports))
 	c.limits()
 	slices.SortFunc(c.out.Notes, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Key, b.Object.Key), cmp.Compare(a.Text, b.Text))
@@ -45,6 +55,7 @@ func (m *Memo) For(w model.World, node string) Tables {
 	return c.out
 }
 
+// compiler is what has nothing to do with rules: where endpoints are.
 type compiler struct {
 	world   model.World
 	node    string
@@ -59,13 +70,6 @@ type compiler struct {
 
 	candidates map[label][]*model.Endpoint // by the labels that services select by
 	slots      map[string]slots            // by their providers' numbers
-
-	domains    map[string]*domain // by tenant; empty where nobody has rules
-	classes    []class            // the first is nobody's
-	classTexts []string           // what each is, in the same order
-	classIndex map[string]int     // by that
-	held       []role             // by this node's endpoints; the first has no rules
-	fold       folder
 }
 
 // where compiles what has nothing to do with rules. earlier are slots that may be had again.

@@ -7,72 +7,115 @@ import (
 	"slices"
 )
 
-// verdicts folds the rules of each role of this node into rows, and says what the rules' numbers stand for.
-func (c *compiler) verdicts() {
-	list := slices.Clone(c.held[1:])
-	slices.SortFunc(list, func(a, b role) int { return cmp.Compare(a.number, b.number) })
-	rules := numberRules(list)
-	chains := make([][]*rule, len(c.classes)) // by class, those of one role
-	for _, r := range list {
-		var touched []int
-		add := func(class int, rule *rule) {
-			if len(chains[class]) == 0 {
-				touched = append(touched, class)
-			}
-			chains[class] = append(chains[class], rule)
-		}
-		for _, rule := range r.rules {
-			if len(rule.peer) == 0 {
-				add(nobody, rule) // class 0 is every peer here
-				continue
-			}
-			for _, class := range c.classesOf(r.domain, rule) {
-				add(class, rule)
-			}
-		}
-		slices.SortFunc(touched, func(a, b int) int { return cmp.Compare(c.classes[a].number, c.classes[b].number) })
-		for _, class := range touched {
-			c.out.Verdicts = c.fold.chain(c.out.Verdicts, Verdict{Role: r.number, Class: c.classes[class].number}, chains[class])
-			chains[class] = chains[class][:0]
-		}
-	}
-	c.rules(rules)
+// foldedRole is the rows of a role. They are kept while nothing changes on which they rest.
+type foldedRole struct {
+	turn   int    // in which they were made
+	number uint32 // the role's
+	rows   []Verdict
+	rules  []*rule // that the rows name
 }
 
-// rules says what the numbers stand for that verdicts name. A rule before which others always decide is not named.
-func (c *compiler) rules(list []*rule) {
-	order := make([]uint64, 0, len(list)) // the number, and where in the list: quicker to sort than rows
-	for i, r := range list {
-		if r.named {
-			order = append(order, uint64(r.number)<<32|uint64(i))
+func (f foldedRole) holdsFor(r role) bool {
+	return f.number == r.number && !slices.ContainsFunc(r.rules, func(r *rule) bool { return r.hasChanged(f.turn) })
+}
+
+// verdicts folds the rules of the roles into rows, and says what the rules' numbers stand for.
+func (m *Memo) verdicts(roles []role) ([]Verdict, []Rule) {
+	numberRules(roles, m.turn)
+	slices.SortFunc(roles, func(a, b role) int { return cmp.Compare(a.number, b.number) })
+	was := m.folded
+	m.folded = make(map[string]foldedRole, len(roles))
+	var rows []Verdict
+	var rules []*rule
+	for _, r := range roles {
+		f := was[r.text]
+		if !f.holdsFor(r) {
+			f = m.folder.fold(r, m.turn)
 		}
+		m.folded[r.text] = f
+		rows = append(rows, f.rows...)
+		for _, r := range f.rules {
+			if r.listed != m.turn {
+				r.listed = m.turn
+				rules = append(rules, r)
+			}
+		}
+	}
+	return rows, rulesOf(rules)
+}
+
+// rulesOf says what the rules' numbers stand for.
+func rulesOf(list []*rule) []Rule {
+	order := make([]uint64, len(list)) // the number, and where in the list: quicker to sort than rows
+	for i, r := range list {
+		order[i] = uint64(r.number)<<32 | uint64(i)
 	}
 	slices.Sort(order)
-	c.out.Rules = make([]Rule, 0, len(order))
-	for _, o := range order {
+	out := make([]Rule, len(list))
+	for i, o := range order {
 		r := list[uint32(o)]
-		row := Rule{Number: r.number, Key: r.key}
-		if d := c.domains[r.tenant]; d.holders[r.policy] == 1 {
-			row.Group = d.holder[r.policy]
+		out[i] = Rule{Number: r.number, Key: r.key}
+		if r.policy.holders == 1 {
+			out[i].Group = r.policy.holder
 		}
-		c.out.Rules = append(c.out.Rules, row)
 	}
+	return out
 }
 
 // numberRules numbers the rules of the roles.
-func numberRules(list []role) []*rule {
-	var out []*rule
+func numberRules(roles []role, turn int) {
+	var list []*rule
 	var keys []string
-	for _, role := range list {
+	for _, role := range roles {
 		for _, r := range role.rules {
-			if !r.gathered {
-				r.gathered = true
-				out, keys = append(out, r), append(keys, r.key)
+			if r.gathered != turn {
+				r.gathered = turn
+				list, keys = append(list, r), append(keys, r.key)
 			}
 		}
 	}
 	for i, n := range numbers(keys) {
-		out[i].number = n
+		if r := list[i]; r.number != n {
+			r.number, r.changed = n, turn
+		}
+	}
+}
+
+// folder holds what is used again from role to role.
+type folder struct {
+	every   class // every peer, of number 0
+	entries []entry
+}
+
+// fold makes the rows of a role.
+func (f *folder) fold(r role, turn int) foldedRole {
+	out := foldedRole{turn: turn, number: r.number}
+	var touched []*class
+	add := func(c *class, r *rule) {
+		if len(c.chain) == 0 {
+			touched = append(touched, c)
+		}
+		c.chain = append(c.chain, r)
+	}
+	for _, r := range r.rules {
+		if len(r.peer) == 0 {
+			add(&f.every, r)
+			continue
+		}
+		for _, c := range r.classes() {
+			add(c, r)
+		}
+	}
+	slices.SortFunc(touched, compareClass)
+	for _, c := range touched {
+		out.rows = f.chain(out.rows, Verdict{Role: r.number, Class: c.number}, c.chain)
+		c.chain = c.chain[:0]
+	}
+	for _, r := range r.rules {
+		if r.named { // where others always decide before it, it is not
+			r.named = false
+			out.rules = append(out.rules, r)
+		}
 	}
 	return out
 }
@@ -90,9 +133,6 @@ func (a answer) with(r *rule) answer {
 	}
 	return a
 }
-
-// folder holds what is used again from chain to chain.
-type folder struct{ entries []entry }
 
 type entry struct {
 	protocol int16

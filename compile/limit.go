@@ -28,6 +28,9 @@ func (c *compiler) limits() {
 		}
 		profiles[key] = p
 	}
+	if len(profiles) == 0 {
+		return
+	}
 	for i, e := range c.local {
 		p, ok := profiles[model.GroupKey(e.Tenant, e.Group)]
 		if !ok {

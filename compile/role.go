@@ -11,44 +11,48 @@ import (
 
 // role is the rules that hold for an endpoint in one direction. Endpoints for which the same rules hold share it.
 type role struct {
-	domain *domain
+	text   string // what it is
 	rules  []*rule
 	number uint32
 }
 
-// none is the index in compiler.held of the role without rules, whose number is 0.
+// none is the index in gatherer.list of the role without rules, whose number is 0.
 const none = 0
 
 // holding is what makes up a role: own tells which of the rules that name their own address hold.
 type holding struct {
-	tenant, group string
-	in            bool
-	own           string
+	domain   *domain
+	policies string // group.text
+	in       bool
+	own      string
 }
 
 // gatherer finds the roles of endpoints.
 type gatherer struct {
 	list  []role
-	texts []string // what each is
-	index map[string]int
+	index map[string]int // by text
 	known map[holding]int
 }
 
-// roles gives the ports their roles.
-func (c *compiler) roles() {
-	g := gatherer{list: make([]role, 1), texts: make([]string, 1), index: map[string]int{}, known: map[holding]int{}}
-	for i, e := range c.local {
-		p := &c.out.Ports[i] // indexes until all are known
-		p.InRole, p.OutRole = uint32(g.roleOf(c.domains[e.Tenant], e, true)), uint32(g.roleOf(c.domains[e.Tenant], e, false))
+// rolesOf gives the ports of the endpoints their roles.
+func (b *book) rolesOf(local []model.Endpoint, ports []Port) []role {
+	g := gatherer{list: make([]role, 1), index: map[string]int{}, known: map[holding]int{}}
+	for i, e := range local { // indexes until all are known
+		ports[i].InRole, ports[i].OutRole = uint32(g.roleOf(b.domains[e.Tenant], e, true)), uint32(g.roleOf(b.domains[e.Tenant], e, false))
 	}
-	for i, n := range numbers(g.texts[1:]) {
-		g.list[i+1].number = n
+	roles := g.list[1:]
+	texts := make([]string, len(roles))
+	for i, r := range roles {
+		texts[i] = r.text
 	}
-	for i := range c.out.Ports {
-		p := &c.out.Ports[i]
+	for i, n := range numbers(texts) {
+		roles[i].number = n
+	}
+	for i := range ports {
+		p := &ports[i]
 		p.InRole, p.OutRole = g.list[p.InRole].number, g.list[p.OutRole].number
 	}
-	c.held = g.list
+	return roles
 }
 
 // roleOf is an endpoint's role in one direction, as an index in g.list.
@@ -60,26 +64,22 @@ func (g *gatherer) roleOf(d *domain, e model.Endpoint, in bool) int {
 	if !ok {
 		return none // noted with the endpoint
 	}
-	h := holding{tenant: e.Tenant, group: e.Group, in: in}
+	h := holding{domain: d, policies: group.text, in: in}
 	if in {
-		h.own = d.owned(group.Policies, e)
+		h.own = group.owned(e)
 	}
 	i, ok := g.known[h]
 	if !ok {
-		i = g.gather(d, group.Policies, e, in)
+		i = g.gather(group.policies, e, in)
 		g.known[h] = i
 	}
 	return i
 }
 
 // owned tells of each rule in the policies that names its own address whether it is about this endpoint.
-func (d *domain) owned(policies []string, e model.Endpoint) string {
+func (g *group) owned(e model.Endpoint) string {
 	var out []byte
-	for _, name := range policies {
-		p := d.policies[name]
-		if p == nil {
-			continue // noted with the group
-		}
+	for _, p := range g.policies {
 		for _, r := range p.own {
 			held := byte('0')
 			if r.isAbout(e) {
@@ -97,17 +97,13 @@ func (r *rule) isAbout(e model.Endpoint) bool {
 }
 
 // gather puts the rules of a role together.
-func (g *gatherer) gather(d *domain, policies []string, e model.Endpoint, in bool) int {
-	next := role{domain: d}
+func (g *gatherer) gather(policies []*policy, e model.Endpoint, in bool) int {
+	var rules []*rule
 	var digests []uint64
-	for _, name := range policies {
-		p := d.policies[name]
-		if p == nil {
-			continue
-		}
+	for _, p := range policies {
 		for _, r := range p.rules {
 			if r.in == in && r.isAbout(e) {
-				next.rules, digests = append(next.rules, r), append(digests, r.digest)
+				rules, digests = append(rules, r), append(digests, r.digest)
 			}
 		}
 	}
@@ -122,7 +118,7 @@ func (g *gatherer) gather(d *domain, policies []string, e model.Endpoint, in boo
 	i, ok := g.index[string(text)]
 	if !ok {
 		i = len(g.list)
-		g.list, g.texts = append(g.list, next), append(g.texts, string(text))
+		g.list = append(g.list, role{text: string(text), rules: rules})
 		g.index[string(text)] = i
 	}
 	return i

@@ -3,7 +3,9 @@
 package compile
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/contivnet/contiv/model"
@@ -12,8 +14,7 @@ import (
 // rule is a model.Rule made ready to be folded.
 type rule struct {
 	key       string
-	tenant    string
-	policy    string
+	policy    *policy
 	in        bool
 	allow     bool
 	audit     bool
@@ -21,30 +22,55 @@ type rule struct {
 	protocols []int16
 	port      uint16
 	own       netip.Prefix // of In: which addresses of the group's endpoints; invalid: all
-	peer      []int        // what a peer must satisfy, as indexes in domain.named; empty: nothing
+	peer      []*named     // what a peer must satisfy; empty: nothing
 	precision int          // 2: it names its peer; 1: only its own address; 0: neither
 	digest    uint64       // of all that it says
-	gathered  bool         // it is in a role of this node
-	number    uint32       // given then
-	named     bool         // a row names it
+	left      bool         // it is no longer in the book
+
+	number   uint32 // once a role of this node has it
+	changed  int    // the turn in which number changed last
+	gathered int    // the turn in which it was numbered last
+	listed   int    // the turn in which it was put on a list of rules last
+	named    bool   // a row of the role that is being folded names it
 }
 
-// rule takes r into its tenant's domain, as out. It tells whether r can match anything.
-func (c *compiler) rule(r model.Rule, out *rule) bool {
-	d := c.domains[r.Tenant]
-	if d == nil || d.policies[r.Policy] == nil {
-		c.note(r, "rule %s is in policy %s, which does not exist: it holds nowhere", r.Key(), r.PolicyKey())
-		return false
+// take reads a rule. One that cannot match anything is noted and left out.
+func (b *book) take(key string, r model.Rule) {
+	out, why := b.rule(key, r)
+	if why != "" {
+		b.dangling[key] = Note{model.RefOf(r), why}
+		return
 	}
-	in := d.policies[r.Policy]
+	b.rules[key] = out
+	p := out.policy
+	p.rules = append(p.rules, out)
+	if out.own.IsValid() {
+		p.own = append(p.own, out)
+	}
+}
+
+// leave takes the rule out of its policy, when its domain settles.
+func (r *rule) leave() {
+	r.left, r.policy.left = true, true
+	for _, n := range r.peer {
+		n.leave()
+	}
+}
+
+// rule is r made ready, or why it can match nothing.
+func (b *book) rule(key string, r model.Rule) (out *rule, why string) {
+	d := b.domains[r.Tenant]
+	if d == nil || d.policies[r.Policy] == nil {
+		return nil, fmt.Sprintf("rule %s is in policy %s, which does not exist: it holds nowhere", key, r.PolicyKey())
+	}
+	p := d.policies[r.Policy]
 	protocols, ok := protocolsOf(r.Protocol)
 	if !ok || r.Direction != model.In && r.Direction != model.Out || r.Action != model.Allow && r.Action != model.Deny ||
 		r.Priority < model.MinPriority || r.Priority > model.MaxPriority {
-		c.note(r, "rule %s says what this version does not know: it holds nowhere", r.Key())
-		return false
+		return nil, fmt.Sprintf("rule %s says what this version does not know: it holds nowhere", key)
 	}
-	*out = rule{
-		key: r.Key(), tenant: r.Tenant, policy: r.Policy, in: r.Direction == model.In, allow: r.Action == model.Allow, audit: in.Audit,
+	out = &rule{
+		key: key, policy: p, in: r.Direction == model.In, allow: r.Action == model.Allow, audit: p.Audit,
 		priority: uint8(r.Priority), protocols: protocols, port: r.Port,
 	}
 	group, network, prefix := r.FromGroup, r.FromNetwork, r.From
@@ -60,38 +86,28 @@ func (c *compiler) rule(r model.Rule, out *rule) bool {
 	switch {
 	case !out.own.IsValid():
 	case prefix.IsValid() && family(prefix.Addr()) != family(out.own.Addr()):
-		c.note(r, "rule %s is about packets from %s to %s, which are of two families: it matches nobody", r.Key(), prefix, out.own)
-		return false
+		return nil, fmt.Sprintf("rule %s is about packets from %s to %s, which are of two families: it matches nobody", key, prefix, out.own)
 	case !prefix.IsValid() && d.dual:
 		// A role is of both families. What is sent to an IPv4 address comes from one.
 		prefix = netip.PrefixFrom(out.own.Addr(), 0)
 	}
-	out.peer = make([]int, 0, 2)
+	if _, ok := d.groups[group]; group != "" && !ok {
+		return nil, fmt.Sprintf("rule %s names group %s, which does not exist: it matches nobody", key, group)
+	}
+	if _, ok := b.world.Networks.Get(model.NetworkKey(r.Tenant, network)); network != "" && !ok {
+		return nil, fmt.Sprintf("rule %s names network %s, which does not exist: it matches nobody", key, network)
+	}
 	if group != "" {
-		i, ok := c.nameGroup(d, group)
-		if !ok {
-			c.note(r, "rule %s names group %s, which does not exist: it matches nobody", r.Key(), group)
-			return false
-		}
-		out.peer = append(out.peer, i)
+		out.peer = append(out.peer, d.name(selector{group: group}))
 	}
 	if network != "" {
-		i, ok := c.nameNetwork(d, network)
-		if !ok {
-			c.note(r, "rule %s names network %s, which does not exist: it matches nobody", r.Key(), network)
-			return false
-		}
-		out.peer = append(out.peer, i)
+		out.peer = append(out.peer, d.name(selector{network: network}))
 	}
 	if prefix.IsValid() {
-		out.peer = append(out.peer, d.namePrefix(prefix.Masked()))
+		out.peer = append(out.peer, d.name(selector{prefix: prefix.Masked()}))
 	}
 	out.digest = digest(r, out)
-	in.rules = append(in.rules, out)
-	if out.own.IsValid() {
-		in.own = append(in.own, out)
-	}
-	return true
+	return out, ""
 }
 
 // protocolsOf are the protocol numbers that a rule's protocol means.
@@ -135,4 +151,9 @@ func (r *rule) before(q *rule) bool {
 		return r.precision > q.precision
 	}
 	return r.key < q.key
+}
+
+// hasChanged tells whether what rows say about the rule has changed after a turn: its number, or the classes that it matches.
+func (r *rule) hasChanged(after int) bool {
+	return r.changed > after || slices.ContainsFunc(r.peer, func(n *named) bool { return n.changed > after })
 }

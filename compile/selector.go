@@ -5,8 +5,6 @@ package compile
 import (
 	"net/netip"
 	"slices"
-
-	"github.com/contivnet/contiv/model"
 )
 
 // selector is one way in which a rule names its peer; one field is set. A rule with two selectors means peers
@@ -27,72 +25,45 @@ func (s selector) String() string {
 	return "prefix " + s.prefix.String()
 }
 
-// name gives s its index among the selectors that rules name.
-func (d *domain) name(s selector) int {
-	i := len(d.named)
-	d.named = append(d.named, s)
-	d.selectors[s] = i
-	return i
+// named is a selector that rules name.
+type named struct {
+	selector
+	domain   *domain
+	text     string
+	uses     int      // by how many rules
+	matching []*class // that satisfy it, by number
+	changed  int      // the turn in which their numbers changed last
 }
 
-func (d *domain) namePrefix(p netip.Prefix) int {
-	s := selector{prefix: p}
-	if i, had := d.selectors[s]; had {
-		return i
+// name gives a rule one of its selectors.
+func (d *domain) name(s selector) *named {
+	n := d.selectors[s]
+	if n == nil {
+		n = &named{selector: s, domain: d, text: s.String()}
+		d.selectors[s], d.renamed = n, true
 	}
-	i := d.name(s)
-	d.prefixes.add(p, i)
-	return i
+	n.uses++
+	return n
 }
 
-// nameGroup is false for a group that does not exist.
-func (c *compiler) nameGroup(d *domain, group string) (int, bool) {
-	s := selector{group: group}
-	if i, had := d.selectors[s]; had {
-		return i, true
+// leave takes a use back.
+func (n *named) leave() {
+	if n.uses--; n.uses == 0 {
+		delete(n.domain.selectors, n.selector)
+		n.domain.renamed = true
 	}
-	if _, ok := c.world.Groups.Get(model.GroupKey(d.tenant.Name, group)); !ok {
-		return 0, false
-	}
-	return d.name(s), true
-}
-
-// nameNetwork is false for a network that does not exist.
-func (c *compiler) nameNetwork(d *domain, network string) (int, bool) {
-	s := selector{network: network}
-	if i, had := d.selectors[s]; had {
-		return i, true
-	}
-	n, ok := c.world.Networks.Get(model.NetworkKey(d.tenant.Name, network))
-	if !ok {
-		return 0, false
-	}
-	i := d.name(s)
-	for _, pool := range []model.Pool{n.IPv4, n.IPv6} {
-		if pool.IsZero() {
-			continue
-		}
-		at, had := d.subnets.at[pool.Subnet()]
-		if !had {
-			at = len(d.subnetOf)
-			d.subnetOf = append(d.subnetOf, nil)
-			d.subnets.add(pool.Subnet(), at)
-		}
-		d.subnetOf[at] = append(d.subnetOf[at], i) // two networks may have ranges of one subnet
-	}
-	return i, true
 }
 
 // nest finds the longest of a set of prefixes that contains an address.
-type nest struct {
-	at      map[netip.Prefix]int
+type nest[V any] struct {
+	at      map[netip.Prefix]V
 	lengths [2][]int // that occur, longest first: of IPv4, of IPv6
 }
 
-func newNest() nest { return nest{at: map[netip.Prefix]int{}} }
+func newNest[V any]() nest[V] { return nest[V]{at: map[netip.Prefix]V{}} }
 
 // add has the nest find value under p, which must be masked.
-func (n *nest) add(p netip.Prefix, value int) {
+func (n *nest[V]) add(p netip.Prefix, value V) {
 	n.at[p] = value
 	f := family(p.Addr())
 	i, had := slices.BinarySearchFunc(n.lengths[f], p.Bits(), func(have, want int) int { return want - have })
@@ -102,7 +73,7 @@ func (n *nest) add(p netip.Prefix, value int) {
 }
 
 // find is the value of the longest prefix of at most that many bits that contains a, and its length.
-func (n *nest) find(a netip.Addr, bits int) (value, length int, ok bool) {
+func (n *nest[V]) find(a netip.Addr, bits int) (value V, length int, ok bool) {
 	for _, l := range n.lengths[family(a)] {
 		if l > bits {
 			continue
@@ -115,12 +86,12 @@ func (n *nest) find(a netip.Addr, bits int) (value, length int, ok bool) {
 			return v, l, true
 		}
 	}
-	return 0, 0, false
+	return value, 0, false
 }
 
 // all are the values of all prefixes of at most that many bits that contain a, longest first.
-func (n *nest) all(a netip.Addr, bits int) []int {
-	var out []int
+func (n *nest[V]) all(a netip.Addr, bits int) []V {
+	var out []V
 	for {
 		v, l, ok := n.find(a, bits)
 		if !ok {

@@ -246,11 +246,17 @@ func TestMemoGivesTheTablesOfEachWorld(t *testing.T) {
 		var m Memo
 		var all []given
 		w := s.world()
-		for step := range 40 {
+		for step := range 100 {
 			c := model.Change{Revision: int64(step)}
-			switch objects := w.Whole().Put; s.IntN(4) {
-			case 0: // only a rule
+			switch objects := w.Whole().Put; s.IntN(8) {
+			case 0, 4, 5: // only a rule
 				c.Put = append(c.Put, s.rule("red", s.IntN(40)))
+			case 6, 7: // rules go, and with the last that names it a selector
+				for _, r := range w.Rules.All() {
+					if s.IntN(5) == 0 {
+						c.Delete = append(c.Delete, model.RefOf(r))
+					}
+				}
 			case 1: // anything is gone
 				if len(objects) > 0 {
 					c.Delete = append(c.Delete, model.RefOf(one(s, objects...)))
