@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -176,10 +177,10 @@ func (d *Datapath) read() (r rows, err error) {
 	if r.peers, err = readTable[contivVtep, contivPeer](d.objects.Peers, contivMapPeers); err != nil {
 		return r, err
 	}
-	if r.ports, err = readTable[uint32, contivPort](d.objects.Ports, contivMapPorts); err != nil {
+	if r.ports, err = readSorted[uint32, contivPort](d.objects.Ports, contivMapPorts, cmp.Compare); err != nil {
 		return r, err
 	}
-	if r.endpoints, err = readTable[contivEndpointKey, contivEndpoint](d.objects.Endpoints, contivMapEndpoints); err != nil {
+	if r.endpoints, err = readSorted[contivEndpointKey, contivEndpoint](d.objects.Endpoints, contivMapEndpoints, compareEndpointKey); err != nil {
 		return r, err
 	}
 	if r.stations, err = readTable[contivStationKey, uint32](d.objects.Stations, contivMapStations); err != nil {
@@ -188,7 +189,8 @@ func (d *Datapath) read() (r rows, err error) {
 	if r.members, err = readTable[contivMemberKey, uint32](d.objects.Members, contivMapMembers); err != nil {
 		return r, err
 	}
-	if r.verdicts, err = readTable[contivVerdictKey, contivVerdict](d.objects.Verdicts, contivMapVerdicts); err != nil {
+	verdicts, err := readSorted[contivVerdictKey, contivVerdict](d.objects.Verdicts, contivMapVerdicts, compareVerdictKey)
+	if err != nil {
 		return r, err
 	}
 	if r.privates, err = readTable[contivPrivateKey, uint32](d.objects.Privates, contivMapPrivates); err != nil {
@@ -197,9 +199,11 @@ func (d *Datapath) read() (r rows, err error) {
 	if r.subnets, err = readTable[contivSubnetKey, uint32](d.objects.Subnets, contivMapSubnets); err != nil {
 		return r, err
 	}
-	if r.prefixes, err = readTable[contivPrefixKey, uint32](d.objects.Prefixes, contivMapPrefixes); err != nil {
+	prefixes, err := readSorted[contivPrefixKey, uint32](d.objects.Prefixes, contivMapPrefixes, comparePrefixKey)
+	if err != nil {
 		return r, err
 	}
+	r.verdicts, r.prefixes = byBank(verdicts), byBank(prefixes)
 	if err := d.objects.Outside.Lookup(uint32(0), &r.outside); err != nil {
 		return r, fmt.Errorf("read the way to the outside: %w", err)
 	}

@@ -5,7 +5,6 @@ package datapath
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"net/netip"
 	"slices"
 
@@ -17,19 +16,19 @@ import (
 type rows struct {
 	networks  map[uint32]contivNetwork
 	peers     map[contivVtep]contivPeer
-	ports     map[uint32]contivPort // by ifindex
-	endpoints map[contivEndpointKey]contivEndpoint
+	ports     table[uint32, contivPort] // by ifindex
+	endpoints table[contivEndpointKey, contivEndpoint]
 	stations  map[contivStationKey]uint32
 	members   map[contivMemberKey]uint32
-	verdicts  map[contivVerdictKey]contivVerdict // wanted ones are in no bank (0), held ones in theirs
-	rules     map[uint32]ruleRow
+	verdicts  [2]table[contivVerdictKey, contivVerdict] // by bank, which the keys do not say; wanted ones are the same in both
+	rules     table[uint32, ruleRow]
 	services  map[contivServiceKey]contivService
 	slots     map[uint64]bool // by their number; true: they are what it says
 	contents  map[uint64][]uint32
 	providers map[contivProviderKey]contivProvider
 	privates  map[contivPrivateKey]uint32 // ifindex
 	subnets   map[contivSubnetKey]uint32
-	prefixes  map[contivPrefixKey]uint32 // wanted ones are in no bank (0), held ones in theirs
+	prefixes  [2]table[contivPrefixKey, uint32] // the same
 	outside   contivExit
 	epoch     uint32 // wanted: its flag epochRecheck only
 }
@@ -52,26 +51,20 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 	r := rows{
 		networks:  make(map[uint32]contivNetwork, len(t.Networks)),
 		peers:     make(map[contivVtep]contivPeer, len(t.Peers)),
-		ports:     make(map[uint32]contivPort, len(t.Ports)),
-		endpoints: make(map[contivEndpointKey]contivEndpoint, len(t.Endpoints)),
-		verdicts:  make(map[contivVerdictKey]contivVerdict, len(t.Verdicts)),
-		rules:     make(map[uint32]ruleRow, len(t.Rules)),
+		ports:     make(table[uint32, contivPort], 0, len(t.Ports)),
+		endpoints: make(table[contivEndpointKey, contivEndpoint], 0, len(t.Endpoints)),
+		rules:     make(table[uint32, ruleRow], 0, len(t.Rules)),
 		privates:  map[contivPrivateKey]uint32{},
 		subnets:   make(map[contivSubnetKey]uint32, len(t.Subnets)),
-		prefixes:  make(map[contivPrefixKey]uint32, len(t.Prefixes)),
 	}
 	encodeOutside(&r, t, ifindex)
 	if t.Recheck {
 		r.epoch = epochRecheck
 	}
-	for _, v := range t.Verdicts {
-		r.verdicts[verdictKey(v)] = contivVerdict{
-			Rule: v.Rule, Audit: v.Audit, Deny: flag(!v.Allow), Priority: v.Priority, AuditPriority: v.AuditPriority,
-		}
-	}
-	addHeads(r.verdicts)
+	verdicts := verdictRows(t.Verdicts)
+	r.verdicts[0], r.verdicts[1] = verdicts, verdicts
 	for _, x := range t.Rules {
-		r.rules[x.Number] = ruleRow{}
+		r.rules = append(r.rules, row[uint32, ruleRow]{key: x.Number})
 	}
 	for _, n := range t.Networks {
 		r.networks[n.Number] = contivNetwork{Tenant: n.Tenant, Bridged: flag(n.Bridged), Flooded: flag(n.Flooded), Broadcast4: as4(n.Broadcast)}
@@ -83,18 +76,18 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 	}
 	for _, p := range t.Ports {
 		if i, ok := ifindex[p.Name]; ok {
-			r.ports[i] = contivPort{
+			r.ports = append(r.ports, row[uint32, contivPort]{i, contivPort{
 				Tenant: p.Tenant, Network: p.Network, Ipv4: as4(p.IPv4), Gateway4: as4(p.Gateway4),
 				Ipv6: as6(p.IPv6), Gateway6: as6(p.Gateway6), Mac: p.MAC, Bridged: flag(p.Bridged),
 				InRole: [2]uint32{p.InRole, p.InRole}, OutRole: [2]uint32{p.OutRole, p.OutRole},
 				Dscp: p.DSCP, SendRate: p.Sends.Rate, SendBurst: p.Sends.Burst, ReceiveRate: p.Receives.Rate, ReceiveBurst: p.Receives.Burst,
 				Private4: as4(p.Private4), Private6: as6(p.Private6),
-			}
+			}})
 		}
 	}
 	r.stations, r.members = vlanPorts(t.Ports, ifindex)
 	for _, e := range t.Endpoints {
-		row := contivEndpoint{
+		to := contivEndpoint{
 			Network: e.Network, Mac: e.MAC, Class: [2]uint32{e.Class, e.Class}, Virtual: flag(e.Virtual), Provides: flag(e.Provides),
 		}
 		switch {
@@ -104,16 +97,17 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 			if !ok {
 				continue
 			}
-			row.Ifindex = i
+			to.Ifindex = i
 		default:
 			if !e.VTEP.Is4() {
 				continue
 			}
-			row.Vtep = e.VTEP.As4()
+			to.Vtep = e.VTEP.As4()
 		}
-		r.endpoints[contivEndpointKey{Tenant: e.Tenant, Address: e.Addr.As16()}] = row
+		r.endpoints = append(r.endpoints, row[contivEndpointKey, contivEndpoint]{contivEndpointKey{Tenant: e.Tenant, Address: e.Addr.As16()}, to})
 	}
 	r.encodeServices(t)
+	r.ports, r.endpoints, r.rules = r.ports.sorted(cmp.Compare[uint32]), r.endpoints.sorted(compareEndpointKey), r.rules.sorted(cmp.Compare[uint32])
 	return r
 }
 
@@ -125,34 +119,41 @@ func verdictKey(v compile.Verdict) contivVerdictKey {
 	return contivVerdictKey{Role: v.Role, Class: v.Class, What: protocol<<protocolShift | uint32(v.Port)}
 }
 
-// addHeads adds the rows that tell which kinds of rows a role has for a class, so that the programs look for no others.
-func addHeads(verdicts map[contivVerdictKey]contivVerdict) {
-	heads := map[contivVerdictKey]contivVerdict{}
-	for k := range verdicts {
+// verdictRows adds to the rows of policy a head for each class of a role, which tells what kinds of rows follow, so that the
+// programs look for no others.
+func verdictRows(verdicts []compile.Verdict) table[contivVerdictKey, contivVerdict] {
+	out := make(table[contivVerdictKey, contivVerdict], 0, 2*len(verdicts))
+	head := -1
+	for _, v := range verdicts {
+		k := verdictKey(v)
+		if head < 0 || out[head].key.Role != v.Role || out[head].key.Class != v.Class {
+			head = len(out)
+			out = append(out, row[contivVerdictKey, contivVerdict]{key: contivVerdictKey{Role: v.Role, Class: v.Class, What: headProtocol << protocolShift}})
+		}
 		kind := contivRowKindROW_PORT
 		switch {
-		case k.What>>protocolShift == anyProtocol:
+		case v.Protocol == compile.AnyProtocol:
 			kind = contivRowKindROW_ANY
-		case uint16(k.What) == 0:
+		case v.Port == 0:
 			kind = contivRowKindROW_PROTOCOL
 		}
-		k.What = headProtocol << protocolShift
-		head := heads[k]
-		head.Rule |= uint32(kind)
-		heads[k] = head
+		out[head].value.Rule |= uint32(kind)
+		out = append(out, row[contivVerdictKey, contivVerdict]{k, contivVerdict{
+			Rule: v.Rule, Audit: v.Audit, Deny: flag(!v.Allow), Priority: v.Priority, AuditPriority: v.AuditPriority,
+		}})
 	}
-	maps.Copy(verdicts, heads)
+	return out.sorted(compareVerdictKey)
 }
 
-// isHead tells rows of addHeads from those that policy has.
-func (k contivVerdictKey) isHead() bool { return k.What&^(1<<bankShift)>>protocolShift == headProtocol }
+// isHead tells heads from rows that policy has.
+func (k contivVerdictKey) isHead() bool { return k.What>>protocolShift == headProtocol }
 
 func verdict(k contivVerdictKey, v contivVerdict) compile.Verdict {
 	out := compile.Verdict{
 		Role: k.Role, Class: k.Class, Protocol: compile.AnyProtocol, Port: uint16(k.What), Allow: v.Deny == 0,
 		Priority: v.Priority, Rule: v.Rule, Audit: v.Audit, AuditPriority: v.AuditPriority,
 	}
-	if p := k.What &^ (1 << bankShift) >> protocolShift; p != anyProtocol {
+	if p := k.What >> protocolShift; p != anyProtocol {
 		out.Protocol = int16(p)
 	}
 	return out
@@ -169,9 +170,9 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 	}
 	live := bankOf(r.epoch)
 	t := compile.Tables{Recheck: r.epoch&epochRecheck != 0}
-	for k, v := range r.verdicts {
-		if k.bank() == live && !k.isHead() {
-			t.Verdicts = append(t.Verdicts, verdict(k, v))
+	for _, v := range r.verdicts[live] {
+		if !v.key.isHead() {
+			t.Verdicts = append(t.Verdicts, verdict(v.key, v.value))
 		}
 	}
 	for number, n := range r.networks {
@@ -182,9 +183,10 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 	for v := range r.peers {
 		t.Peers = append(t.Peers, compile.Peer{VTEP: netip.AddrFrom4(v.Address)})
 	}
-	for i, p := range r.ports {
+	for _, r := range r.ports {
+		p := r.value
 		t.Ports = append(t.Ports, compile.Port{
-			Name: port(i), Tenant: p.Tenant, Network: p.Network, IPv4: from4(p.Ipv4), Gateway4: from4(p.Gateway4),
+			Name: port(r.key), Tenant: p.Tenant, Network: p.Network, IPv4: from4(p.Ipv4), Gateway4: from4(p.Gateway4),
 			IPv6: from6(p.Ipv6), Gateway6: from6(p.Gateway6), MAC: p.Mac, Bridged: p.Bridged != 0,
 			InRole: p.InRole[live], OutRole: p.OutRole[live], DSCP: p.Dscp, Private4: from4(p.Private4), Private6: from6(p.Private6),
 			Sends:    compile.Limit{Rate: p.SendRate, Burst: p.SendBurst},
@@ -192,7 +194,8 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		})
 	}
 	decodeOutside(&t, r)
-	for k, e := range r.endpoints {
+	for _, r := range r.endpoints {
+		k, e := r.key, r.value
 		row := compile.Endpoint{Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Network: e.Network, MAC: model.MAC(e.Mac), Class: e.Class[live], Virtual: e.Virtual != 0, Provides: e.Provides != 0}
 		switch {
 		case row.Virtual:
@@ -209,9 +212,6 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 	slices.SortFunc(t.Ports, func(a, b compile.Port) int { return cmp.Compare(a.Name, b.Name) })
 	slices.SortFunc(t.Endpoints, func(a, b compile.Endpoint) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), a.Addr.Compare(b.Addr))
-	})
-	slices.SortFunc(t.Verdicts, func(a, b compile.Verdict) int {
-		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
 	})
 	return t
 }

@@ -58,9 +58,13 @@ func encodeOutside(r *rows, t compile.Tables, ifindex map[string]uint32) {
 	for _, s := range t.Subnets {
 		r.subnets[contivSubnetKey{Bits: subnetBits + mappedBits(s.Prefix), Tenant: s.Tenant, Address: s.Prefix.Addr().As16()}] = 1
 	}
+	prefixes := make(table[contivPrefixKey, uint32], 0, len(t.Prefixes))
 	for _, p := range t.Prefixes {
-		r.prefixes[contivPrefixKey{Bits: prefixBits + mappedBits(p.Prefix), Tenant: p.Tenant, Address: p.Prefix.Masked().Addr().As16()}] = p.Class
+		k := contivPrefixKey{Bits: prefixBits + mappedBits(p.Prefix), Tenant: p.Tenant, Address: p.Prefix.Masked().Addr().As16()}
+		prefixes = append(prefixes, row[contivPrefixKey, uint32]{k, p.Class})
 	}
+	prefixes = prefixes.sorted(comparePrefixKey)
+	r.prefixes[0], r.prefixes[1] = prefixes, prefixes
 }
 
 // decodeOutside is the other way. Ports have their private addresses in rows of their own.
@@ -73,11 +77,9 @@ func decodeOutside(t *compile.Tables, r rows) {
 	for k := range r.subnets {
 		t.Subnets = append(t.Subnets, compile.Subnet{Tenant: k.Tenant, Prefix: unmapped(k.Address, k.Bits-subnetBits)})
 	}
-	live := bankOf(r.epoch)
-	for k, class := range r.prefixes {
-		if k.bank() == live {
-			t.Prefixes = append(t.Prefixes, compile.Prefix{Tenant: k.Tenant, Prefix: unmapped(k.Address, k.Bits-prefixBits), Class: class})
-		}
+	for _, p := range r.prefixes[bankOf(r.epoch)] {
+		k := p.key
+		t.Prefixes = append(t.Prefixes, compile.Prefix{Tenant: k.Tenant, Prefix: unmapped(k.Address, k.Bits-prefixBits), Class: p.value})
 	}
 	slices.SortFunc(t.Subnets, func(a, b compile.Subnet) int {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), comparePrefix(a.Prefix, b.Prefix))

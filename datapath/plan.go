@@ -3,7 +3,8 @@
 package datapath
 
 import (
-	"maps"
+	"bytes"
+	"cmp"
 	"slices"
 
 	"github.com/contivnet/contiv/compile"
@@ -49,9 +50,9 @@ type ruleRow struct{}
 
 func bankOf(epoch uint32) int { return int(epoch & epochBank) }
 
-// inBank is a wanted row's key in a bank.
+// inBank is a row's key in a bank.
 func (k contivVerdictKey) inBank(bank int) contivVerdictKey {
-	k.What |= uint32(bank) << bankShift
+	k.What = k.What&^(1<<bankShift) | uint32(bank)<<bankShift
 	return k
 }
 
@@ -64,25 +65,31 @@ func (k contivPrefixKey) inBank(bank int) contivPrefixKey {
 
 func (k contivPrefixKey) bank() int { return int(k.Bank) }
 
-// banked is a key of a table that is in both banks.
-type banked[K any] interface {
+// bankedKey is a key of a table that is in both banks.
+type bankedKey[K any] interface {
 	comparable
 	inBank(int) K
 	bank() int
 }
 
-// byBank gives wanted rows, which are in no bank, a key in each, and held ones to theirs.
-func byBank[K banked[K], V any](held, want map[K]V) (h, w [2]map[K]V) {
-	for bank := range w {
-		h[bank], w[bank] = map[K]V{}, make(map[K]V, len(want))
-		for k, v := range want {
-			w[bank][k.inBank(bank)] = v
+// byBank takes apart what was read, whose keys say their banks.
+func byBank[K bankedKey[K], V comparable](all table[K, V]) (banks [2]table[K, V]) {
+	for _, r := range all {
+		bank := r.key.bank()
+		banks[bank] = append(banks[bank], row[K, V]{r.key.inBank(0), r.value})
+	}
+	return banks
+}
+
+// differenceInBank is what turns a bank into what is wanted.
+func differenceInBank[K bankedKey[K], V comparable](held, want [2]table[K, V], compare func(a, b K) int, bank int) difference[K, V] {
+	d := differenceOfTables(held[bank], want[bank], compare)
+	for _, keys := range [...][]K{d.keys, d.gone} {
+		for i := range keys {
+			keys[i] = keys[i].inBank(bank)
 		}
 	}
-	for k, v := range held {
-		h[k.bank()][k] = v
-	}
-	return h, w
+	return d
 }
 
 func planFor(held, want rows) plan {
@@ -91,57 +98,27 @@ func planFor(held, want rows) plan {
 	p := plan{
 		networks: differenceOf(held.networks, want.networks), peers: differenceOf(held.peers, want.peers),
 		stations: differenceOf(held.stations, want.stations), members: differenceOf(held.members, want.members),
-		rules: differenceOf(held.rules, want.rules), gone: map[contivEndpointKey]bool{},
+		rules: differenceOfTables(held.rules, want.rules, cmp.Compare[uint32]), gone: map[contivEndpointKey]bool{},
 		services: differenceOf(held.services, want.services), slots: differenceOf(held.slots, want.slots), contents: want.contents,
 		providers: differenceOf(held.providers, want.providers),
 		privates:  differenceOf(held.privates, want.privates), subnets: differenceOf(held.subnets, want.subnets),
 	}
 	p.rules.changed = false
-	held0, wanted := byBank(held.verdicts, want.verdicts)
-	heldPrefixes, wantedPrefixes := byBank(held.prefixes, want.prefixes)
-	inForce := differenceOf(held0[live], wanted[live])
-	p.flip = len(inForce.keys) > 0 || len(inForce.gone) > 0 || held.epoch&epochRecheck != want.epoch&epochRecheck
-	named := differenceOf(heldPrefixes[live], wantedPrefixes[live])
-	p.flip = p.flip || len(named.keys) > 0 || len(named.gone) > 0
-	for k, w := range want.ports {
-		h, ok := held.ports[k]
-		p.flip = p.flip || ok && isSamePort(h, w) && (h.InRole[live] != w.InRole[live] || h.OutRole[live] != w.OutRole[live])
+	p.flip = !slices.Equal(held.verdicts[live], want.verdicts[live]) || !slices.Equal(held.prefixes[live], want.prefixes[live]) ||
+		held.epoch&epochRecheck != want.epoch&epochRecheck ||
+		saysOther(held.ports, want.ports, cmp.Compare[uint32], live) || saysOther(held.endpoints, want.endpoints, compareEndpointKey, live)
+	p.after = rows{
+		networks: want.networks, peers: want.peers, stations: want.stations, members: want.members, rules: want.rules, verdicts: held.verdicts,
+		services: want.services, slots: want.slots, providers: want.providers,
+		privates: want.privates, subnets: want.subnets, prefixes: held.prefixes, outside: want.outside,
 	}
-	for k, w := range want.endpoints {
-		h, ok := held.endpoints[k]
-		p.flip = p.flip || ok && isSameEndpoint(h, w) && h.Class[live] != w.Class[live]
-	}
-
-	ports, newPorts := map[uint32]contivPort{}, map[uint32]contivPort{}
-	for k, w := range want.ports {
-		h, ok := held.ports[k]
-		if !ok || !isSamePort(h, w) {
-			newPorts[k] = w
-			continue
-		}
-		w.InRole[live], w.OutRole[live] = h.InRole[live], h.OutRole[live]
-		if !p.flip {
-			w.InRole[spare], w.OutRole[spare] = h.InRole[spare], h.OutRole[spare]
-		}
-		ports[k] = w
-	}
-	endpoints, newEndpoints := map[contivEndpointKey]contivEndpoint{}, map[contivEndpointKey]contivEndpoint{}
-	for k, w := range want.endpoints {
-		h, ok := held.endpoints[k]
-		if !ok || !isSameEndpoint(h, w) {
-			newEndpoints[k] = w
-			continue
-		}
-		w.Class[live] = h.Class[live]
-		if !p.flip {
-			w.Class[spare] = h.Class[spare]
-		}
-		endpoints[k] = w
-	}
-	p.ports, p.endpoints = differenceOf(held.ports, ports), differenceOf(held.endpoints, endpoints)
-	p.newPorts, p.newEndpoints = differenceOf(nil, newPorts), differenceOf(nil, newEndpoints)
+	p.ports, p.newPorts, p.after.ports = replace(held.ports, want.ports, cmp.Compare[uint32], live, p.flip)
+	p.endpoints, p.newEndpoints, p.after.endpoints = replace(held.endpoints, want.endpoints, compareEndpointKey, live, p.flip)
 	for _, k := range p.endpoints.gone {
 		p.gone[k] = true
+	}
+	for _, e := range p.newEndpoints.values {
+		p.newcomers = p.newcomers || e.Network&compile.VLAN != 0
 	}
 	p.changed = p.flip || p.networks.changed || p.peers.changed || p.ports.changed || p.endpoints.changed ||
 		p.providers.changed || // connections to those that are gone have to end
@@ -150,40 +127,24 @@ func planFor(held, want rows) plan {
 	if p.changed {
 		p.epoch = nextEpoch(held.epoch)
 	}
-	p.after = rows{
-		networks: want.networks, peers: want.peers, stations: want.stations, members: want.members, ports: ports, endpoints: endpoints, rules: want.rules,
-		services: want.services, slots: want.slots, providers: want.providers, verdicts: held.verdicts,
-		privates: want.privates, subnets: want.subnets, prefixes: held.prefixes, outside: want.outside,
-	}
 	if p.flip {
-		p.verdicts = differenceOf(held0[spare], wanted[spare])
+		p.verdicts = differenceInBank(held.verdicts, want.verdicts, compareVerdictKey, spare)
+		p.prefixes = differenceInBank(held.prefixes, want.prefixes, comparePrefixKey, spare)
+		p.after.verdicts[spare], p.after.prefixes[spare] = want.verdicts[spare], want.prefixes[spare]
 		p.epoch = p.epoch&^(epochBank|epochRecheck) | uint32(spare) | want.epoch&epochRecheck
-		p.after.verdicts = held0[live]
-		maps.Copy(p.after.verdicts, wanted[spare])
-		p.prefixes = differenceOf(heldPrefixes[spare], wantedPrefixes[spare])
-		p.after.prefixes = heldPrefixes[live]
-		maps.Copy(p.after.prefixes, wantedPrefixes[spare])
 	}
 	p.after.epoch = p.epoch
-	for _, e := range newEndpoints {
-		p.newcomers = p.newcomers || e.Network&compile.VLAN != 0
-	}
-	for k, v := range newPorts {
-		ports[k] = v
-	}
-	for k, v := range newEndpoints {
-		endpoints[k] = v
-	}
 	return p
 }
 
 // enclosesOutside tells whether new subnets may have in them what was outside for a port.
-func enclosesOutside(subnets []contivSubnetKey, ports map[uint32]contivPort) bool {
+func enclosesOutside(subnets []contivSubnetKey, ports table[uint32, contivPort]) bool {
 	if len(subnets) == 0 {
 		return false
 	}
 	goesOut := map[uint32]bool{} // tenants
-	for _, p := range ports {
+	for _, r := range ports {
+		p := r.value
 		if p.Private4 != ([4]byte{}) || p.Private6 != ([16]byte{}) {
 			goesOut[p.Tenant] = true
 		}
@@ -191,15 +152,95 @@ func enclosesOutside(subnets []contivSubnetKey, ports map[uint32]contivPort) boo
 	return slices.ContainsFunc(subnets, func(k contivSubnetKey) bool { return goesOut[k.Tenant] })
 }
 
+// banked is a row with columns of policy, which are in two banks.
+type banked[V any] interface {
+	comparable
+	isSame(V) bool           // tells whether both are the same container's
+	with(held V, bank int) V // has the bank of another
+}
+
+// saysOther tells whether a bank says something else of a container that was there before.
+func saysOther[K comparable, V banked[V]](held, want table[K, V], compare func(a, b K) int, bank int) bool {
+	for h, w := range pairs(held, want, compare) {
+		if h != nil && w != nil && w.value.isSame(h.value) && w.value.with(h.value, bank) != w.value {
+			return true
+		}
+	}
+	return false
+}
+
+// replace leaves the bank that is in force as it is in the rows that stay, and with flip writes the other. Rows that are
+// another container's go, and come anew.
+func replace[K comparable, V banked[V]](held, want table[K, V], compare func(a, b K) int, live int, flip bool) (now, anew difference[K, V], after table[K, V]) {
+	after = make(table[K, V], 0, len(want))
+	for h, w := range pairs(held, want, compare) {
+		same := h != nil && w != nil && w.value.isSame(h.value)
+		if h != nil && !same {
+			now.drop(h.key)
+		}
+		if w == nil {
+			continue
+		}
+		r := *w
+		if same {
+			r.value = r.value.with(h.value, live)
+			if !flip {
+				r.value = r.value.with(h.value, 1-live)
+			}
+		}
+		switch {
+		case !same:
+			anew.add(r, false)
+		case r.value != h.value:
+			now.add(r, true)
+		}
+		after = append(after, r)
+	}
+	return now, anew, after
+}
+
 // nextEpoch makes every flow void and leaves policy as it is.
 func nextEpoch(epoch uint32) uint32 { return epoch + epochStep }
 
-// isSamePort tells whether a port is still the same container's. Where it is not, its old row goes before the new one comes.
-func isSamePort(a, b contivPort) bool {
-	return a.Tenant == b.Tenant && a.Network == b.Network && a.Ipv4 == b.Ipv4 && a.Ipv6 == b.Ipv6 && a.Mac == b.Mac
+func (p contivPort) isSame(q contivPort) bool {
+	return p.Tenant == q.Tenant && p.Network == q.Network && p.Ipv4 == q.Ipv4 && p.Ipv6 == q.Ipv6 && p.Mac == q.Mac
 }
 
-func isSameEndpoint(a, b contivEndpoint) bool {
-	a.Class, a.Provides = b.Class, b.Provides
-	return a == b
+func (p contivPort) with(held contivPort, bank int) contivPort {
+	p.InRole[bank], p.OutRole[bank] = held.InRole[bank], held.OutRole[bank]
+	return p
+}
+
+func (e contivEndpoint) isSame(f contivEndpoint) bool {
+	e.Class, e.Provides = f.Class, f.Provides
+	return e == f
+}
+
+func (e contivEndpoint) with(held contivEndpoint, bank int) contivEndpoint {
+	e.Class[bank] = held.Class[bank]
+	return e
+}
+
+func compareEndpointKey(a, b contivEndpointKey) int {
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), bytes.Compare(a.Address[:], b.Address[:]))
+}
+
+// compareVerdictKey puts the rows about every protocol first, as compile does.
+func compareVerdictKey(a, b contivVerdictKey) int {
+	return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Class, b.Class), cmp.Compare(a.rank(), b.rank()))
+}
+
+func comparePrefixKey(a, b contivPrefixKey) int {
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), bytes.Compare(a.Address[:], b.Address[:]), cmp.Compare(a.Bits, b.Bits))
+}
+
+func (k contivVerdictKey) rank() uint32 {
+	switch what := k.What &^ (1 << bankShift); what >> protocolShift {
+	case headProtocol:
+		return 0
+	case anyProtocol:
+		return 1
+	default:
+		return 2 + what
+	}
 }

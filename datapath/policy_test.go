@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -202,14 +203,20 @@ func TestConnectionsOutliveARestartAndAnUpgrade(t *testing.T) {
 // A container that comes while rules change is under its rules from its first packet on.
 func TestNewContainerIsNeverReachedBeforeItsPolicy(t *testing.T) {
 	t.Parallel()
+	verdicts := table[contivVerdictKey, contivVerdict]{{contivVerdictKey{Role: 5}, contivVerdict{Deny: 1}}}
 	want := rows{
-		ports:     map[uint32]contivPort{7: {Tenant: 1, InRole: [2]uint32{5, 5}}, 8: {Tenant: 1, InRole: [2]uint32{5, 5}}},
-		endpoints: map[contivEndpointKey]contivEndpoint{{Tenant: 1}: {Ifindex: 7, Class: [2]uint32{3, 3}}, {Tenant: 2}: {Ifindex: 8, Class: [2]uint32{3, 3}}},
-		verdicts:  map[contivVerdictKey]contivVerdict{{Role: 5}: {Deny: 1}},
+		ports: table[uint32, contivPort]{
+			{7, contivPort{Tenant: 1, InRole: [2]uint32{5, 5}}}, {8, contivPort{Tenant: 1, InRole: [2]uint32{5, 5}}},
+		},
+		endpoints: table[contivEndpointKey, contivEndpoint]{
+			{contivEndpointKey{Tenant: 1}, contivEndpoint{Ifindex: 7, Class: [2]uint32{3, 3}}},
+			{contivEndpointKey{Tenant: 2}, contivEndpoint{Ifindex: 8, Class: [2]uint32{3, 3}}},
+		},
+		verdicts: [2]table[contivVerdictKey, contivVerdict]{verdicts, verdicts},
 	}
 	held := rows{ // port 8 has another endpoint's address
-		ports:     map[uint32]contivPort{8: {Tenant: 1}},
-		endpoints: map[contivEndpointKey]contivEndpoint{{Tenant: 2}: {Ifindex: 9}},
+		ports:     table[uint32, contivPort]{{8, contivPort{Tenant: 1}}},
+		endpoints: table[contivEndpointKey, contivEndpoint]{{contivEndpointKey{Tenant: 2}, contivEndpoint{Ifindex: 9}}},
 		epoch:     8,
 	}
 	p := planFor(held, want)
@@ -234,7 +241,7 @@ func TestNewContainerIsNeverReachedBeforeItsPolicy(t *testing.T) {
 	}
 	// Another container with the same rules needs no new decision of anybody.
 	more := want
-	more.ports = map[uint32]contivPort{7: want.ports[7], 8: want.ports[8], 9: {Tenant: 1, InRole: [2]uint32{5, 5}}}
+	more.ports = append(slices.Clone(want.ports), row[uint32, contivPort]{9, contivPort{Tenant: 1, InRole: [2]uint32{5, 5}}})
 	if p := planFor(p.after, more); p.changed || len(p.newPorts.keys) != 1 {
 		t.Errorf("a container more: changed %t, %+v", p.changed, p.newPorts.keys)
 	}

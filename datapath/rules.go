@@ -3,6 +3,7 @@
 package datapath
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 
@@ -71,16 +72,16 @@ func (d *Datapath) addRules(rules difference[uint32, ruleRow]) error {
 	return nil
 }
 
-func (d *Datapath) readRules() (map[uint32]ruleRow, error) {
-	out := map[uint32]ruleRow{}
+func (d *Datapath) readRules() (table[uint32, ruleRow], error) {
+	var out table[uint32, ruleRow]
 	var number uint32
 	var perCPU []contivRuleCount
 	all := d.objects.Rules.Iterate()
 	for all.Next(&number, &perCPU) {
-		out[number] = ruleRow{}
+		out = append(out, row[uint32, ruleRow]{key: number})
 	}
 	if err := all.Err(); err != nil {
 		return nil, fmt.Errorf("read which rules are counted: %w", err)
 	}
-	return out, nil
+	return out.sorted(cmp.Compare[uint32]), nil
 }

@@ -5,6 +5,8 @@ package datapath
 import (
 	"errors"
 	"fmt"
+	"iter"
+	"slices"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -39,6 +41,75 @@ func differenceOf[K, V comparable](held, want map[K]V) difference[K, V] {
 	return d
 }
 
+// table is the rows of a large table in the order of their keys: cheaper to make, to compare and to keep than a map.
+type table[K, V comparable] []row[K, V]
+
+type row[K, V comparable] struct {
+	key   K
+	value V
+}
+
+// sorted brings rows into order, which most are in. Of several with one key one stays.
+func (t table[K, V]) sorted(compare func(a, b K) int) table[K, V] {
+	byKey := func(a, b row[K, V]) int { return compare(a.key, b.key) }
+	if !slices.IsSortedFunc(t, byKey) {
+		slices.SortStableFunc(t, byKey)
+	}
+	return slices.CompactFunc(t, func(a, b row[K, V]) bool { return a.key == b.key })
+}
+
+// pairs runs over the keys that either table has, in their order, with the row of each; nil for none.
+func pairs[K, V comparable](held, want table[K, V], compare func(a, b K) int) iter.Seq2[*row[K, V], *row[K, V]] {
+	return func(yield func(h, w *row[K, V]) bool) {
+		for len(held) > 0 || len(want) > 0 {
+			var h, w *row[K, V]
+			order := 0
+			switch {
+			case len(want) == 0:
+				order = -1
+			case len(held) == 0:
+				order = 1
+			default:
+				order = compare(held[0].key, want[0].key)
+			}
+			if order <= 0 {
+				h, held = &held[0], held[1:]
+			}
+			if order >= 0 {
+				w, want = &want[0], want[1:]
+			}
+			if !yield(h, w) {
+				return
+			}
+		}
+	}
+}
+
+// differenceOfTables is differenceOf for what is in order.
+func differenceOfTables[K, V comparable](held, want table[K, V], compare func(a, b K) int) difference[K, V] {
+	var d difference[K, V]
+	for h, w := range pairs(held, want, compare) {
+		switch {
+		case w == nil:
+			d.drop(h.key)
+		case h == nil || h.value != w.value:
+			d.add(*w, h != nil)
+		}
+	}
+	return d
+}
+
+// add has a row written, in the place of another or not.
+func (d *difference[K, V]) add(r row[K, V], replaces bool) {
+	d.keys, d.values = append(d.keys, r.key), append(d.values, r.value)
+	d.changed = d.changed || replaces
+}
+
+// drop has a row removed.
+func (d *difference[K, V]) drop(k K) {
+	d.gone, d.changed = append(d.gone, k), true
+}
+
 // put writes the rows that are new or other.
 func (d difference[K, V]) put(m *ebpf.Map, name string) error {
 	if len(d.keys) == 0 {
@@ -66,25 +137,37 @@ func (d difference[K, V]) remove(m *ebpf.Map, name string) error {
 
 // readTable reads a whole table. Only Go writes tables, so nothing moves meanwhile.
 func readTable[K, V comparable](m *ebpf.Map, name string) (map[K]V, error) {
-	const batch = 1024
 	out := make(map[K]V)
+	return out, readRows(m, name, func(k K, v V) { out[k] = v })
+}
+
+// readSorted reads a large table.
+func readSorted[K, V comparable](m *ebpf.Map, name string, compare func(a, b K) int) (table[K, V], error) {
+	var out table[K, V]
+	err := readRows(m, name, func(k K, v V) { out = append(out, row[K, V]{k, v}) })
+	return out.sorted(compare), err
+}
+
+// readRows runs over a table.
+func readRows[K, V comparable](m *ebpf.Map, name string, take func(K, V)) error {
+	const batch = 1024
 	keys, values := make([]K, batch), make([]V, batch)
 	var cursor ebpf.MapBatchCursor
 	for range m.MaxEntries()/batch + m.MaxEntries() + 1 {
 		n, err := m.BatchLookup(&cursor, keys, values, nil)
 		for i := range n {
-			out[keys[i]] = values[i]
+			take(keys[i], values[i])
 		}
 		if errors.Is(err, ebpf.ErrKeyNotExist) {
-			return out, nil
+			return nil
 		}
 		if errors.Is(err, unix.ENOSPC) { // a bucket has more rows than fit
 			keys, values = make([]K, 2*len(keys)), make([]V, 2*len(values))
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read table %s: %w", name, err)
+			return fmt.Errorf("read table %s: %w", name, err)
 		}
 	}
-	return nil, fmt.Errorf("read table %s: the kernel never came to its end", name)
+	return fmt.Errorf("read table %s: the kernel never came to its end", name)
 }

@@ -3,6 +3,9 @@
 package datapath
 
 import (
+	"cmp"
+	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"slices"
 	"strings"
@@ -50,12 +53,20 @@ func TestTablesSurviveTheKernelsForm(t *testing.T) {
 func TestEqualAddressesOfTwoTenantsHaveTheirOwnKeys(t *testing.T) {
 	t.Parallel()
 	r := exampleRows(exampleTables())
-	address := netip.MustParseAddr("10.1.1.1").As16()
-	red, blue := r.endpoints[contivEndpointKey{Tenant: 1, Address: address}], r.endpoints[contivEndpointKey{Tenant: 2, Address: address}]
+	at := func(tenant uint32, address string) contivEndpoint {
+		for _, e := range r.endpoints {
+			if e.key == (contivEndpointKey{Tenant: tenant, Address: netip.MustParseAddr(address).As16()}) {
+				return e.value
+			}
+		}
+		t.Fatalf("nobody of tenant %d is at %s", tenant, address)
+		return contivEndpoint{}
+	}
+	red, blue := at(1, "10.1.1.1"), at(2, "10.1.1.1")
 	if red.Ifindex != 17 || blue.Ifindex != 18 {
 		t.Errorf("red is at %d and blue at %d, want 17 and 18", red.Ifindex, blue.Ifindex)
 	}
-	if remote := r.endpoints[contivEndpointKey{Tenant: 1, Address: netip.MustParseAddr("10.1.1.2").As16()}]; remote.Ifindex != 0 || remote.Vtep != [4]byte{192, 168, 2, 11} {
+	if remote := at(1, "10.1.1.2"); remote.Ifindex != 0 || remote.Vtep != [4]byte{192, 168, 2, 11} {
 		t.Errorf("the endpoint of another node is %+v", remote)
 	}
 }
@@ -104,9 +115,50 @@ func TestOnlyReplacedAndRemovedRowsInvalidateDecisions(t *testing.T) {
 		"replaced": {map[int]string{1: "a", 2: "c"}, 1, 0, true},
 		"removed":  {map[int]string{1: "a"}, 0, 1, true},
 	} {
-		d := differenceOf(held, x.want)
-		if len(d.keys) != x.put || len(d.values) != x.put || len(d.gone) != x.gone || d.changed != x.changed {
-			t.Errorf("%s: %+v", name, d)
+		for _, d := range []difference[int, string]{
+			differenceOf(held, x.want), differenceOfTables(tableOf(held, cmp.Compare), tableOf(x.want, cmp.Compare), cmp.Compare[int]),
+		} {
+			if len(d.keys) != x.put || len(d.values) != x.put || len(d.gone) != x.gone || d.changed != x.changed {
+				t.Errorf("%s: %+v", name, d)
+			}
+		}
+	}
+}
+
+func tableOf[K, V comparable](rows map[K]V, compare func(a, b K) int) table[K, V] {
+	var out table[K, V]
+	for k, v := range rows {
+		out = append(out, row[K, V]{k, v})
+	}
+	return out.sorted(compare)
+}
+
+// Rows in order and rows in maps come to the same difference.
+func TestDifferencesOfTablesAreThoseOfMaps(t *testing.T) {
+	t.Parallel()
+	random := rand.New(rand.NewPCG(1, 1))
+	some := func() map[int]string {
+		out := map[int]string{}
+		for range random.IntN(12) {
+			out[random.IntN(12)] = string(rune('a' + random.IntN(3)))
+		}
+		return out
+	}
+	for range 2000 {
+		held, want := some(), some()
+		one, other := differenceOf(held, want), differenceOfTables(tableOf(held, cmp.Compare), tableOf(want, cmp.Compare), cmp.Compare[int])
+		put := func(d difference[int, string]) map[int]string {
+			out := maps.Clone(held)
+			for _, k := range d.gone {
+				delete(out, k)
+			}
+			for i, k := range d.keys {
+				out[k] = d.values[i]
+			}
+			return out
+		}
+		if !maps.Equal(put(other), want) || len(other.keys) != len(one.keys) || len(other.gone) != len(one.gone) || other.changed != one.changed {
+			t.Fatalf("from %v to %v: %+v, of maps %+v", held, want, other, one)
 		}
 	}
 }
