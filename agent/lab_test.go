@@ -200,6 +200,19 @@ func newSite(t *testing.T, ms *masters) *site {
 	return s
 }
 
+// onWeb runs an agent that is ready on a node of the test's own, with masters that have a network web. The agent is nil where the caller has
+// nothing left to do, see onNode.
+func onWeb(t *testing.T) (*masters, *site, *Agent) {
+	t.Helper()
+	if !onNode(t) {
+		return nil, nil, nil
+	}
+	ms := newMasters(t)
+	ms.network("web", "10.1.2.0/24")
+	s := newSite(t, ms)
+	return ms, s, s.ready()
+}
+
 // start runs an agent until stop, or the end of the test.
 func (s *site) start() *Agent {
 	s.t.Helper()

@@ -20,13 +20,10 @@ import (
 )
 
 func TestEndpointLivesFromAttachToDetach(t *testing.T) {
-	if !onNode(t) {
+	ms, s, a := onWeb(t)
+	if a == nil {
 		return
 	}
-	ms := newMasters(t)
-	ms.network("web", "10.1.2.0/24")
-	s := newSite(t, ms)
-	a := s.ready()
 	e, _ := s.attach(a, "e1", "10.1.2.1")
 	if tables, _ := s.kernel.held(); len(tables.Ports) != 1 || tables.Ports[0].Name != e.Port || !s.kernel.ports[e.Port] {
 		t.Errorf("the kernel holds %s", tables)
@@ -49,13 +46,10 @@ func TestEndpointLivesFromAttachToDetach(t *testing.T) {
 
 // CNI names an attachment by its container, so one id may come, go and come again.
 func TestEndpointThatComesAgainIsNotTakenForTheOneThatWent(t *testing.T) {
-	if !onNode(t) {
+	ms, s, a := onWeb(t)
+	if a == nil {
 		return
 	}
-	ms := newMasters(t)
-	ms.network("web", "10.1.2.0/24")
-	s := newSite(t, ms)
-	a := s.ready()
 	s.attach(a, "e1", "10.1.2.1")
 	m := ms.serves.Swap(nil)
 	if err := a.Detach(t.Context(), "e1"); err != nil {
@@ -89,13 +83,10 @@ func TestEndpointThatComesAgainIsNotTakenForTheOneThatWent(t *testing.T) {
 }
 
 func TestEndpointWhoseContainerVanishedIsAttachedAnew(t *testing.T) {
-	if !onNode(t) {
+	_, s, a := onWeb(t)
+	if a == nil {
 		return
 	}
-	ms := newMasters(t)
-	ms.network("web", "10.1.2.0/24")
-	s := newSite(t, ms)
-	a := s.ready()
 	before, path := s.attach(a, "e1", "10.1.2.1")
 	old, _ := port(t, "e1")
 	if out, err := exec.Command("ip", "netns", "del", filepath.Base(path)).CombinedOutput(); err != nil {
@@ -116,13 +107,10 @@ func TestEndpointWhoseContainerVanishedIsAttachedAnew(t *testing.T) {
 
 // Each row is a place at which an agent may have been killed.
 func TestWhatAKilledAgentLeavesIsCleared(t *testing.T) {
-	if !onNode(t) {
+	ms, s, a := onWeb(t)
+	if a == nil {
 		return
 	}
-	ms := newMasters(t)
-	ms.network("web", "10.1.2.0/24")
-	s := newSite(t, ms)
-	a := s.ready()
 	s.attach(a, "noted-as-gone", "10.1.2.1")
 	s.attach(a, "device-removed", "10.1.2.2")
 	s.attach(a, "lives", "10.1.2.3")
@@ -178,13 +166,10 @@ func TestWhatAKilledAgentLeavesIsCleared(t *testing.T) {
 }
 
 func TestEmptyStoreDoesNotCutContainersOff(t *testing.T) {
-	if !onNode(t) {
+	ms, s, a := onWeb(t)
+	if a == nil {
 		return
 	}
-	ms := newMasters(t)
-	ms.network("web", "10.1.2.0/24")
-	s := newSite(t, ms)
-	a := s.ready()
 	e, _ := s.attach(a, "e1", "10.1.2.1")
 	eventually(t, "the World is on disk", func() bool { w, err := loadSnapshot(s.o.StateDir); return err == nil && w.Networks.Len() == 1 })
 	doubts := func(a *Agent) {
@@ -222,13 +207,10 @@ func TestEmptyStoreDoesNotCutContainersOff(t *testing.T) {
 }
 
 func TestEmptyStoreIsTheTruthWhereNoContainerIs(t *testing.T) {
-	if !onNode(t) {
+	ms, s, a := onWeb(t)
+	if a == nil {
 		return
 	}
-	ms := newMasters(t)
-	ms.network("web", "10.1.2.0/24")
-	s := newSite(t, ms)
-	a := s.ready()
 	s.attach(a, "e1", "10.1.2.1")
 	if err := a.Detach(t.Context(), "e1"); err != nil {
 		t.Fatal(err)
@@ -242,13 +224,10 @@ func TestEmptyStoreIsTheTruthWhereNoContainerIs(t *testing.T) {
 }
 
 func TestNodeThatWasRemovedComesBackWithItsEndpoints(t *testing.T) {
-	if !onNode(t) {
+	ms, s, a := onWeb(t)
+	if a == nil {
 		return
 	}
-	ms := newMasters(t)
-	ms.network("web", "10.1.2.0/24")
-	s := newSite(t, ms)
-	a := s.ready()
 	s.attach(a, "e1", "10.1.2.1")
 	if _, err := ms.client.Delete(t.Context(), api.ObjectPath(api.Nodes, "n1")); err != nil {
 		t.Fatal(err)
@@ -296,13 +275,10 @@ func TestAgentEndsWhenAnotherMachineTookItsName(t *testing.T) {
 }
 
 func TestNodeIsNotRenamedUnderItsContainers(t *testing.T) {
-	if !onNode(t) {
+	_, s, a := onWeb(t)
+	if a == nil {
 		return
 	}
-	ms := newMasters(t)
-	ms.network("web", "10.1.2.0/24")
-	s := newSite(t, ms)
-	a := s.ready()
 	s.attach(a, "e1", "10.1.2.1")
 	s.stop()
 	s.o.Node.Name = "n2"
@@ -312,13 +288,10 @@ func TestNodeIsNotRenamedUnderItsContainers(t *testing.T) {
 }
 
 func TestRepairWithoutAMasterChangesNothing(t *testing.T) {
-	if !onNode(t) {
+	ms, s, a := onWeb(t)
+	if a == nil {
 		return
 	}
-	ms := newMasters(t)
-	ms.network("web", "10.1.2.0/24")
-	s := newSite(t, ms)
-	a := s.ready()
 	s.attach(a, "e1", "10.1.2.1")
 	eventually(t, "the World is on disk", func() bool { w, err := loadSnapshot(s.o.StateDir); return err == nil && w.Networks.Len() == 1 })
 	s.stop()
