@@ -64,7 +64,7 @@ type DropCount struct {
 	// Network is the key of the network of the container that sent them; where a rule refused them, of the group whose rule it is.
 	// "" for what came from outside, or where it is not known.
 	Network string `json:"network,omitempty"`
-	Group   string `json:"group,omitempty"` // key of the group likewise; "" for none, or where several have the rule
+	Group   string `json:"group,omitempty"` // key of the group likewise; "" for none
 	Packets uint64 `json:"packets"`         // how many
 }
 

@@ -16,8 +16,8 @@ func (p *program) drops() *cobra.Command {
 		Use: "drops", Short: "Show how many packets nodes have dropped, and why",
 		Long: "Show how many packets nodes have dropped since they were set up, by reason, network and group. The reasons policy_in and policy_out\n" +
 			"are rules that deny, told of the group whose rules they are: netctl policy rule-ls shows which, netctl flows whom. Others are told of\n" +
-			"the container that sent the packets. There is no group where several have the rule, where the packets came from outside, or where\n" +
-			"nobody knows. Nodes are asked now; one that does not answer is named on standard error.",
+			"the container that sent the packets; vxlan_forged, vxlan_borrowed and outside_denied are what the node's nftables drop. There is no\n" +
+			"group where the packets came from outside, or where nobody knows. Nodes are asked now; one that does not answer is named on standard error.",
 		Example: "  netctl drops\n  netctl drops -o json",
 		Args:    noArgs, ValidArgsFunction: cobra.NoFileCompletions,
 	}

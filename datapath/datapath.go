@@ -334,13 +334,13 @@ func (d *Datapath) Drops() (map[string]uint64, error) {
 	return out, nil
 }
 
-// PortDrop is who sent what was dropped, and why.
+// PortDrop is where packets were dropped, and why.
 type PortDrop struct {
-	Port   string // the device's name; "": the uplink, or a port that is gone
+	Port   string // by which it came, or where rules denied it, whose rules they are; the device's name; "": the uplink, or a port that is gone
 	Reason string // as in Drops
 }
 
-// PortDrops counts the packets that were dropped, by the port they came from. Those of the longest ago may be missing:
+// PortDrops counts the packets that were dropped, by port. Those of the longest ago may be missing:
 // Drops has all.
 func (d *Datapath) PortDrops() (map[PortDrop]uint64, error) {
 	names := map[uint32]string{}

@@ -72,6 +72,9 @@ type Published struct {
 
 const (
 	firewallTable  = "contiv"
+	forgedChain    = "forged"
+	borrowedChain  = "borrowed"
+	passingChain   = "passing"
 	afterSourceNAT = 110 // source NAT is at 100
 	beforeFilter   = -1
 
@@ -174,13 +177,13 @@ type chain struct {
 func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 	v4 := addressesLike(f.VTEP)
 	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
-	forged := chain{name: "forged", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter, rules: []parts{{
+	forged := chain{name: forgedChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter, rules: []parts{{
 		v4.is(), udpTo(f.VXLANPort), {
 			&expr.Fib{Register: 1, FlagSADDR: true, FlagIIF: true, ResultOIF: true},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: make([]byte, 4)}, // no device: the way back is another
 		}, drop,
 	}}}
-	borrowed := chain{name: "borrowed", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPostrouting, priority: afterSourceNAT, rules: []parts{
+	borrowed := chain{name: borrowedChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPostrouting, priority: afterSourceNAT, rules: []parts{
 		{from(netip.PrefixFrom(f.VTEP, f.VTEP.BitLen())), udpTo(f.VXLANPort), drop},
 	}}
 	if len(f.Private) == 0 {
@@ -188,7 +191,7 @@ func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 	}
 	out, in := leavesBy(model.OutsideDevice), comesBy(model.OutsideDevice)
 	translated := connection(expr.CtKeySTATUS, statusDNAT)
-	passing := chain{name: "passing", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter, rules: []parts{
+	passing := chain{name: passingChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter, rules: []parts{
 		{out, connection(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept},
 		{out, translated, accept},
 		{out, drop},
@@ -288,13 +291,17 @@ func (p Published) element() (name string, e nftables.SetElement) {
 // atOnce is how many elements go in one message, which is shorter than 64 KiB.
 const atOnce = 500
 
-// Load puts the table in place of whatever is there.
+// Load puts the table in place of whatever is there, whose counts go on.
 func (f Firewall) Load() error {
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}
 	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
+	counted, err := firewallDrops(c)
+	if err != nil {
+		return err
+	}
 	c.AddTable(t) // or deleting it would fail where there is none
 	c.DelTable(t)
 	c.AddTable(t)
@@ -321,6 +328,7 @@ func (f Firewall) Load() error {
 			for _, p := range rule {
 				r.Exprs = append(r.Exprs, p...)
 			}
+			countOn(counted, x.name, r)
 			c.AddRule(r)
 		}
 	}

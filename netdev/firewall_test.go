@@ -3,11 +3,14 @@
 package netdev
 
 import (
+	"errors"
+	"net"
 	"net/netip"
 	"os/exec"
 	"strings"
 	"testing"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -83,5 +86,48 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 				t.Errorf("left is %s", left)
 			}
 		})
+	}
+}
+
+func TestWhatTheFirewallDropsIsCountedOnWhenItIsLoadedAnew(t *testing.T) {
+	t.Parallel()
+	sendVXLAN := func() error {
+		conn, err := net.DialUDP("udp4", &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1)}, &net.UDPAddr{IP: net.IPv4(192, 0, 2, 2), Port: 4789})
+		if err != nil {
+			return err
+		}
+		defer conn.Close()
+		_, err = conn.Write(make([]byte, 8))
+		return err
+	}
+	if err := Do(namespace(t), func() error {
+		attrs := netlink.NewLinkAttrs()
+		attrs.Name = "uplink"
+		link := &netlink.Veth{LinkAttrs: attrs, PeerName: "other"}
+		if err := netlink.LinkAdd(link); err != nil {
+			return err
+		}
+		address, err := netlink.ParseAddr("192.0.2.1/24")
+		if err != nil {
+			return err
+		}
+		if err := errors.Join(netlink.AddrAdd(link, address), netlink.LinkSetUp(link)); err != nil {
+			return err
+		}
+		for packets := range uint64(3) {
+			if err := plain.Load(); err != nil {
+				return err
+			}
+			drops, err := FirewallDrops()
+			if err != nil || drops["borrowed"] != packets || drops["forged"] != 0 {
+				t.Errorf("dropped are %v (%v), want %d", drops, err, packets)
+			}
+			if err := sendVXLAN(); !errors.Is(err, unix.EPERM) {
+				t.Errorf("VXLAN from a socket under the node's address: %v", err)
+			}
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -101,37 +101,27 @@ func (n *naming) rule(number uint32) string {
 	return api.RemovedRule
 }
 
-// drops adds counts up by reason, network and group. What rules have refused is told of the group whose rules they are.
+// drops adds counts up by reason, network and group. What a rule that one group has refused is told of that group, also where the
+// container is gone.
 func (n *naming) drops(node string, counts []Drop, rules []Rule) []api.DropCount {
 	sums := map[api.DropCount]uint64{} // without the packets
-	refused := map[string]uint64{}     // by reason, what is told of groups
-	for _, r := range rules {
-		row, _ := n.row(r.Number)
-		rule, ok := n.world.Rules.Get(row.Key)
-		g, one := n.world.Groups.Get(row.Group)
-		if !ok || !one { // several groups have it: nobody knows whose it was
-			continue
-		}
-		key := api.DropCount{Node: node, Reason: PolicyIn, Network: g.NetworkKey(), Group: g.Key()}
-		if rule.Direction == model.Out {
-			key.Reason = PolicyOut
-		}
-		sums[key] += r.Denied
-		refused[key.Reason] += r.Denied
-	}
 	for _, d := range counts {
 		key := api.DropCount{Node: node, Reason: d.Reason}
-		if told := min(refused[d.Reason], d.Packets); told > 0 {
-			refused[d.Reason] -= told
-			d.Packets -= told
-		}
-		if e, ok := n.endpointAt(d.Port); ok && d.Reason != PolicyIn && d.Reason != PolicyOut {
+		if e, ok := n.endpointAt(d.Port); ok {
 			key.Network = e.NetworkKey()
 			if e.Group != "" {
 				key.Group = model.GroupKey(e.Tenant, e.Group)
 			}
 		}
 		sums[key] += d.Packets
+	}
+	for key, refused := range n.refused(node, rules) {
+		nobodys := api.DropCount{Node: node, Reason: key.Reason}
+		if refused > sums[key] {
+			more := min(refused-sums[key], sums[nobodys])
+			sums[key] += more
+			sums[nobodys] -= more
+		}
 	}
 	out := make([]api.DropCount, 0, len(sums))
 	for key, packets := range sums {
@@ -140,6 +130,25 @@ func (n *naming) drops(node string, counts []Drop, rules []Rule) []api.DropCount
 		}
 	}
 	slices.SortFunc(out, api.DropCount.Compare)
+	return out
+}
+
+// refused is what rules have refused that one group has.
+func (n *naming) refused(node string, rules []Rule) map[api.DropCount]uint64 {
+	out := map[api.DropCount]uint64{}
+	for _, r := range rules {
+		row, _ := n.row(r.Number)
+		rule, ok := n.world.Rules.Get(row.Key)
+		g, one := n.world.Groups.Get(row.Group)
+		if !ok || !one {
+			continue
+		}
+		key := api.DropCount{Node: node, Reason: PolicyIn, Network: g.NetworkKey(), Group: g.Key()}
+		if rule.Direction == model.Out {
+			key.Reason = PolicyOut
+		}
+		out[key] += r.Denied
+	}
 	return out
 }
 

@@ -320,6 +320,21 @@ func TestCountsOfServicesHaveTheNamesOfProviders(t *testing.T) {
 	}
 }
 
+// A rule that several groups have denies for the group whose container it was, which the port says.
+func TestDropsOfASharedPolicyAreToldOfTheGroupWhoseTheyWere(t *testing.T) {
+	t.Parallel()
+	world := twins(t).With(model.Change{Revision: 8, Put: []model.Object{
+		model.Group{Tenant: "blue", Name: "too", Network: "net", Number: 9, Policies: []string{"p"}},
+	}})
+	n := naming{world: world, tables: compile.For(world, "two")}
+	at := slices.IndexFunc(n.tables.Rules, func(r compile.Rule) bool { return r.Key == "blue:p:1" })
+	got := n.drops("two", []Drop{{Port: "vvport01", Reason: PolicyIn, Packets: 3}, {Reason: PolicyIn, Packets: 1}}, []Rule{{Number: n.tables.Rules[at].Number, Denied: 4}})
+	want := []api.DropCount{{Node: "two", Reason: PolicyIn, Packets: 1}, {Node: "two", Reason: PolicyIn, Network: "blue:net", Group: "blue:db", Packets: 3}}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
 func TestReaderCanChangeNothingAndTakesNoMoreThanItsShare(t *testing.T) {
 	t.Parallel()
 	_, url := watched(t, &recorded{})

@@ -26,11 +26,16 @@ type Source interface {
 const (
 	PolicyIn  = "policy_in"
 	PolicyOut = "policy_out"
+
+	// What the node's netfilter drops for us (netdev.Firewall), which is no part of the data path.
+	VXLANForged   = "vxlan_forged"
+	VXLANBorrowed = "vxlan_borrowed"
+	OutsideDenied = "outside_denied"
 )
 
 // Drop is how many packets of one port were dropped for a reason.
 type Drop struct {
-	Port    string // the host side of the sender's veth pair, as vvport3; "" for what came from outside, or from a port that is gone
+	Port    string // the host side of the sender's veth pair, as vvport3, or where rules denied it, of whose they are; "" for another device, or one that is gone
 	Reason  string // as spoofed_mac
 	Packets uint64
 }

@@ -97,7 +97,7 @@ func run(ctx context.Context, o options) error {
 	o.log.Info("netplugin", "version", version, "node", node.Name, "masters", client.Masters(), "vtep", node.VTEP, "device", underlay.Interface,
 		"container MTU", underlay.MTU-vxlanOverhead, "VXLAN port", o.vxlanPort, "docker", o.docker)
 	names := dns.New(a.World, o.log)
-	seen, err := newSeen(path)
+	seen, err := newSeen(path, firewallDrops)
 	if err != nil {
 		return err
 	}

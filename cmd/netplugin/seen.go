@@ -5,12 +5,23 @@ package main
 import (
 	"context"
 	"iter"
+	"maps"
 	"sync"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/datapath"
+	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/observe"
 )
+
+// firewallDrops counts what the node's netfilter has dropped for us, by reason. Where that cannot be asked it has dropped nothing, and the
+// doctor says why.
+func firewallDrops() map[string]uint64 {
+	chains, _ := netdev.FirewallDrops()
+	return map[string]uint64{
+		observe.VXLANForged: chains["forged"], observe.VXLANBorrowed: chains["borrowed"], observe.OutsideDenied: chains["passing"],
+	}
+}
 
 // maxUnread is how many events are kept between two readings: as many as are kept at all.
 const maxUnread = api.MaxLastFlows
@@ -27,7 +38,8 @@ type eyes interface {
 
 // seen is what the data path has seen, in the words of package observe.
 type seen struct {
-	path eyes
+	path   eyes
+	others func() map[string]uint64 // what others of this node have dropped, by reason
 
 	mu     sync.Mutex
 	unread []observe.Event
@@ -37,9 +49,9 @@ type seen struct {
 }
 
 // newSeen begins with nothing lost: what was before is nobody's.
-func newSeen(path eyes) (*seen, error) {
+func newSeen(path eyes, others func() map[string]uint64) (*seen, error) {
 	lost, err := path.EventsLost()
-	return &seen{path: path, lost: lost}, err
+	return &seen{path: path, others: others, lost: lost}, err
 }
 
 // listen takes events out of the data path's ring until ctx ends. Where it cannot, connections are not told, and all else goes on.
@@ -93,6 +105,10 @@ func (s *seen) Drops() ([]observe.Drop, error) {
 		return nil, err
 	}
 	counts, err := s.path.Drops()
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(counts, s.others())
 	out := make([]observe.Drop, 0, len(counts)+len(ports))
 	for d, packets := range ports {
 		if d.Port == "" {
@@ -107,7 +123,7 @@ func (s *seen) Drops() ([]observe.Drop, error) {
 			out = append(out, observe.Drop{Reason: reason, Packets: packets})
 		}
 	}
-	return out, err
+	return out, nil
 }
 
 func (s *seen) Rules() ([]observe.Rule, error) {

@@ -68,11 +68,11 @@ struct {
 } drops SEC(".maps");
 
 struct port_drop {
-	__u32 ifindex; // of the device where the packet came in: a port, or the uplink
+	__u32 ifindex; // of the device where the packet came in, a port or the uplink; where rules denied it, of the port whose rules they are
 	__u32 reason;
 };
 
-// port_drops: who sent what was dropped, and why → packets. What the LRU takes away is still in drops.
+// port_drops: where packets were dropped, and why → packets. What the LRU takes away is still in drops.
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, 8192);

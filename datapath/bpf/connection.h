@@ -349,6 +349,9 @@ static __always_inline void count_packet(struct connection *x)
 		hand_in_packets(x);
 }
 
+// Beside a reason: the rules were asked about the packet as a reply, so the sender's in and the receiver's out.
+#define AS_REPLY 0x100
+
 // Counts and tells what may not pass. from_origin: it is asked about as it is, otherwise as the reply that it would be.
 VERIFIED_ONCE int refuse(const struct flow *f, const struct contact *c, int from_origin)
 {
@@ -362,7 +365,7 @@ VERIFIED_ONCE int refuse(const struct flow *f, const struct contact *c, int from
 	rule = outcome == DROP_POLICY_OUT ? out.rule : in.rule;
 	count(rule, TALLY_DENIED, 1);
 	tell(c, EVENT_REFUSED, rule, outcome == DROP_POLICY_OUT);
-	return outcome == DROP_POLICY_OUT ? DROP_POLICY_OUT : DROP_POLICY_IN;
+	return (outcome == DROP_POLICY_OUT ? DROP_POLICY_OUT : DROP_POLICY_IN) | (from_origin ? 0 : AS_REPLY);
 }
 
 // What begins: ask, remember, tell. known: its key has a connection. What may not is still to be refused.
@@ -408,15 +411,12 @@ VERIFIED_ONCE int begin(const struct flow *f, const struct contact *c, int known
 		hand_in_packets(&x);
 	count(out.rule, TALLY_ALLOWED, 1);
 	count(in.rule, TALLY_ALLOWED, 1);
-	tell(c, EVENT_OPENED, in.rule ? in.rule : out.rule, !in.rule && out.rule);
-	if (out.audit) {
-		count(out.audit, TALLY_AUDITED, 1);
-		tell(c, EVENT_AUDITED, out.audit, true);
-	}
-	if (in.audit) {
-		count(in.audit, TALLY_AUDITED, 1);
-		tell(c, EVENT_AUDITED, in.audit, false);
-	}
+	count(out.audit, TALLY_AUDITED, 1);
+	count(in.audit, TALLY_AUDITED, 1);
+	if (out.audit | in.audit) // one event: the rule that would have come first
+		tell(c, EVENT_AUDITED, out.audit ? out.audit : in.audit, !!out.audit);
+	else
+		tell(c, EVENT_OPENED, in.rule ? in.rule : out.rule, !in.rule && out.rule);
 	return 0;
 }
 
@@ -599,4 +599,14 @@ VERIFIED_ONCE int check_policy(struct __sk_buff *skb, const struct flow *f, cons
 	if (u->part)
 		remember_fragment(f, q, u);
 	return 0;
+}
+
+// The end of a packet that check_policy stopped. It is counted with the port whose rules denied it.
+static __noinline int drop_refused(struct __sk_buff *skb, const struct flow *f, int outcome)
+{
+	enum drop_reason reason = outcome & ~AS_REPLY;
+
+	if (reason == (outcome & AS_REPLY ? DROP_POLICY_OUT : DROP_POLICY_IN)) // the receiver's
+		return drop_at(f->ifindex, reason);
+	return drop(skb, reason);
 }

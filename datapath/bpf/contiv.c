@@ -256,7 +256,7 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(skb, outcome);
+			return drop_refused(skb, f, outcome);
 	}
 	if (f->asks & FLOW_FROM_PROVIDER && !here) {
 		here = crossing_here();
@@ -321,7 +321,7 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(skb, outcome);
+			return drop_refused(skb, f, outcome);
 	}
 	if (f->asks & FLOW_FROM_PROVIDER && !here) {
 		here = crossing_here();
@@ -395,7 +395,7 @@ static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(skb, outcome);
+			return drop_refused(skb, f, outcome);
 	}
 	if (f->asks & FLOW_FROM_PROVIDER) {
 		struct crossing *here = crossing_here();
@@ -432,7 +432,7 @@ static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(skb, outcome);
+			return drop_refused(skb, f, outcome);
 	}
 	if (f->asks & FLOW_FROM_PROVIDER) {
 		struct crossing *here = crossing_here();
@@ -520,7 +520,7 @@ static __always_inline int ipv4_from_wire(struct __sk_buff *skb, __u32 scope, __
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(skb, outcome);
+			return drop_refused(skb, f, outcome);
 	}
 	if (f->asks & FLOW_FROM_PROVIDER) {
 		struct crossing *here = crossing_here();
@@ -563,7 +563,7 @@ static __always_inline int ipv6_from_wire(struct __sk_buff *skb, __u32 scope, __
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(skb, outcome);
+			return drop_refused(skb, f, outcome);
 	}
 	if (f->asks & FLOW_FROM_PROVIDER) {
 		struct crossing *here = crossing_here();

@@ -19,9 +19,10 @@
 // A step that returns this has found that the packet is none of ours: others go on with it.
 #define NOT_OURS (-3)
 
-static __noinline int drop(struct __sk_buff *skb, enum drop_reason reason)
+// Counts a drop with a device.
+static __noinline int drop_at(__u32 ifindex, enum drop_reason reason)
 {
-	struct port_drop key = {.ifindex = skb->ifindex, .reason = reason};
+	struct port_drop key = {.ifindex = ifindex, .reason = reason};
 	__u64 *count = bpf_map_lookup_elem(&drops, &reason), one = 1;
 
 	if (count)
@@ -32,6 +33,11 @@ static __noinline int drop(struct __sk_buff *skb, enum drop_reason reason)
 	else
 		bpf_map_update_elem(&port_drops, &key, &one, BPF_NOEXIST);
 	return TC_ACT_SHOT;
+}
+
+static __noinline int drop(struct __sk_buff *skb, enum drop_reason reason)
+{
+	return drop_at(skb->ifindex, reason);
 }
 
 // The packet's end after a step that returned other than 0. An answer goes straight into the container that asked, past the queue of its
