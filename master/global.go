@@ -13,12 +13,18 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// globalOper is what is in use of what Global allows.
+// globalOper is what is in use of what Global allows. v1's defaultNetwork is not here, as v1 never gave it a value.
 type globalOper struct {
-	NumNetworks int    `json:"numNetworks,omitempty"` // of all tenants
-	VLANsInUse  string `json:"vlansInUse,omitempty"`  // as 1-3, 10
-	VXLANsInUse string `json:"vxlansInUse,omitempty"` // as 1-3, 10
+	ClusterMode string `json:"clusterMode,omitempty"` // docker; other engines are served beside it
+	// FreeVXLANsStart is the number before the lowest VXLAN tag that networks may have.
+	FreeVXLANsStart int    `json:"freeVXLANsStart,omitempty"`
+	NumNetworks     int    `json:"numNetworks,omitempty"` // of all tenants
+	VLANsInUse      string `json:"vlansInUse,omitempty"`  // as 1-3, 10
+	VXLANsInUse     string `json:"vxlansInUse,omitempty"` // as 1-3, 10
 }
+
+// clusterMode is which engine v1's masters were told to serve. Ours serve all at once.
+const clusterMode = "docker"
 
 func globals() noun {
 	get := func(w model.World, key string) (api.Global, error) {
@@ -33,7 +39,9 @@ func globals() noun {
 		get:    func(w model.World, key string) (any, error) { return get(w, key) },
 		inspect: func(w model.World, key string) (any, error) {
 			g, err := get(w, key)
+			lowest, _, _ := model.TagRange("vxlans", w.Global().VXLANs, model.MaxVXLAN) // it was checked when it was written
 			return api.Inspect[api.Global, globalOper]{Config: g, Oper: globalOper{
+				ClusterMode: clusterMode, FreeVXLANsStart: int(max(lowest, 1)) - 1,
 				NumNetworks: w.Networks.Len(),
 				VLANsInUse:  tagRanges(alloc.Tags(w, model.EncapVLAN)), VXLANsInUse: tagRanges(alloc.Tags(w, model.EncapVXLAN)),
 			}}, err

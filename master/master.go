@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/contivnet/contiv/api"
@@ -51,6 +52,7 @@ type Master struct {
 	// turn is held by a write of tenants, networks, nodes or settings. Such writes are guarded on all of their kind, so
 	// two at once in one master would only make each other start again.
 	turn  chan struct{}
+	long  atomic.Bool   // who has the turn may take longer than Patience, as an apply may
 	ready chan struct{} // closed when the World is there, with its default tenant
 	done  chan struct{} // closed when Run ends
 }
@@ -141,14 +143,26 @@ func (m *Master) begin(ctx context.Context) error {
 	}
 }
 
+// behindLong is how long a write waits for its turn while one has it that may take long. A client that knows no other master waits
+// longer.
+const behindLong = 10 * time.Second
+
 // take waits for the turn of writes that exclude each other. Give it back by calling the result.
 func (m *Master) take(ctx context.Context, patience time.Duration) (back func(), err error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	select {
-	case m.turn <- struct{}{}:
-		return func() { <-m.turn }, nil
-	case <-ctx.Done():
-		return nil, errBusy
+	late := time.NewTimer(patience)
+	defer late.Stop()
+	for waited := patience; ; waited = behindLong {
+		select {
+		case m.turn <- struct{}{}:
+			m.long.Store(patience > m.Patience)
+			return func() { <-m.turn }, nil
+		case <-ctx.Done():
+			return nil, errBusy
+		case <-late.C:
+		}
+		if waited >= behindLong || !m.long.Load() {
+			return nil, errBusy
+		}
+		late.Reset(behindLong - waited)
 	}
 }

@@ -501,4 +501,9 @@ func TestPeersAreAddressesOrSubnetsOfEitherFamily(t *testing.T) {
 			t.Errorf("%q is read as %s, %v", bad, p, err)
 		}
 	}
+	for _, bad := range []string{"10.1.1.5-10", "10.1.1.5-10.1.1.10", "10.1.1.5-10/24"} {
+		if _, err := ParsePeer("fromIpAddress", bad); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), "a range, which no rule can have; write a subnet") {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
 }

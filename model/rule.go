@@ -161,6 +161,11 @@ func ParsePeer(field, text string) (netip.Prefix, error) {
 	if a, wrong := netip.ParseAddr(text); wrong == nil && a.Zone() == "" {
 		p, err = netip.PrefixFrom(a, a.BitLen()), nil
 	}
+	if first, _, isRange := strings.Cut(text, "-"); err != nil && isRange {
+		if _, wrong := netip.ParseAddr(first); wrong == nil { // v1 took these and then enforced nothing
+			return netip.Prefix{}, Invalid(field, "%s %q is a range, which no rule can have; write a subnet, as 10.1.1.0/24, or a rule for each address", field, text)
+		}
+	}
 	if err != nil || p.Addr().Is4In6() {
 		return netip.Prefix{}, Invalid(field, "%s %q is neither an address nor a subnet; write it as 10.1.1.5 or 10.1.1.0/24", field, text)
 	}
