@@ -108,6 +108,25 @@ func (c *contiv) attachBy(ctx context.Context, h *netlab.Host, config, name, gro
 	return container{filepath.Join(h.Root(), inside), result.IPs[0].Address.Addr()}, nil
 }
 
+// apply has netctl apply objects.
+func (c *contiv) apply(ctx context.Context, objects []map[string]any) error {
+	const atOnce = 1000
+	for len(objects) > 0 {
+		n := min(atOnce, len(objects))
+		b, err := json.Marshal(objects[:n])
+		if err != nil {
+			return fmt.Errorf("write objects: %w", err)
+		}
+		cmd := c.all[0].Command(ctx, filepath.Join(c.programs, "netctl"), "--netmaster", c.cluster.MasterURL(), "apply", "-f", "-")
+		cmd.Stdin = strings.NewReader(string(b))
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("apply objects: %w: %s", err, end(string(out)))
+		}
+		objects = objects[n:]
+	}
+	return nil
+}
+
 // contivVLAN is a network that is a VLAN, or one that is routed between the nodes. Compare it with redirect.
 type contivVLAN struct {
 	contiv

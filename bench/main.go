@@ -41,7 +41,7 @@ func main() {
 
 // roles are what this program does for itself, in processes of their own, by its first argument.
 func roles() map[string]func(arguments []string) error {
-	return map[string]func([]string) error{"worker": work, "etcd": bareEtcd, "puts": puts, "agents": agents, "world": holdWorld, "fill": fill, "names": serveNames}
+	return map[string]func([]string) error{"worker": work, "etcd": bareEtcd, "puts": puts, "agents": agents, "world": holdWorld, "fill": fill, "names": serveNames, "rules": changeRules}
 }
 
 // options are the command line.
@@ -53,6 +53,7 @@ type options struct {
 	json     string
 	start    bool
 	policy   bool
+	rules    bool
 	service  bool
 	starts   int
 	programs string
@@ -80,6 +81,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.StringVar(&o.json, "json", "", "write every sample to this file")
 	f.BoolVar(&o.start, "start", false, "measure how long containers take to start instead")
 	f.BoolVar(&o.policy, "policy", false, "measure what policies of many rules cost instead, beside iptables and nftables")
+	f.BoolVar(&o.rules, "rules", false, "measure how soon rules hold instead; without it this comes after the policies, unless -topo or -only choose")
 	f.BoolVar(&o.service, "service", false, "measure what services cost instead, beside iptables as kube-proxy writes it")
 	f.IntVar(&o.starts, "starts", 20, "starts of each network that -start measures")
 	f.BoolVar(&o.control, "control", false, "measure the masters only; without it they come last, unless -topo or -only choose")
@@ -154,6 +156,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	if o.policy {
 		return benchPolicy(ctx, o, stdout, stderr)
 	}
+	if o.rules {
+		return benchRules(ctx, o, stdout, stderr)
+	}
 	if o.service {
 		return benchService(ctx, o, stdout, stderr)
 	}
@@ -186,6 +191,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	if o.topo == "both" && o.only == "" { // all is asked for
 		o.json = ""
 		if err := benchPolicy(ctx, o, stdout, stderr); err != nil {
+			return err
+		}
+		if err := benchRules(ctx, o, stdout, stderr); err != nil {
 			return err
 		}
 		if err := benchService(ctx, o, stdout, stderr); err != nil {

@@ -4,14 +4,12 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"strings"
 	"time"
@@ -60,25 +58,6 @@ func (r *ruledNode) Down() error {
 	return r.contiv.Down()
 }
 
-// write has netctl apply objects.
-func (r *ruledNode) write(ctx context.Context, objects []map[string]any) error {
-	const atOnce = 1000
-	for len(objects) > 0 {
-		n := min(atOnce, len(objects))
-		b, err := json.Marshal(objects[:n])
-		if err != nil {
-			return fmt.Errorf("write a policy: %w", err)
-		}
-		cmd := r.all[0].Command(ctx, filepath.Join(r.programs, "netctl"), "--netmaster", r.cluster.MasterURL(), "apply", "-f", "-")
-		cmd.Stdin = strings.NewReader(string(b))
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("apply a policy: %w: %s", err, end(string(out)))
-		}
-		objects = objects[n:]
-	}
-	return nil
-}
-
 // ruled is Contiv with a policy of so many rules on the server; without any, nothing is asked.
 type ruled struct {
 	node  *ruledNode
@@ -112,7 +91,7 @@ func (r *ruled) Up(ctx context.Context, _ topology) (pair, error) {
 			})
 		}
 		objects = append(objects, map[string]any{"kind": "group", "groupName": group, "networkName": contivNetwork, "policies": []string{group}})
-		if err := r.node.write(ctx, objects); err != nil {
+		if err := r.node.apply(ctx, objects); err != nil {
 			return pair{}, err
 		}
 	}
