@@ -71,7 +71,7 @@ func (s *provided) Up(ctx context.Context, _ topology) (pair, error) {
 			"selectors": []string{"cni.config=" + name}, "ports": ports,
 		})
 	}
-	if err := s.node.write(ctx, objects); err != nil {
+	if err := s.node.apply(ctx, objects); err != nil {
 		return pair{}, err
 	}
 	return pair{
