@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -53,6 +54,7 @@ type Agent struct {
 	records  records
 	detached detached
 	outside  outside
+	held     held
 	swept    chan struct{} // closed after the first sweep of a fresh World
 	ready    chan struct{}
 
@@ -102,6 +104,8 @@ func New(o Options) (*Agent, error) {
 	if err := a.notePorts(); err != nil {
 		return nil, err
 	}
+	a.held.all = map[string][]io.Closer{}
+	a.holdPublished()
 	if a.world, err = loadSnapshot(o.StateDir); err != nil {
 		// It only serves while no master does, so a bad one is no reason to stop.
 		o.Log.Warn("the snapshot of the last World cannot be used", "error", err)

@@ -330,5 +330,6 @@ func (a *Agent) forgetLocally(id string) error {
 	}
 	a.sandboxChanged.notify()
 	defer a.providersChanged.notify()
+	a.held.replace(id, nil)
 	return a.records.remove(id)
 }

@@ -18,12 +18,12 @@ import (
 // outside is this node's end of its containers' way to the world outside their tenants: a device, a firewall, and the node's own
 // forwarding. All of it outlives the process, as the data path does.
 type outside struct {
-	mu     sync.Mutex
-	made   compile.Outside // as the device was made last
-	opened bool            // whether the node forwards what goes that way
-	loaded *netdev.Firewall
-	device error // why containers have no way out
-	filter error // why the firewall is not as it should be
+	mu              sync.Mutex
+	made            compile.Outside // as the device was made last
+	opened, opened6 bool            // whether the node forwards what goes that way, of each family
+	loaded          *netdev.Firewall
+	device          error // why containers have no way out
+	filter          error // why the firewall is not as it should be
 }
 
 // OutsideTrouble tells why containers of this node have no way to the outside, or may do what they should not; nil where all is well.
@@ -51,7 +51,7 @@ func (a *Agent) makeOutside(t compile.Tables, again bool) (made bool) {
 		return false
 	}
 	was := o.device
-	want := netdev.Outside{Addrs: []netip.Prefix{t.Outside.IPv4}, MAC: t.Outside.MAC, MTU: a.Node.MTU}
+	want := netdev.Outside{Addrs: []netip.Prefix{t.Outside.IPv4, t.Outside.IPv6}, MAC: t.Outside.MAC, MTU: a.Node.MTU}
 	if made, o.device = netdev.MakeOutside(want); o.device == nil {
 		o.device = a.Datapath.AttachOutside()
 	}
@@ -76,8 +76,9 @@ func (a *Agent) openOutside(t compile.Tables, again bool) {
 
 func (a *Agent) filterOutside(t compile.Tables, again bool) error {
 	o := &a.outside
-	uses := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private4.IsValid() || p.Private6.IsValid() })
-	if o.loaded != nil && !again && (o.opened || !uses) && reflect.DeepEqual(a.firewall(t, o.loaded.Uplinks), *o.loaded) {
+	uses := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private4.IsValid() })
+	uses6 := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private6.IsValid() })
+	if o.loaded != nil && !again && (o.opened || !uses) && (o.opened6 || !uses6) && reflect.DeepEqual(a.firewall(t, o.loaded.Uplinks), *o.loaded) {
 		return nil
 	}
 	uplinks, err := netdev.FindUplinks(a.Underlay)
@@ -89,6 +90,12 @@ func (a *Agent) filterOutside(t compile.Tables, again bool) error {
 			return err
 		}
 		o.opened = true
+	}
+	if uses6 {
+		if err := errors.Join(netdev.Forward6(uplinks.Devices), netdev.PassForwarding("ip6tables")); err != nil {
+			return err
+		}
+		o.opened6 = true
 	}
 	want := a.firewall(t, uplinks.Bridges)
 	known := o.loaded != nil && reflect.DeepEqual(want, *o.loaded)
@@ -110,7 +117,14 @@ func (a *Agent) filterOutside(t compile.Tables, again bool) error {
 
 // firewall is what the tables need of netfilter.
 func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
-	return netdev.Firewall{VTEP: a.Node.VTEP, VXLANPort: a.Node.VXLANPort, Private: []netip.Prefix{t.Outside.IPv4.Masked()}, Uplinks: bridges}
+	f := netdev.Firewall{
+		VTEP: a.Node.VTEP, VXLANPort: a.Node.VXLANPort, Uplinks: bridges,
+		Private: []netip.Prefix{t.Outside.IPv4.Masked(), t.Outside.IPv6.Masked()},
+	}
+	for _, p := range t.Published {
+		f.Published = append(f.Published, netdev.Published(p))
+	}
+	return f
 }
 
 // outsideLoop puts back what somebody has removed. Before a master is heard, it makes what is not there by the last World that this node

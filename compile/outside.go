@@ -27,6 +27,14 @@ type Subnet struct {
 	Prefix netip.Prefix
 }
 
+// Published is a port of the node, and the private address and port to which it leads.
+type Published struct {
+	Protocol uint8
+	Host     netip.Addr // the node's; unspecified for every one of that family
+	Port     uint16
+	To       netip.AddrPort
+}
+
 // privateSubnet6 is where ports have their private IPv6 addresses: a unique local prefix (RFC 4193) of which the bytes spell
 // "contiv". The address of a port is the same on every node, and never leaves one.
 var privateSubnet6 = netip.MustParsePrefix("fd63:6f6e:7469:7600::/112")
@@ -51,6 +59,7 @@ func (c *compiler) outside() {
 			}
 		}
 	}
+	slices.SortFunc(c.out.Published, comparePublished)
 	slices.SortFunc(c.out.Subnets, compareSubnet)
 	c.out.Subnets = slices.Compact(c.out.Subnets) // two ranges of one subnet
 }
@@ -81,4 +90,21 @@ func numbered16(subnet netip.Prefix, number uint16) netip.Addr {
 	binary.BigEndian.PutUint16(b[len(b)-2:], number)
 	a, _ := netip.AddrFromSlice(b)
 	return a
+}
+
+// publish gives a port's published ones their rows: those of the families in which it has a private address.
+func (c *compiler) publish(e model.Endpoint, v4, v6 netip.Addr) {
+	for _, p := range e.Published {
+		to := v4
+		if p.Host.Is6() {
+			to = v6
+		}
+		if protocol, _, ok := model.ProtocolNumber(p.Protocol); ok && to.IsValid() {
+			c.out.Published = append(c.out.Published, Published{protocol, p.Host, p.HostPort, netip.AddrPortFrom(to, p.Port)})
+		}
+	}
+}
+
+func comparePublished(a, b Published) int {
+	return cmp.Or(cmp.Compare(a.Protocol, b.Protocol), a.Host.Compare(b.Host), cmp.Compare(a.Port, b.Port), a.To.Compare(b.To))
 }

@@ -32,6 +32,7 @@ func (c *compiler) ports() {
 			Routes: routes[at],
 		}
 		row.Private4, row.Private6 = c.private(n, e.Port)
+		c.publish(e, row.Private4, row.Private6)
 		if n.Encap == model.EncapVLAN && !c.isRouted(n) { // its gateway is a machine on the wire
 			row.Gateway4, row.Gateway6 = netip.Addr{}, netip.Addr{}
 		}

@@ -34,6 +34,9 @@ func (t Tables) String() string {
 	for _, s := range t.Subnets {
 		fmt.Fprintln(&b, s)
 	}
+	for _, p := range t.Published {
+		fmt.Fprintln(&b, p)
+	}
 	for _, p := range t.Prefixes {
 		fmt.Fprintln(&b, p)
 	}
@@ -144,6 +147,10 @@ func (o Outside) String() string {
 }
 
 func (s Subnet) String() string { return fmt.Sprintf("subnet %d/%s", s.Tenant, s.Prefix) }
+
+func (p Published) String() string {
+	return fmt.Sprintf("published %s/%d: %s", netip.AddrPortFrom(p.Host, p.Port), p.Protocol, p.To)
+}
 
 func (p Prefix) String() string {
 	return fmt.Sprintf("prefix %d/%s: class %08x", p.Tenant, p.Prefix, p.Class)

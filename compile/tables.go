@@ -31,6 +31,8 @@ type Tables struct {
 
 	Outside Outside
 	Subnets []Subnet // of all networks of all tenants, by tenant and prefix
+	// Published are this node's ports behind which containers' are, by protocol, address and port.
+	Published []Published
 
 	Prefixes []Prefix  // classes of addresses that no endpoint has, by tenant and prefix
 	Verdicts []Verdict // by role, class, protocol and port

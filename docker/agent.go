@@ -5,6 +5,7 @@ package docker
 import (
 	"context"
 
+	"github.com/contivnet/contiv/agent"
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
 )
@@ -33,6 +34,8 @@ type Agent interface {
 	PeerOf(port string) string
 	// Detach undoes Attach and Prepare. Masters may hear of it later.
 	Detach(ctx context.Context, id string) error
+	// Publish has ports of the node lead to an attached endpoint, in place of those that did.
+	Publish(ctx context.Context, id string, ask []agent.Publishing) error
 	// Update changes what was learnt of an attached endpoint.
 	Update(ctx context.Context, id string, change func(*model.Endpoint)) error
 	// Stopping has services pass over a container that was told to stop.

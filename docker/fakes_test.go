@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/contivnet/contiv/agent"
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
 )
@@ -245,6 +246,7 @@ type fakeAgent struct {
 
 	failedUpdates int
 	stopping      map[string]bool // containers
+	published     map[string][]agent.Publishing
 }
 
 func (a *fakeAgent) Stopping(_ context.Context, container string) error {
@@ -337,6 +339,16 @@ func (a *fakeAgent) Detach(_ context.Context, id string) error {
 		gone = append(gone, model.Ref{Kind: model.KindAddress, Key: model.AddressKey(e.NetworkKey(), addr)})
 	}
 	a.master.apply(model.Change{Delete: gone})
+	return nil
+}
+
+func (a *fakeAgent) Publish(_ context.Context, id string, ask []agent.Publishing) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.published == nil {
+		a.published = map[string][]agent.Publishing{}
+	}
+	a.published[id] = ask
 	return nil
 }
 

@@ -117,7 +117,7 @@ func (d *Driver) methods() map[string]method {
 		"NetworkDriver.Join":                        answering(d.join),
 		"NetworkDriver.Leave":                       answering(done),
 		"NetworkDriver.ProgramExternalConnectivity": answering(d.publish),
-		"NetworkDriver.RevokeExternalConnectivity":  answering(done),
+		"NetworkDriver.RevokeExternalConnectivity":  answering(d.unpublish),
 		"NetworkDriver.DiscoverNew":                 answering(done),
 		"NetworkDriver.DiscoverDelete":              answering(done),
 

@@ -273,6 +273,20 @@ func Forward(devices []string) error {
 	return nil
 }
 
+// Forward6 has the node forward IPv6 packets, which the kernel has for all devices or none. Those of the devices that listen to routers
+// go on doing so, which forwarding would end.
+func Forward6(devices []string) error {
+	for _, d := range devices {
+		listens, err := os.ReadFile(filepath.Join("/proc/sys/net/ipv6/conf", d, "accept_ra"))
+		if err == nil && string(bytes.TrimSpace(listens)) == "1" {
+			if err := set("ipv6", d, "accept_ra", "2"); err != nil {
+				return err
+			}
+		}
+	}
+	return set("ipv6", "all", "forwarding", "1")
+}
+
 // set writes a setting of a device. Where the kernel does not have it, as without IPv6, there is nothing to set.
 func set(family, device, key, value string) error {
 	path := filepath.Join("/proc/sys/net", family, "conf", device, key)
