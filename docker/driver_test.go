@@ -84,6 +84,27 @@ func TestNamesAreKnownAtJoinAlready(t *testing.T) {
 	}
 }
 
+// Asked when it was connected, an engine that is busy may not know all of a container yet.
+func TestContainerIsLookedAtOnceMoreWhenItRuns(t *testing.T) {
+	t.Parallel()
+	m, n := cluster(t)
+	m.create(t, network4("default", "contiv-net", "10.1.2.0/24", ""))
+	eventually(t, "the network is in the engine", func() bool { return n.engine.byName("contiv-net") != nil })
+	c, err := n.engine.run(runOptions{name: "web", network: "contiv-net"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	label := func() string {
+		e, _ := m.now().Endpoints.Get(c.endpoint)
+		return e.Labels["a"]
+	}
+	n.engine.mu.Lock()
+	c.Config.Labels = map[string]string{"a": "b"}
+	n.engine.mu.Unlock()
+	n.engine.emit("container", "start", c.ID, nil)
+	eventually(t, "its labels are known", func() bool { return label() == "b" })
+}
+
 func TestServicesPassOverContainersThatWereToldToStop(t *testing.T) {
 	t.Parallel()
 	m, n := cluster(t)

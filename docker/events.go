@@ -78,8 +78,8 @@ func (d *Driver) handle(ev event, learn func(container string)) {
 		if ev.Actor.Attributes["type"] == d.name {
 			learn(ev.Actor.Attributes["container"])
 		}
-	case "container rename":
-		learn(ev.Actor.ID)
+	case "container rename", "container start":
+		learn(ev.Actor.ID) // what was asked for while it was being started may have come to nothing
 	}
 }
 

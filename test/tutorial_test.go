@@ -32,6 +32,11 @@ func TestNamesTutorialRunsAsItIsWritten(t *testing.T) {
 	runTutorial(t, tutorials.Names)
 }
 
+func TestServicesTutorialRunsAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	runTutorial(t, tutorials.Services)
+}
+
 // runTutorial types a tutorial's steps on hosts that are called as in it; prepared, when given, gets each host ready for them.
 func runTutorial(t *testing.T, text string, prepared ...func(*cluster.Node)) {
 	t.Helper()

@@ -29,3 +29,8 @@ var Names string
 //
 //go:embed vlan.md
 var VLAN string
+
+// Services is services.md.
+//
+//go:embed services.md
+var Services string
