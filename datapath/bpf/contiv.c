@@ -636,7 +636,7 @@ static __always_inline int ipv4_from_host(struct __sk_buff *skb)
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(skb, outcome);
+			return drop_refused(skb, f, outcome);
 	}
 	return deliver(skb, f);
 }
@@ -662,7 +662,7 @@ static __always_inline int ipv6_from_host(struct __sk_buff *skb)
 
 		outcome = check_policy(skb, f, &q, &u);
 		if (outcome)
-			return drop(skb, outcome);
+			return drop_refused(skb, f, outcome);
 	}
 	return deliver(skb, f);
 }
