@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/contivnet/contiv/docs/tutorials"
 	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/test/cluster"
 	"github.com/contivnet/contiv/test/netlab"
@@ -130,4 +131,9 @@ func TestContainersOfNetworksWithAGatewayReachTheOutside(t *testing.T) {
 	}); err != nil {
 		t.Error(err)
 	}
+}
+
+func TestOutsideTutorialRunsAsItIsWritten(t *testing.T) {
+	t.Parallel()
+	runTutorial(t, tutorials.Outside)
 }

@@ -34,3 +34,8 @@ var VLAN string
 //
 //go:embed services.md
 var Services string
+
+// Outside is outside.md.
+//
+//go:embed outside.md
+var Outside string
