@@ -147,8 +147,9 @@ func TestRulesHoldForMachinesOfAVLAN(t *testing.T) {
 		t.Error("a machine of the VLAN reaches a port that the rules deny")
 	}
 	scans(t, b, "web", to, map[int]string{8888: open, 8890: dropped})
-	netctl(t, c, "policy", "rule-rm", "closed", "1")
-	eventually(t, func() error { return connect(8890) })
+	netctl(t, c, "policy", "rule-add", "closed", "3", "-direction=in", "-protocol=tcp", "-port=8890", "-from-ip-address=10.1.3.200/32", "-action=allow", "-priority=20")
+	eventually(t, func() error { return connect(8890) }) // the machine, by its address
+	scans(t, b, "web", to, map[int]string{8890: dropped})
 }
 
 func TestAVLANGoesOnByAnotherUplinkWhenACableIsPulled(t *testing.T) {

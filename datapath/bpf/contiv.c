@@ -36,15 +36,15 @@
 #include "icmp.h"
 #include "arp.h"
 #include "nd.h"
-#include "vlan.h"
 #include "policy.h"
 #include "connection.h"
 #include "refuse.h"
 #include "service.h"
 #include "translate.h"
-#include "route.h"
 #include "flood.h"
 #include "outside.h"
+#include "vlan.h"
+#include "route.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -73,7 +73,7 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	f->source_out = from->out_role[bank];
 	f->source_class = class_of(source, bank);
 	if (!to)
-		return is_routed(from->network) ? decide_route(f, q) : decide_outside(q, from, f);
+		return is_routed(from->network) ? decide_beyond(q, from, f) : decide_outside(q, from, f);
 	f->asks = asks_for_replies(source, to);
 	note_netprofile(f, from);
 	STEP(note_destination(f, to, bank));

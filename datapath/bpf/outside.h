@@ -58,6 +58,12 @@ static __always_inline bool is_loopback(const __u8 *address, __be16 ethertype)
 	return !(words[0] | words[1]); // ::/64, with ::1 and what is mapped
 }
 
+// What an address is to rules, whoever has it: the endpoint e or, where that is NULL, somebody of whom we know nothing else.
+static __always_inline __u32 class_at(__u32 tenant, const struct endpoint *e, const __u8 *address, __u32 bank)
+{
+	return e ? class_of(e, bank) : outside_class(tenant, address, bank);
+}
+
 // Completes a decision for an address that no endpoint has.
 static __noinline int decide_outside(const struct question *q, const struct port *from, struct flow *f)
 {

@@ -35,6 +35,13 @@ static __noinline int decide_route(struct flow *f, const struct question *q)
 	return 0;
 }
 
+// The same for what no endpoint has.
+static __always_inline int decide_beyond(const struct question *q, const struct port *from, struct flow *f)
+{
+	f->destination_class = outside_class(from->tenant, q->destination, f->epoch & EPOCH_BANK);
+	return decide_route(f, q);
+}
+
 static __always_inline int send_route(struct __sk_buff *skb, const struct flow *f)
 {
 	struct bpf_redir_neigh hop;
@@ -67,7 +74,7 @@ static __noinline int decide_from_router(const struct question *q, struct flow *
 	if (from && (from->ifindex || !is_routed(from->network))) // those come by other ways
 		return DROP_SPOOFED_WIRE;
 	f->tenant = network->tenant;
-	f->source_class = class_of(from, bank); // its roles were asked on its own node, if it has one
+	f->source_class = class_at(network->tenant, from, q->source, bank); // its roles were asked on its own node, if it has one
 	f->asks = asks_for_replies(from, to);
 	STEP(note_destination(f, to, bank));
 	return decide_delivery(f, to, to->mac, false, q->ethertype);

@@ -36,7 +36,7 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 	to = endpoint_of(from->tenant, q->destination);
 	if (to && to->virtual)
 		return DROP_OTHER_NETWORK; // services are for networks that we route
-	f->destination_class = class_of(to, bank);
+	f->destination_class = class_at(from->tenant, to, q->destination, bank);
 	if (!to || to->network != from->network || !to->ifindex)
 		return decide_wire(f, from->network);
 	STEP(note_destination(f, to, bank));
@@ -60,7 +60,7 @@ static __noinline int decide_from_wire(struct __sk_buff *skb, const struct quest
 		return DROP_SPOOFED_WIRE;
 	STEP(meet_machine(skb, q, network->tenant, number));
 	f->tenant = network->tenant;
-	f->source_class = class_of(from, bank); // its roles were asked on its own node, if it has one
+	f->source_class = class_at(network->tenant, from, q->source, bank); // its roles were asked on its own node, if it has one
 	if (is_for_all(q, network)) {
 		f->way = WAY_ALL;
 		f->vlan = number & VLAN_ID;
