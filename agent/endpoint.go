@@ -92,7 +92,10 @@ func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) er
 	}
 	// Attaching waits for the kernel (16 ms with tcx) and the PUT for the disk of a master: both at once.
 	attached := make(chan error, 1)
-	go func() { attached <- a.Datapath.Attach(e.Port) }()
+	go func() {
+		a.forgetTracked(e)
+		attached <- a.Datapath.Attach(e.Port)
+	}()
 	revision, err := a.Client.Put(ctx, api.ObjectPath(api.Endpoints, e.ID), api.EndpointOf(e), nil)
 	err = errors.Join(err, <-attached)
 	if err == nil {

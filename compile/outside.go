@@ -71,12 +71,17 @@ func compareSubnet(a, b Subnet) int {
 // private gives a port of network n its private addresses: of each family in which the network has a gateway. They are the subnet's
 // address plus the port's number, so nobody has to keep them.
 func (c *compiler) private(n model.Network, port string) (v4, v6 netip.Addr) {
+	return Private(c.world, n, port)
+}
+
+// Private are the addresses towards the outside of a port of network n; invalid where it has no way there.
+func Private(w model.World, n model.Network, port string) (v4, v6 netip.Addr) {
 	number, err := strconv.ParseUint(strings.TrimLeft(port, "abcdefghijklmnopqrstuvwxyz"), 10, 16)
 	if err != nil || number == 0 || number >= nodeNumber || n.Internal || n.Type != model.NetworkData || n.Encap != model.EncapVXLAN {
 		return v4, v6
 	}
 	if n.IPv4.Gateway.IsValid() {
-		v4 = numbered16(c.world.Global().PrivateSubnet.Masked(), uint16(number))
+		v4 = numbered16(w.Global().PrivateSubnet.Masked(), uint16(number))
 	}
 	if n.IPv6.Gateway.IsValid() {
 		v6 = numbered16(privateSubnet6, uint16(number))

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command netplugin runs on each node: it attaches containers to Contiv networks, programs the kernel and
-// answers Docker. `netplugin doctor` compares what should be with what is.
+// answers Docker. `netplugin doctor` compares what should be with what is; `netplugin uninstall` takes everything away.
 package main
 
 import (
@@ -21,6 +21,9 @@ func main() {
 	args := os.Args[1:]
 	if len(args) > 0 && args[0] == "doctor" {
 		os.Exit(doctor(ctx, args[1:], os.Stdout, os.Stderr))
+	}
+	if len(args) > 0 && args[0] == "uninstall" {
+		os.Exit(uninstall(args[1:], os.Stdout, os.Stderr))
 	}
 	o, done, err := parseOptions(args, os.Getenv, os.Stdout, os.Stderr)
 	if err != nil {

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/contivnet/contiv/bgp"
+	"github.com/contivnet/contiv/cmd/internal/flags"
+	"github.com/contivnet/contiv/datapath"
+	"github.com/contivnet/contiv/netdev"
+)
+
+// uninstall takes away all that netplugin has put into this node's kernel. It exits with 0 when nothing is left, 1 when it is not asked
+// well or containers are still attached, 2 when something could not be removed.
+func uninstall(args []string, stdout, stderr io.Writer) int {
+	f := flags.New("netplugin uninstall", "CONTIV_NETPLUGIN_")
+	runDir := f.String("run-dir", defaultRunDir, "the run directory of the agent")
+	stateDir := f.String("data-dir", "/var/lib/contiv/netplugin", "state that stays, which is removed too")
+	pinDir := f.String("bpf-dir", datapath.DefaultPinDir, "where programs and maps are pinned")
+	force := f.Bool("force", false, "also while containers are attached, which lose their network")
+	_, help, err := f.Parse(args, os.Getenv)
+	if help {
+		fmt.Fprintf(stdout, "Removes what netplugin has put into this node's kernel: programs, maps, devices, rules. The agent must be stopped.\n\nUsage: netplugin uninstall [--force]\n\n%s", f.FlagUsages())
+		return 0
+	}
+	fail := func(code int, err error) int {
+		fmt.Fprintln(stderr, "netplugin uninstall:", err)
+		return code
+	}
+	if err != nil {
+		return fail(1, err)
+	}
+	unlock, err := lock(*runDir)
+	if err != nil {
+		return fail(1, err)
+	}
+	defer unlock()
+	ports, err := netdev.Ports()
+	if err != nil {
+		return fail(2, err)
+	}
+	if len(ports) > 0 && !*force {
+		return fail(1, fmt.Errorf("%d containers are attached, which would lose their network: remove them first, or add --force", len(ports)))
+	}
+	err = datapath.Remove(*pinDir)
+	for _, p := range ports {
+		err = errors.Join(err, netdev.RemovePort(p.Name))
+	}
+	err = errors.Join(err, bgp.Remove(*runDir), netdev.RemoveOutside(), netdev.RemoveFirewall(), netdev.UnpassForwarding("iptables"), netdev.UnpassForwarding("ip6tables"),
+		os.RemoveAll(*stateDir), os.RemoveAll(*runDir))
+	if err != nil {
+		return fail(2, err)
+	}
+	fmt.Fprintln(stdout, "netplugin has left nothing in this node's kernel; forwarding of packets stays as it is")
+	return 0
+}
