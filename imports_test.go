@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	"agent":                {"model", "api", "compile", "datapath", "netdev"},
 	"observe":              {"model", "api", "compile"},
 	"docker":               {"model", "api", "agent"},
-	"dns":                  {"model", "netdev"},
+	"dns":                  {"model", "netdev", "datapath"}, // datapath, as it alone knows eBPF: what turns questions round
 	"bgp":                  {"model", "api", "netdev"},
 	"cni":                  {"model", "api", "agent"},
 	"cli":                  {"model", "api"},

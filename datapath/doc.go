@@ -12,6 +12,8 @@
 // Open therefore leaves whatever is attached as it is. The first Apply fills the maps, and only then puts the new
 // programs in the place of the old ones, link by link and without a gap.
 //
+// Questions has nothing to do with that: its program is on lo of containers, pinned nowhere, and ends by the clock.
+//
 // What bites: ifindexes belong to a network namespace, and a namespace to a thread. A Datapath works in the
 // namespace of the thread that called Open, whichever thread calls its methods.
 package datapath

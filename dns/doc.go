@@ -3,8 +3,8 @@
 // Package dns answers the names of containers on the node where they are asked for.
 //
 // A container asks the server that its runtime told it of: Docker's resolver at 127.0.0.11 in every Docker container, any in
-// others. In its network namespace we open sockets at port 5399 of lo and have its questions turned to them by an
-// nftables table of our own. What the World knows for the networks of the asking container is answered in the name of the
+// others. In its network namespace we open sockets at port 5399 of lo and have its questions turned to them: in Docker's containers
+// by an nftables table of our own, in others by routing rules and a program on lo, which other packets do not meet. What the World knows for the networks of the asking container is answered in the name of the
 // server that was asked; all else is sent on to it in the name of the client, and we never see what it answers.
 //
 //	zone.go      the names of one tenant, as objects come and go: pure
@@ -12,7 +12,7 @@
 //	answer.go    what one container gets for a question: pure
 //	reply.go     one message in, one message out: pure
 //	packet.go    the packets that carry them over UDP: pure
-//	redirect.go  the nftables table
+//	redirect.go  the nftables table in Docker's containers; netdev.ReturnSent and datapath.Questions are its like in others
 //	sandbox.go   one container; door.go and socket.go are its sockets, tcp.go its connections
 //	server.go    the containers of this node
 //

@@ -20,7 +20,7 @@ const (
 	mark = 0x6377
 	// asked is the mark of a question on its way to us.
 	asked = 0x6378
-	// tableName is our nftables table in a container, of family inet.
+	// tableName is our nftables table in a Docker container, of family inet.
 	tableName = "contiv-dns"
 	port      = 5399 // ours
 	dnsPort   = 53
@@ -33,14 +33,14 @@ const (
 // resolver is where Docker tells every container to ask.
 var resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 
-// installRedirect makes our table in the namespace of the calling thread, in one transaction with the end of any table
-// that an earlier run left. Questions to Docker's resolver are turned to us or, with everywhere, those to any server. This is it:
+// installRedirect makes our table in the namespace of the calling thread, which is that of a Docker container, in one transaction
+// with the end of any table that an earlier run left. It turns questions to Docker's resolver to us. This is it:
 //
 //	table inet contiv-dns {
 //	  set alive { type inet_service; flags dynamic,timeout; timeout 10s; elements = { 5399 } }
 //	  chain leaving { type route hook output priority -300
 //	    meta mark 0x6377 goto ours
-//	    [ip daddr 127.0.0.11] {udp,tcp} dport 53, 5399 in @alive: notrack th dport set 5399 meta mark set 0x6378
+//	    ip daddr 127.0.0.11 {udp,tcp} dport 53, 5399 in @alive: notrack th dport set 5399 meta mark set 0x6378
 //	  }
 //	  chain ours {
 //	    ip daddr 127.0.0.11 udp dport 5399 update @alive { udp dport } drop      # a heartbeat
@@ -50,14 +50,12 @@ var resolver = netip.AddrFrom4([4]byte{127, 0, 0, 11})
 //	  }
 //	}
 //
-// A packet with the mark comes back through lo (netdev.ReturnMarked). Its address is not changed, so the sockets that take it learn
-// whom it was sent to, and nothing has to be remembered of it: each packet goes to who is there when it is sent, and where
-// there is no connection tracking, we bring none. While nobody listens, the kernel refuses in the name of port 5399, of which the
+// The address is one of lo, and is not changed. Nothing is remembered of a packet: each goes to who is there when it is sent. While nobody listens, the kernel refuses in the name of port 5399, of which the
 // client knows nothing: it asks again.
 //
 // A packet renews the set, not a netlink transaction: that is one system call a heartbeat on a socket that is
 // open anyway, and its being dropped (EPERM) proves that the table is still there.
-func installRedirect(life time.Duration, everywhere bool) error {
+func installRedirect(life time.Duration) error {
 	c, err := openNftables()
 	if err != nil {
 		return err
@@ -97,11 +95,7 @@ func installRedirect(life time.Duration, everywhere bool) error {
 	})
 	rule(leaving, marked(), []expr.Any{&expr.Verdict{Kind: expr.VerdictGoto, Chain: ours.Name}})
 	for _, proto := range []byte{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
-		to := toResolver()
-		if everywhere {
-			to = nil
-		}
-		rule(leaving, protocol(proto), destination(dnsPort), to, []expr.Any{
+		rule(leaving, protocol(proto), destination(dnsPort), toResolver(), []expr.Any{
 			&expr.Immediate{Register: 1, Data: be16(port)},
 			&expr.Lookup{SourceRegister: 1, SetName: alive.Name, SetID: alive.ID},
 			&expr.Notrack{},

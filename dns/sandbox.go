@@ -17,6 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/netdev"
 )
 
@@ -29,7 +30,10 @@ type sandbox struct {
 	// reply answers a query of the container with these endpoints; nil where it is for who was asked.
 	reply func(endpoints []string, query []byte, over transport) []byte
 	life  time.Duration
-	log   *slog.Logger
+	// questions has the program that turns them, and ways is what it was given; with everywhere only.
+	questions *datapath.Questions
+	ways      netdev.WaysOut
+	log       *slog.Logger
 
 	doors   []door          // that of IPv4 is the first
 	ctx     context.Context // ends with the sandbox, or when its sockets broke
@@ -100,13 +104,41 @@ func (s *sandbox) openDoors() error {
 }
 
 // redirect turns questions to our sockets. It is called in the container's namespace.
-func (s *sandbox) redirect() error {
-	if s.everywhere { // Docker's resolver is in the container already
-		if err := netdev.ReturnMarked(asked, mark, len(s.doors) > 1); err != nil {
-			return err
-		}
+func (s *sandbox) redirect() (err error) {
+	if !s.everywhere {
+		return installRedirect(s.life)
 	}
-	return installRedirect(s.life, s.everywhere)
+	v6 := len(s.doors) > 1
+	if s.ways, err = netdev.FindWaysOut(v6); err != nil {
+		return err
+	}
+	// First who knows what to do with a question that comes back.
+	o := datapath.QuestionsOptions{Mark: mark, Port: port, WayOut4: s.ways.V4, WayOut6: s.ways.V6}
+	if err := s.questions.Attach(o); err != nil {
+		return err
+	}
+	if err := netdev.ReturnSent(dnsPort, mark, s.ways.Source4, v6); err != nil {
+		return err
+	}
+	return removeRedirect() // of a netplugin that had one here too
+}
+
+// keep makes the redirect again if it is no longer what the container needs. It is called in the container's namespace.
+func (s *sandbox) keep() error {
+	v6 := len(s.doors) > 1
+	ways, err := netdev.FindWaysOut(v6)
+	if err != nil {
+		return err
+	}
+	attached, err := datapath.QuestionsAttached()
+	if err != nil {
+		return err
+	}
+	if !attached || ways != s.ways {
+		s.log.Info("what turns a container's questions has to be made anew", "netns", s.path, "attached", attached)
+		return s.redirect()
+	}
+	return netdev.ReturnSent(dnsPort, mark, s.ways.Source4, v6)
 }
 
 // errGone says that a sandbox has to be closed: its namespace went, or its sockets broke.
@@ -117,6 +149,9 @@ func (s *sandbox) heartbeat() error {
 	id, err := namespaceAt(s.path)
 	if err != nil || id != s.namespace || s.ctx.Err() != nil {
 		return errGone
+	}
+	if s.everywhere { // how long is not its own, but the server's
+		return netdev.Do(s.path, s.keep)
 	}
 	_, err = s.doors[0].udp.WriteToUDPAddrPort([]byte{0}, netip.AddrPortFrom(resolver, port))
 	switch {
@@ -175,7 +210,12 @@ func (s *sandbox) unredirect() error {
 	if id, err := namespaceAt(s.path); err != nil || id != s.namespace {
 		return nil // the table went with its namespace, or nobody can reach it any more
 	}
-	err := netdev.Do(s.path, func() error { return errors.Join(removeRedirect(), netdev.ForgetMarked(asked, mark)) })
+	err := netdev.Do(s.path, func() error {
+		if s.everywhere {
+			return errors.Join(netdev.ForgetReturned(), datapath.DetachQuestions())
+		}
+		return removeRedirect()
+	})
 	if err != nil && !netdev.Gone(err) {
 		return fmt.Errorf("remove the DNS redirect from %s: %w", s.path, err)
 	}

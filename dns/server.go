@@ -13,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/netdev"
 )
@@ -36,6 +37,8 @@ type Server struct {
 	mu      sync.Mutex
 	closed  bool
 	open    map[string]*sandbox // by path
+	// questions turns those of containers without a resolver inside; nil until there is one.
+	questions *datapath.Questions
 }
 
 // New makes a server that answers from what world returns at the time of the question. Each World must be complete: a
@@ -62,6 +65,14 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 func (s *Server) heartbeat() {
+	s.mu.Lock()
+	q := s.questions
+	s.mu.Unlock()
+	if q != nil {
+		if err := q.Keep(s.life); err != nil {
+			s.log.Warn("containers' questions will soon go where they are sent", "err", err)
+		}
+	}
 	for _, sb := range s.sandboxes() {
 		err := sb.heartbeat()
 		switch {
@@ -83,6 +94,8 @@ func (s *Server) end(sb *sandbox) {
 	}
 	sb.close()
 }
+
+var errEnded = errors.New("the DNS server has ended")
 
 // Sync makes want the containers that are served. It can be called with the same list again at any time, and after
 // a restart takes over what the last run left. A namespace that is gone is skipped; other errors are returned
@@ -124,7 +137,11 @@ func (s *Server) start(w Sandbox) error {
 		return fmt.Errorf("%s is not a network namespace (yet)", w.Path)
 	}
 	s.names.ask(w.Endpoints, false, func(view) {}) // so that its first question does not wait for an index
-	sb := &sandbox{path: w.Path, everywhere: w.Everywhere, reply: s.reply, life: s.life, log: s.log}
+	questions, err := s.turner(w.Everywhere)
+	if err != nil {
+		return err
+	}
+	sb := &sandbox{questions: questions, path: w.Path, everywhere: w.Everywhere, reply: s.reply, life: s.life, log: s.log}
 	sb.endpoints.Store(new(slices.Clone(w.Endpoints)))
 	if err := sb.open(); err != nil {
 		return err
@@ -137,9 +154,33 @@ func (s *Server) start(w Sandbox) error {
 	s.mu.Unlock()
 	if closed {
 		sb.close()
-		return errors.New("the DNS server has ended")
+		return errEnded
 	}
 	return nil
+}
+
+// turner gives what turns questions where it is needed. It is called with syncing held.
+func (s *Server) turner(needed bool) (*datapath.Questions, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case !needed:
+		return nil, nil
+	case s.closed:
+		return nil, errEnded
+	case s.questions != nil:
+		return s.questions, nil
+	}
+	q, err := datapath.NewQuestions()
+	if err != nil {
+		return nil, err
+	}
+	if err := q.Keep(s.life); err != nil {
+		_ = q.Close()
+		return nil, err
+	}
+	s.questions = q
+	return q, nil
 }
 
 // reply answers a query from the container with the given endpoints, or is nil.
@@ -177,5 +218,10 @@ func (s *Server) close() {
 		if s.forget(sb) {
 			sb.close()
 		}
+	}
+	s.syncing.Lock() // nobody attaches any more
+	defer s.syncing.Unlock()
+	if s.questions != nil {
+		_ = s.questions.Close()
 	}
 }

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netdev
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+)
+
+// returnedTable is the routing table in a container that brings packets back, and the priority of the rules that lead to it: after
+// the table of local addresses (0), before all others.
+const returnedTable = 5399
+
+// Loopback is the index of lo in every namespace.
+const Loopback = 1
+
+// WaysOut are how a namespace reaches others.
+type WaysOut struct {
+	V4, V6  int        // the devices, by their index; 0: none
+	Source4 netip.Addr // of what is sent by the first; the zero Addr: none
+}
+
+// FindWaysOut finds the devices that the default routes name in the namespace of the calling thread, or else one that has a route.
+func FindWaysOut(v6 bool) (w WaysOut, err error) {
+	if w.V4, w.Source4, err = wayOut(netlink.FAMILY_V4); err == nil && v6 {
+		w.V6, _, err = wayOut(netlink.FAMILY_V6)
+	}
+	return w, err
+}
+
+// ReturnSent has what is sent to the port, over UDP or TCP and without a mark, in the namespace of the calling thread come back
+// through lo, wherever it is sent to; with v6 over IPv6 too. Who does not care for its address gets source4. Sockets that are bound
+// to lo answer over IPv6 with the mark back: without, they would find no way to an address of another device. Done twice, it
+// changes nothing; the rules of earlier versions go.
+func ReturnSent(port uint16, back uint32, source4 netip.Addr, v6 bool) error {
+	lo, err := netlink.LinkByIndex(Loopback)
+	if err != nil {
+		return fmt.Errorf("find lo: %w", err)
+	}
+	// Some runtimes leave this to their plugins; a route needs it.
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("set lo up: %w", err)
+	}
+	for _, family := range families(v6) {
+		route := returnedRoute(family)
+		if family == netlink.FAMILY_V4 && source4.IsValid() {
+			route.Src = source4.AsSlice() // or it would be the address of whom it asks
+		}
+		if err := netlink.RouteReplace(route); err != nil {
+			return fmt.Errorf("add the route to lo: %w", err)
+		}
+		wanted := returnedRules(family, port, back)
+		for _, r := range wanted {
+			if err := netlink.RuleAdd(r); err != nil && !errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("add the rule for port %d: %w", port, err)
+			}
+		}
+		if err := removeRules(family, func(r netlink.Rule) bool {
+			return !slices.ContainsFunc(wanted, func(w *netlink.Rule) bool { return w.Mark == r.Mark })
+		}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ForgetReturned takes back what ReturnSent did in the namespace of the calling thread, if it did.
+func ForgetReturned() error {
+	var failed []error
+	for _, family := range families(true) {
+		failed = append(failed, removeRules(family, func(netlink.Rule) bool { return true }))
+		err := netlink.RouteDel(returnedRoute(family))
+		if err != nil && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.ESRCH) && !errors.Is(err, unix.EAFNOSUPPORT) {
+			failed = append(failed, fmt.Errorf("remove the route to lo: %w", err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// removeRules removes those of the rules to our table that are meant.
+func removeRules(family int, meant func(netlink.Rule) bool) error {
+	rules, err := netlink.RuleList(family)
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("list routing rules: %w", err)
+	}
+	for _, r := range rules {
+		if r.Table != returnedTable || !meant(r) {
+			continue
+		}
+		r.Family = family
+		if err := netlink.RuleDel(&r); err != nil && !errors.Is(err, unix.ENOENT) {
+			return fmt.Errorf("remove the rule to table %d: %w", returnedTable, err)
+		}
+	}
+	return nil
+}
+
+// wayOut finds the device of the route that leads to most, and the address of those who take it.
+func wayOut(family int) (device int, from netip.Addr, err error) {
+	routes, err := netlink.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
+	if err != nil {
+		return 0, from, fmt.Errorf("list routes: %w", err)
+	}
+	bits := 129
+	for _, r := range routes {
+		n := 0
+		if r.Dst != nil {
+			n, _ = r.Dst.Mask.Size()
+		}
+		if r.LinkIndex <= Loopback || n >= bits || r.Type != unix.RTN_UNICAST {
+			continue
+		}
+		src, ok := netip.AddrFromSlice(r.Src)
+		if !ok {
+			src, ok = firstAddress(r.LinkIndex, family)
+		}
+		if ok {
+			device, from, bits = r.LinkIndex, src.Unmap(), n
+		}
+	}
+	return device, from, nil
+}
+
+func firstAddress(device, family int) (netip.Addr, bool) {
+	link, err := netlink.LinkByIndex(device)
+	if err != nil {
+		return netip.Addr{}, false
+	}
+	addrs, err := netlink.AddrList(link, family)
+	if err != nil || len(addrs) == 0 {
+		return netip.Addr{}, false
+	}
+	return netip.AddrFromSlice(addrs[0].IP)
+}
+
+func families(v6 bool) []int {
+	if v6 {
+		return []int{netlink.FAMILY_V4, netlink.FAMILY_V6}
+	}
+	return []int{netlink.FAMILY_V4}
+}
+
+func returnedRules(family int, port uint16, back uint32) (rules []*netlink.Rule) {
+	for _, protocol := range []int{unix.IPPROTO_UDP, unix.IPPROTO_TCP} {
+		r := returnedRule(family)
+		// Of what is sent only. Otherwise the kernel would look into all that arrives for its port.
+		r.IifName = "lo"
+		r.Mask, r.IPProto, r.Dport = new(uint32(0xffffffff)), protocol, netlink.NewRulePortRange(port, port)
+		rules = append(rules, r)
+	}
+	if family == netlink.FAMILY_V6 {
+		answers := returnedRule(family)
+		answers.Mark, answers.OifName = back, "lo"
+		rules = append(rules, answers)
+	}
+	return rules
+}
+
+func returnedRule(family int) *netlink.Rule {
+	r := netlink.NewRule()
+	r.Family, r.Table, r.Priority = family, returnedTable, returnedTable
+	return r
+}
+
+func returnedRoute(family int) *netlink.Route {
+	all := net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}
+	if family == netlink.FAMILY_V6 {
+		all = net.IPNet{IP: net.IPv6zero, Mask: net.CIDRMask(0, 128)}
+	}
+	return &netlink.Route{Family: family, Table: returnedTable, Type: unix.RTN_LOCAL, Scope: netlink.SCOPE_HOST, LinkIndex: Loopback, Dst: &all}
+}
