@@ -92,7 +92,7 @@ func (c *compiler) holdsFor(w model.World, node string) bool {
 	was := c.world
 	return c.node == node && c.located != nil && was.Global().ForwardMode == w.Global().ForwardMode && was.Global().ARPMode == w.Global().ARPMode && isRouting(was) == isRouting(w) &&
 		was.Global().PrivateSubnet == w.Global().PrivateSubnet && was.Tenants == w.Tenants && was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints &&
-		was.Services == w.Services
+		was.Services == w.Services && (w.Services.Len() == 0 || was.Alive == w.Alive)
 }
 
 func (c *compiler) note(o model.Object, format string, args ...any) {

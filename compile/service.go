@@ -77,7 +77,7 @@ func (c *compiler) services() {
 			c.located = append(c.located, located{of: nobodys, Endpoint: Endpoint{
 				Tenant: s.tenant, Addr: a, Network: s.network.Tag, MAC: model.MACOf(s.Addrs()[0]), Virtual: true,
 			}})
-			var ready []uint32
+			var ready, away []uint32 // by number; away are those on nodes of which nothing is heard
 			for _, p := range s.providers {
 				at := place{s.tenant, addressLike(p, a)}
 				if !at.addr.IsValid() {
@@ -86,9 +86,16 @@ func (c *compiler) services() {
 				n := numberOf[at]
 				provides[at] = true
 				c.out.Providers = append(c.out.Providers, Provider{Service: s.number, Number: n, Tenant: s.tenant, Addr: at.addr, Endpoint: p.ID})
-				if s.Takes(*p) {
+				if _, heard := c.world.Alive.Get(p.Node); !s.Takes(*p) {
+					continue
+				} else if heard {
 					ready = append(ready, n)
+				} else {
+					away = append(away, n)
 				}
+			}
+			if len(ready) == 0 { // an agent may be away and its containers not
+				ready = away
 			}
 			slices.Sort(ready)
 			chances := slotsFor(ready, was, is)

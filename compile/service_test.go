@@ -117,6 +117,39 @@ func onlyOtherIsChosen(t *testing.T, objects []model.Object) {
 	}
 }
 
+func TestProvidersOnNodesOfWhichNothingIsHeardAreChosenLast(t *testing.T) {
+	objects := shop(t)
+	chosen := func(tables Tables) []string {
+		var out []string
+		for _, p := range tables.Providers {
+			if slices.Contains(tables.Services[0].Slots, p.Number) {
+				out = append(out, p.Endpoint)
+			}
+		}
+		slices.Sort(out)
+		return out
+	}
+	for i, o := range objects {
+		if e, ok := o.(model.Endpoint); ok && e.ID == "e4" {
+			e.Node = "n2"
+			objects[i] = e
+		}
+	}
+	var m Memo
+	w := worldOf(objects...)
+	if got := chosen(m.For(w, "n2")); !slices.Equal(got, []string{"e1", "e4"}) {
+		t.Errorf("nothing is heard of any node: %v are chosen", got)
+	}
+	w = w.With(model.Change{Revision: 8, Put: []model.Object{model.Alive{Node: "n2"}}})
+	if got := chosen(m.For(w, "n2")); !slices.Equal(got, []string{"e4"}) {
+		t.Errorf("the other's node is heard: %v are chosen", got)
+	}
+	w = w.With(model.Change{Revision: 9, Put: []model.Object{model.Alive{Node: "n1"}}})
+	if got := chosen(m.For(w, "n2")); !slices.Equal(got, []string{"e1", "e4"}) {
+		t.Errorf("both nodes are heard: %v are chosen", got)
+	}
+}
+
 func TestServiceOfAnIsolatedNetworkHasItsOwnProvidersAlone(t *testing.T) {
 	g := model.DefaultGlobal()
 	g.ForwardMode = model.ForwardBridge
