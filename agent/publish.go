@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"slices"
 	"sync"
 
 	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/netdev"
 )
@@ -55,10 +57,11 @@ func (a *Agent) Publish(ctx context.Context, id string, ask []Publishing) error 
 		return model.NotFound("", "endpoint %s is not attached here", short(id))
 	}
 	a.held.replace(id, nil)
+	families := a.families(rec.Endpoint)
 	var published []model.Published
 	var holds []io.Closer
 	for _, p := range ask {
-		got, closers, err := hold(p, a.families(rec.Endpoint))
+		got, closers, err := hold(p, families)
 		holds = append(holds, closers...)
 		if err != nil {
 			a.held.replace(id, holds)
@@ -89,23 +92,40 @@ func (a *Agent) Publish(ctx context.Context, id string, ask []Publishing) error 
 	return nil
 }
 
-// families are the unspecified addresses of the families in which an endpoint has a way to the outside.
+// families are the unspecified addresses of the families in which packets from the outside come to an endpoint.
 func (a *Agent) families(e model.Endpoint) (out []netip.Addr) {
-	n, _ := a.World().Networks.Get(e.NetworkKey())
-	if e.IPv4.IsValid() && n.IPv4.Gateway.IsValid() {
+	w := a.World()
+	n, _ := w.Networks.Get(e.NetworkKey())
+	v4, v6 := compile.Private(w, n, e.Port)
+	if e.IPv4.IsValid() && v4.IsValid() {
 		out = append(out, netip.IPv4Unspecified())
 	}
-	if e.IPv6.IsValid() && n.IPv6.Gateway.IsValid() {
+	if e.IPv6.IsValid() && v6.IsValid() {
 		out = append(out, netip.IPv6Unspecified())
 	}
 	return out
 }
 
+// at are the addresses of the node at which a port is published, where there are families in which that leads to the container.
+func (p Publishing) at(families []netip.Addr) ([]netip.Addr, error) {
+	switch {
+	case len(families) == 0:
+		return nil, model.Invalid("portmap", "port %d/%s cannot be published: nothing from outside comes in by this network, as it is a VLAN, internal or without a gateway; "+
+			"leave -p out, or use a vxlan network with a gateway", p.Port, p.Protocol)
+	case !p.Host.IsValid():
+		return families, nil
+	case !slices.ContainsFunc(families, func(f netip.Addr) bool { return f.Is4() == p.Host.Is4() }):
+		return nil, model.Invalid("portmap", "port %d/%s cannot be published at %s: the network has no gateway of that address's family; publish at one of the other, or leave the address out",
+			p.Port, p.Protocol, p.Host)
+	}
+	return []netip.Addr{p.Host}, nil
+}
+
 // hold takes the first port of those that will do at all addresses.
 func hold(p Publishing, families []netip.Addr) ([]model.Published, []io.Closer, error) {
-	at := families
-	if p.Host.IsValid() {
-		at = []netip.Addr{p.Host}
+	at, err := p.at(families)
+	if err != nil {
+		return nil, nil, err
 	}
 	var failed error
 	for port := uint32(p.First); port <= uint32(max(p.First, p.Last)); port++ {

@@ -79,6 +79,8 @@ func TestPublishedPortsOfNetworksWithAGateway(t *testing.T) {
 	docker(t, a, "rm", "-f", "second")
 	dockerRefused(t, a, []string{"192.0.2.77", "no address of this node"}, "run", "-d", "--name", "elsewhere", "--net", "web", "-p", "192.0.2.77:8083:80", "alpine", "sleep", "100")
 	docker(t, a, "rm", "-f", "elsewhere")
+	dockerRefused(t, a, []string{"::1", "no gateway of that address's family"}, "run", "-d", "--name", "six", "--net", "web", "-p", "[::1]:8084:80", "alpine", "sleep", "100")
+	docker(t, a, "rm", "-f", "six")
 	// While the agent is dead, and when it is back.
 	if err := a.Agent.Stop(t.Context(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
