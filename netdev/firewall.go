@@ -32,6 +32,11 @@ import (
 //	    iifname contivh0 oifname contivh1 drop
 //	    iifname contivh0 oifname br0 accept
 //	    iifname contivh0 oifkind bridge drop }
+//	  chain entering { type filter hook input priority -1
+//	    iifname contivh0 ct state established,related accept
+//	    iifname contivh0 meta l4proto icmp accept
+//	    iifname contivh0 meta l4proto ipv6-icmp accept
+//	    iifname contivh0 drop }
 //	  chain leaving { type nat hook postrouting priority 100
 //	    oifname contivh0 ip saddr 172.19.0.0/16 snat to ct original ip daddr
 //	    oifname contivh0 ip saddr 127.0.0.0/8 snat to 192.168.2.10
@@ -50,6 +55,8 @@ import (
 //
 // passing keeps tenants apart on the way that they share, and from what else runs on the node: to a private address goes only what
 // answers, or was sent to a published port. Bridges are other containers', unless the node itself goes out by them.
+//
+// entering keeps the node's own services (netmaster and etcd may be among them) from containers: they may ping it, and answer it.
 //
 // What the data path sends to other containers does not pass netfilter, so it pays nothing.
 type Firewall struct {
@@ -75,6 +82,7 @@ const (
 	forgedChain    = "forged"
 	borrowedChain  = "borrowed"
 	passingChain   = "passing"
+	enteringChain  = "entering"
 	afterSourceNAT = 110 // source NAT is at 100
 	beforeFilter   = -1
 
@@ -205,6 +213,13 @@ func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 	}
 	passing.rules = append(passing.rules, parts{in, meta(metaKeyOutputKind, expr.CmpOpEq, ifname("bridge")), drop})
 
+	entering := chain{name: enteringChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput, priority: beforeFilter, rules: []parts{
+		{in, connection(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept},
+		{in, meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{unix.IPPROTO_ICMP}), accept},
+		{in, meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{unix.IPPROTO_ICMPV6}), accept},
+		{in, drop},
+	}}
+
 	leaving := chain{name: "leaving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: *nftables.ChainPriorityNATSource, unread: true}
 	leaving.rules = []parts{{
 		out, from(netip.MustParsePrefix("127.0.0.0/8")), {
@@ -227,7 +242,7 @@ func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 			parts{is.is(), toNode(), is.lookUp(maps["published"+is.suffix], false)})
 	}
 	return []chain{
-		forged, borrowed, passing, leaving,
+		forged, borrowed, passing, entering, leaving,
 		{name: "arriving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, priority: *nftables.ChainPriorityNATDest, rules: looks},
 		{name: "own", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, priority: *nftables.ChainPriorityNATDest, rules: looks},
 	}

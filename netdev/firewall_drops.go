@@ -24,7 +24,7 @@ func FirewallDrops() (map[string]uint64, error) {
 func firewallDrops(c *nftables.Conn) (map[string]uint64, error) {
 	out := map[string]uint64{}
 	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
-	for _, name := range []string{forgedChain, borrowedChain, passingChain} {
+	for _, name := range []string{forgedChain, borrowedChain, passingChain, enteringChain} {
 		rules, err := c.GetRules(t, &nftables.Chain{Table: t, Name: name})
 		if errors.Is(err, unix.ENOENT) {
 			continue

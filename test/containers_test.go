@@ -233,7 +233,7 @@ func TestPortThatCannotBePublishedIsRefused(t *testing.T) {
 	c := start(t, cluster.Options{})
 	a := c.Nodes[0]
 	network(t, c, "web", "-s", "10.1.2.0/24", "-g", "10.1.2.254")
-	dockerRefused(t, a, []string{"gateway", "-p"}, "run", "-d", "--name", "c1", "--net", "web", "-p", "9099:80", "alpine", "sleep", "1000")
+	dockerRefused(t, a, []string{"80/tcp", "gateway", "::1"}, "run", "-d", "--name", "c1", "--net", "web", "-p", "[::1]:9099:80", "alpine", "sleep", "1000")
 	docker(t, a, "rm", "-f", "c1")
 	allocated(t, c, "10.1.2.254", "web")
 }

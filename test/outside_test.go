@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/docs/tutorials"
 	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/test/cluster"
@@ -85,6 +86,11 @@ func TestContainersOfNetworksWithAGatewayReachTheOutside(t *testing.T) {
 		reaches(t, a, name, far.Addr().String())
 		reaches(t, a, name, a.Addr().String()) // its own node
 		reaches(t, a, name, c.Nodes[1].Addr().String())
+		for _, service := range []uint16{9999, api.DefaultAgentPort} { // netmaster's, and the agent's own
+			if out, err := in(t.Context(), a, name, fmt.Sprintf("nc -nzvw 1 %s %d", a.Addr(), service)); err == nil {
+				t.Errorf("%s reaches port %d of its node: %s", name, service, out)
+			}
+		}
 		for _, private := range []string{"172.19.255.254", "172.19.0.1", "172.19.0.2", "172.18.0.2"} {
 			reachesNot(t, a, name, private)
 		}

@@ -19,7 +19,7 @@ import (
 func firewallDrops() map[string]uint64 {
 	chains, _ := netdev.FirewallDrops()
 	return map[string]uint64{
-		observe.VXLANForged: chains["forged"], observe.VXLANBorrowed: chains["borrowed"], observe.OutsideDenied: chains["passing"],
+		observe.VXLANForged: chains["forged"], observe.VXLANBorrowed: chains["borrowed"], observe.OutsideDenied: chains["passing"] + chains["entering"],
 	}
 }
 
