@@ -86,19 +86,25 @@ func (a *Agent) filterOutside(t compile.Tables, again bool) error {
 	if err != nil {
 		return err
 	}
+	// Nothing is forwarded that is not filtered.
+	if err := a.loadFirewall(a.firewall(t, uplinks.Bridges)); err != nil {
+		return err
+	}
 	if uses {
-		if err := errors.Join(netdev.Forward(uplinks.Devices), netdev.PassForwarding("iptables")); err != nil {
-			return err
-		}
-		o.opened = true
+		err = errors.Join(netdev.Forward(uplinks.Devices), netdev.PassForwarding("iptables"))
+		o.opened = err == nil
 	}
 	if uses6 {
-		if err := errors.Join(netdev.Forward6(uplinks.Devices), netdev.PassForwarding("ip6tables")); err != nil {
-			return err
-		}
-		o.opened6 = true
+		err6 := errors.Join(netdev.Forward6(uplinks.Devices), netdev.PassForwarding("ip6tables"))
+		o.opened6 = err6 == nil
+		err = errors.Join(err, err6)
 	}
-	want := a.firewall(t, uplinks.Bridges)
+	return err
+}
+
+// loadFirewall puts the rules in force that are not.
+func (a *Agent) loadFirewall(want netdev.Firewall) error {
+	o := &a.outside
 	known := o.loaded != nil && reflect.DeepEqual(want, *o.loaded)
 	if known || o.loaded == nil && !a.Fresh() { // what the last run loaded is newer than the snapshot
 		there, err := want.Loaded()
