@@ -39,7 +39,7 @@ type plan struct {
 
 	newPorts     difference[uint32, contivPort]
 	newEndpoints difference[contivEndpointKey, contivEndpoint]
-	// newcomers tells that flows which go out on a wire, to whoever is there, may be to a new endpoint. All are decided anew then.
+	// newcomers tells that flows to and from whoever is on a wire, or beyond routers, may be a new endpoint's. All are decided anew then.
 	newcomers bool
 
 	after rows // what the kernel holds when all is done
@@ -117,9 +117,7 @@ func planFor(held, want rows) plan {
 	for _, k := range p.endpoints.gone {
 		p.gone[k] = true
 	}
-	for _, e := range p.newEndpoints.values {
-		p.newcomers = p.newcomers || e.Network&compile.VLAN != 0
-	}
+	p.newcomers = meetStrangers(p.newEndpoints.keys, want.networks)
 	p.changed = p.flip || p.networks.changed || p.peers.changed || p.ports.changed || p.endpoints.changed ||
 		p.providers.changed || // connections to those that are gone have to end
 		p.privates.changed || held.outside != want.outside || enclosesOutside(p.subnets.keys, held.ports)
@@ -135,6 +133,21 @@ func planFor(held, want rows) plan {
 	}
 	p.after.epoch = p.epoch
 	return p
+}
+
+// meetStrangers tells whether new endpoints are of tenants with networks whose packets are let go to addresses that no endpoint has.
+// What is decided for such an address holds no more when an endpoint gets it, of whichever network of the tenant.
+func meetStrangers(endpoints []contivEndpointKey, networks map[uint32]contivNetwork) bool {
+	if len(endpoints) == 0 {
+		return false
+	}
+	meets := map[uint32]bool{} // tenants
+	for number, n := range networks {
+		if number&(compile.VLAN|compile.Routed) != 0 {
+			meets[n.Tenant] = true
+		}
+	}
+	return slices.ContainsFunc(endpoints, func(k contivEndpointKey) bool { return meets[k.Tenant] })
 }
 
 // enclosesOutside tells whether new subnets may have in them what was outside for a port.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/model"
 )
 
@@ -244,6 +245,37 @@ func TestNewContainerIsNeverReachedBeforeItsPolicy(t *testing.T) {
 	more.ports = append(slices.Clone(want.ports), row[uint32, contivPort]{9, contivPort{Tenant: 1, InRole: [2]uint32{5, 5}}})
 	if p := planFor(p.after, more); p.changed || len(p.newPorts.keys) != 1 {
 		t.Errorf("a container more: changed %t, %+v", p.changed, p.newPorts.keys)
+	}
+}
+
+func TestNewEndpointVoidsWhatWasDecidedForItsAddressBeforeWhereTenantsMeetStrangers(t *testing.T) {
+	t.Parallel()
+	const tenant = 1
+	for _, c := range []struct {
+		name      string
+		network   uint32 // of the tenant
+		endpoint  uint32 // the new one's network
+		of        uint32 // its tenant
+		newcomers bool
+	}{
+		{"tunnels only", 7, 7, tenant, false},
+		{"in a VLAN", compile.VLAN | 5, compile.VLAN | 5, tenant, true},
+		{"in another network of a tenant with a VLAN", compile.VLAN | 5, 7, tenant, true},
+		{"in a routed network", compile.Routed, compile.Routed | 5, tenant, true},
+		{"of another tenant", compile.Routed, 7, tenant + 1, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			held := rows{networks: map[uint32]contivNetwork{c.network: {Tenant: tenant}}, epoch: 8}
+			want := held
+			want.endpoints = table[contivEndpointKey, contivEndpoint]{{contivEndpointKey{Tenant: c.of}, contivEndpoint{Network: c.endpoint}}}
+			p := planFor(held, want)
+			if p.newcomers != c.newcomers {
+				t.Errorf("all is decided anew: %t, want %t", p.newcomers, c.newcomers)
+			}
+			if again := planFor(p.after, want); again.newcomers || again.changed {
+				t.Error("the same endpoint is new again")
+			}
+		})
 	}
 }
 
