@@ -63,10 +63,28 @@ func outsideLink() (netlink.Link, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("find %s: %w", model.OutsideDevice, err)
-	case link.Type() != "veth" || link.Attrs().Alias != outsideAlias:
+	case link.Type() != "veth" || link.Attrs().Alias != outsideAlias && !isUnmarkedOutside(link):
 		return nil, model.Exists("", "a network device %s is there that netplugin has not made: rename it, or containers in networks with a gateway have no way out", model.OutsideDevice)
 	}
 	return link, nil
+}
+
+// isUnmarkedOutside tells whether the other side of a veth device without an alias has our name: its maker was killed before it marked
+// the pair.
+func isUnmarkedOutside(link netlink.Link) bool {
+	port, err := netlink.LinkByName(model.OutsidePort)
+	return err == nil && link.Attrs().Alias == "" && port.Attrs().ParentIndex == link.Attrs().Index && link.Attrs().ParentIndex == port.Attrs().Index
+}
+
+// markOutside marks the pair as ours.
+func markOutside(link netlink.Link) error {
+	if link.Attrs().Alias == outsideAlias {
+		return nil
+	}
+	if err := netlink.LinkSetAlias(link, outsideAlias); err != nil {
+		return fmt.Errorf("mark %s as ours: %w", model.OutsideDevice, err)
+	}
+	return nil
 }
 
 // checkPrivate refuses a subnet that a route of the node other than by link, which may be nil, leads to.
@@ -123,10 +141,10 @@ func addOutside(o Outside) (netlink.Link, error) {
 	}
 	link, err := netlink.LinkByName(model.OutsideDevice)
 	if err == nil {
-		err = netlink.LinkSetAlias(link, outsideAlias)
+		err = markOutside(link)
 	}
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("mark %s as ours: %w", model.OutsideDevice, err), RemovePort(model.OutsideDevice))
+		return nil, errors.Join(err, RemovePort(model.OutsideDevice))
 	}
 	return link, nil
 }
@@ -134,6 +152,9 @@ func addOutside(o Outside) (netlink.Link, error) {
 // readyOutside does what the pair lacks.
 func readyOutside(link netlink.Link, o Outside) error {
 	name, a := model.OutsideDevice, link.Attrs()
+	if err := markOutside(link); err != nil {
+		return err
+	}
 	port, err := netlink.LinkByName(model.OutsidePort)
 	if err != nil {
 		return fmt.Errorf("find %s: %w", model.OutsidePort, err)
@@ -208,8 +229,11 @@ func setAddresses(link netlink.Link, want []netip.Prefix) error {
 // RemoveOutside removes the pair. That there is none, or one that is not ours, is fine.
 func RemoveOutside() error {
 	link, err := outsideLink()
-	if link == nil || err != nil {
-		return nil
+	if link == nil {
+		if errors.Is(err, model.ErrExists) {
+			return nil
+		}
+		return err
 	}
 	return RemovePort(model.OutsideDevice)
 }

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netdev
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"github.com/vishvananda/netlink"
+
+	"github.com/contivnet/contiv/model"
+)
+
+var testOutside = Outside{Addrs: []netip.Prefix{netip.MustParsePrefix("172.19.255.254/16")}, MAC: testMAC, MTU: 1450}
+
+// addUnmarked adds what a maker leaves that is killed half-way, or, with another port, what is somebody else's.
+func addUnmarked(port string) error {
+	attrs := netlink.NewLinkAttrs()
+	attrs.Name = model.OutsideDevice
+	return netlink.LinkAdd(&netlink.Veth{LinkAttrs: attrs, PeerName: port})
+}
+
+func TestWayToTheOutsideOfAKilledMakerIsTakenOver(t *testing.T) {
+	t.Parallel()
+	in(t, namespace(t), func() error {
+		if err := addUnmarked(model.OutsidePort); err != nil {
+			return err
+		}
+		for range 2 {
+			if made, err := MakeOutside(testOutside); made || err != nil {
+				t.Errorf("made %t, %v; want the one that is there", made, err)
+			}
+		}
+		link, err := netlink.LinkByName(model.OutsideDevice)
+		if err != nil {
+			return err
+		}
+		if link.Attrs().Alias != outsideAlias {
+			t.Errorf("it is marked %q", link.Attrs().Alias)
+		}
+		return nil
+	})
+}
+
+func TestWayToTheOutsideOfAKilledMakerIsRemoved(t *testing.T) {
+	t.Parallel()
+	in(t, namespace(t), func() error {
+		if err := addUnmarked(model.OutsidePort); err != nil {
+			return err
+		}
+		for range 2 {
+			if err := RemoveOutside(); err != nil {
+				return err
+			}
+		}
+		if link, err := outsideLink(); link != nil || err != nil {
+			t.Errorf("left is %v, %v", link, err)
+		}
+		return nil
+	})
+}
+
+func TestDeviceOfOthersIsNotTakenForTheWayToTheOutside(t *testing.T) {
+	t.Parallel()
+	in(t, namespace(t), func() error {
+		if err := addUnmarked("other"); err != nil {
+			return err
+		}
+		if _, err := MakeOutside(testOutside); !errors.Is(err, model.ErrExists) {
+			t.Errorf("a pair of others: %v", err)
+		}
+		if err := RemoveOutside(); err != nil {
+			return err
+		}
+		_, err := netlink.LinkByName(model.OutsideDevice)
+		return err // it is left
+	})
+}
