@@ -139,12 +139,18 @@ func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
 func (a *Agent) outsideLoop(ctx context.Context) error {
 	tick := time.NewTicker(a.SweepEvery)
 	defer tick.Stop()
+	unknown := false // the data path does not know of the device yet
 	for {
 		t := a.Tables()
 		if a.makeOutside(t, true) {
-			if err := a.Reapply(ctx); err != nil && !errors.Is(err, errNoWord) {
+			unknown = true
+		}
+		if unknown {
+			err := a.Reapply(ctx)
+			if err != nil && !errors.Is(err, errNoWord) {
 				a.Log.Warn("containers do not have the way to the outside yet; trying again", "error", err)
 			}
+			unknown = err != nil
 		}
 		a.openOutside(t, true)
 		select {
