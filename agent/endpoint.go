@@ -101,6 +101,9 @@ func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) er
 	if err == nil {
 		err = a.WaitApplied(ctx, revision)
 	}
+	if err == nil {
+		a.forgetTracked(e) // what came to ports published for the last owner, until the rules were loaded
+	}
 	if err == nil && sandbox != "" {
 		err = a.yieldRoutes(sandbox, e.ID)
 	}
