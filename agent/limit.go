@@ -57,7 +57,7 @@ func (a *Agent) limitLoop(ctx context.Context) error {
 			if !ok || known && q.limits == want && q.port == port.Index {
 				continue
 			}
-			there, err := a.limit(port, records[id].Sandbox, want)
+			there, err := a.limit(port, records[id], want)
 			if err != nil {
 				failed = errors.Join(failed, fmt.Errorf("endpoint %s: %w", short(id), err))
 			}
@@ -117,7 +117,7 @@ func (a *Agent) HoldLimits() error {
 	var failed error
 	for id, want := range a.wantedLimits() {
 		if port, ok := ports[id]; ok && want != (limits{}) {
-			_, err := a.limit(port, records[id].Sandbox, want)
+			_, err := a.limit(port, records[id], want)
 			failed = errors.Join(failed, err)
 		}
 	}
@@ -141,9 +141,11 @@ func (a *Agent) LimitDifferences() []string {
 		if !ok {
 			continue // the sweep tells of it
 		}
-		sent, err := netdev.SentWithin(records[p.Endpoint].Sandbox, port.Index, sends)
-		received, again := netdev.ReceivedWithin(port.Index, receives, a.MTU)
-		switch err := errors.Join(err, again); {
+		rec := records[p.Endpoint]
+		mtu, err := a.mtuOf(rec.Endpoint)
+		sent, again := netdev.SentWithin(rec.Sandbox, port.Index, sends)
+		received, last := netdev.ReceivedWithin(port.Index, receives, mtu)
+		switch err := errors.Join(err, again, last); {
 		case err != nil:
 			out = append(out, fmt.Sprintf("endpoint %s: its limits cannot be looked at: %v", short(p.Endpoint), err))
 		case !sent:
@@ -156,14 +158,18 @@ func (a *Agent) LimitDifferences() []string {
 }
 
 // limit makes both queues of a port. there is false when the container does not have its device yet, or any more.
-func (a *Agent) limit(port netdev.Port, sandbox string, want limits) (there bool, err error) {
-	if !netdev.IsNamespace(sandbox) {
+func (a *Agent) limit(port netdev.Port, rec record, want limits) (there bool, err error) {
+	if !netdev.IsNamespace(rec.Sandbox) {
 		return false, nil
 	}
+	mtu, err := a.mtuOf(rec.Endpoint)
+	if err != nil {
+		return false, err
+	}
 	// The outer one comes last: a queue that is given to a device whose other side is up is in use at once.
-	err = netdev.LimitSent(sandbox, port.Index, want.sends)
+	err = netdev.LimitSent(rec.Sandbox, port.Index, want.sends)
 	if err == nil {
-		err = netdev.LimitReceived(port.Index, want.receives, a.MTU)
+		err = netdev.LimitReceived(port.Index, want.receives, mtu)
 	}
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ENODEV) {
 		return false, nil
