@@ -320,6 +320,7 @@ func (f Firewall) Load() error {
 	c.AddTable(t) // or deleting it would fail where there is none
 	c.DelTable(t)
 	c.AddTable(t)
+	removeEarlier(c)
 	maps := f.maps(t)
 	elements := map[string][]nftables.SetElement{}
 	for _, p := range f.Published {
@@ -378,14 +379,25 @@ func (f Firewall) Loaded() (bool, error) {
 	return true, nil
 }
 
-// RemoveFirewall removes the table. That there is none is fine.
+// removeEarlier has c delete the table that earlier versions loaded, of family ip: nobody else would, and it knows nothing of what the
+// node's address and port are now. That there is none is fine.
+func removeEarlier(c *nftables.Conn) {
+	earlier := &nftables.Table{Family: nftables.TableFamilyIPv4, Name: firewallTable}
+	c.AddTable(earlier)
+	c.DelTable(earlier)
+}
+
+// RemoveFirewall removes the table, and that of earlier versions. That there is none is fine.
 func RemoveFirewall() error {
 	c, err := nftables.New()
 	if err != nil {
 		return fmt.Errorf("open nftables: %w", err)
 	}
-	c.DelTable(&nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable})
-	if err := c.Flush(); err != nil && !errors.Is(err, unix.ENOENT) {
+	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
+	c.AddTable(t)
+	c.DelTable(t)
+	removeEarlier(c)
+	if err := c.Flush(); err != nil {
 		return fmt.Errorf("delete nftables table %s: %w", firewallTable, err)
 	}
 	return nil

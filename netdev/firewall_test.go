@@ -31,6 +31,14 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := namespace(t)
+			nft := func(args ...string) string {
+				out, err := exec.Command("nsenter", append([]string{"--net=" + path, "nft"}, args...)...).CombinedOutput()
+				if err != nil {
+					t.Fatalf("%v: %s", err, out)
+				}
+				return string(out)
+			}
+			nft("add table ip contiv; add chain ip contiv borrowed { type filter hook postrouting priority 110; }") // an earlier version's
 			err := Do(path, func() error {
 				if ok, err := f.Loaded(); ok || err != nil {
 					t.Errorf("a namespace without the rules: %v, %v", ok, err)
@@ -48,12 +56,8 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			nft := func(args ...string) string {
-				out, err := exec.Command("nsenter", append([]string{"--net=" + path, "nft"}, args...)...).CombinedOutput()
-				if err != nil {
-					t.Fatalf("%v: %s", err, out)
-				}
-				return string(out)
+			if tables := nft("list", "tables"); tables != "table inet contiv\n" {
+				t.Errorf("tables are %s", tables)
 			}
 			nft("flush", "chain", "inet", "contiv", "borrowed")
 			err = Do(path, func() error {
@@ -77,6 +81,7 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 					}
 				}
 			}
+			nft("add table ip contiv")
 			for range 2 {
 				if err := Do(path, RemoveFirewall); err != nil {
 					t.Fatal(err)
