@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"path/filepath"
 	"sync"
@@ -104,7 +103,7 @@ func New(o Options) (*Agent, error) {
 	if err := a.notePorts(); err != nil {
 		return nil, err
 	}
-	a.held.all = map[string][]io.Closer{}
+	a.held.all = map[string][]hold{}
 	a.holdPublished()
 	if a.world, err = loadSnapshot(o.StateDir); err != nil {
 		// It only serves while no master does, so a bad one is no reason to stop.

@@ -336,6 +336,6 @@ func (a *Agent) forgetLocally(id string) error {
 	}
 	a.sandboxChanged.notify()
 	defer a.providersChanged.notify()
-	a.held.replace(id, nil)
+	a.held.free(id)
 	return a.records.remove(id)
 }

@@ -29,18 +29,49 @@ type Publishing struct {
 // held are the node's ports that endpoints have published, so that nobody else takes them.
 type held struct {
 	mu  sync.Mutex
-	all map[string][]io.Closer // by endpoint
+	all map[string][]hold // by endpoint
 }
 
-func (h *held) replace(id string, with []io.Closer) {
+// hold is a port that is held. Not each has a socket: the kernel may not know its protocol, or another process have it.
+type hold struct {
+	model.Published
+	socket io.Closer
+}
+
+// meets tells whether a packet may be for both.
+func (h hold) meets(o hold) bool {
+	return h.Protocol == o.Protocol && h.HostPort == o.HostPort && h.Host.Is4() == o.Host.Is4() &&
+		(h.Host == o.Host || h.Host.IsUnspecified() || o.Host.IsUnspecified())
+}
+
+// add has an endpoint hold all of these, or none if a port is held already.
+func (h *held) add(id string, these []hold) error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for _, c := range h.all[id] {
-		_ = c.Close() // of a socket that nobody reads
+	for who, theirs := range h.all {
+		for _, one := range these {
+			if slices.ContainsFunc(theirs, one.meets) {
+				return model.Exists("portmap", "port %d/%s of this node is published already by endpoint %s: choose another with -p, or remove that container", one.HostPort, one.Protocol, short(who))
+			}
+		}
 	}
+	h.all[id] = append(h.all[id], these...)
+	return nil
+}
+
+// free lets an endpoint's ports go.
+func (h *held) free(id string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	release(h.all[id])
 	delete(h.all, id)
-	if len(with) > 0 {
-		h.all[id] = with
+}
+
+func release(these []hold) {
+	for _, one := range these {
+		if one.socket != nil {
+			_ = one.socket.Close() // nobody reads it
+		}
 	}
 }
 
@@ -56,21 +87,17 @@ func (a *Agent) Publish(ctx context.Context, id string, ask []Publishing) error 
 	if !ok || rec.Endpoint.Port == "" {
 		return model.NotFound("", "endpoint %s is not attached here", short(id))
 	}
-	a.held.replace(id, nil)
+	a.held.free(id)
 	families := a.families(rec.Endpoint)
 	var published []model.Published
-	var holds []io.Closer
 	for _, p := range ask {
-		got, closers, err := hold(p, families)
-		holds = append(holds, closers...)
+		got, err := a.held.take(id, p, families)
 		if err != nil {
-			a.held.replace(id, holds)
-			a.held.replace(id, nil)
+			a.held.free(id)
 			return err
 		}
 		published = append(published, got...)
 	}
-	a.held.replace(id, holds)
 	if len(published) == 0 && len(rec.Endpoint.Published) == 0 {
 		return nil
 	}
@@ -86,7 +113,7 @@ func (a *Agent) Publish(ctx context.Context, id string, ask []Publishing) error 
 		err = a.OutsideTrouble()
 	}
 	if err != nil {
-		a.held.replace(id, nil)
+		a.held.free(id)
 		return fmt.Errorf("publish ports of endpoint %s: %w", short(id), err)
 	}
 	return nil
@@ -121,54 +148,59 @@ func (p Publishing) at(families []netip.Addr) ([]netip.Addr, error) {
 	return []netip.Addr{p.Host}, nil
 }
 
-// hold takes the first port of those that will do at all addresses.
-func hold(p Publishing, families []netip.Addr) ([]model.Published, []io.Closer, error) {
+// take has an endpoint hold the first port of those that will do at all addresses.
+func (h *held) take(id string, p Publishing, families []netip.Addr) ([]model.Published, error) {
 	at, err := p.at(families)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	var failed error
 	for port := uint32(p.First); port <= uint32(max(p.First, p.Last)); port++ {
-		got, closers, err := holdAt(p, at, uint16(port))
+		these, err := holdAt(p, at, uint16(port))
 		if err == nil {
-			return got, closers, nil
+			err = h.add(id, these)
 		}
-		for _, c := range closers {
-			_ = c.Close() // of a socket that nobody reads
+		if err == nil {
+			var got []model.Published
+			for _, one := range these {
+				got = append(got, one.Published)
+			}
+			return got, nil
 		}
+		release(these)
 		failed = err
 		if !errors.Is(err, model.ErrExists) {
 			break
 		}
 	}
-	return nil, nil, failed
+	return nil, failed
 }
 
-func holdAt(p Publishing, at []netip.Addr, port uint16) (got []model.Published, closers []io.Closer, err error) {
+// holdAt takes a port at some addresses. It tells also what it took before an error.
+func holdAt(p Publishing, at []netip.Addr, port uint16) (these []hold, err error) {
 	for _, addr := range at {
-		c, is, err := netdev.HoldPort(p.Protocol, netip.AddrPortFrom(addr, port))
+		socket, is, err := netdev.HoldPort(p.Protocol, netip.AddrPortFrom(addr, port))
 		if err != nil {
-			return got, closers, err
+			return these, err
 		}
 		port = is // the same at all of them
-		closers = append(closers, c)
-		got = append(got, model.Published{Protocol: p.Protocol, Host: addr, HostPort: is, Port: p.Port})
+		these = append(these, hold{model.Published{Protocol: p.Protocol, Host: addr, HostPort: is, Port: p.Port}, socket})
 	}
-	return got, closers, nil
+	return these, nil
 }
 
 // holdPublished takes the ports again that the last run held. One that somebody has taken meanwhile leads to its container all the same.
 func (a *Agent) holdPublished() {
 	for id, rec := range a.records.list() {
-		var holds []io.Closer
 		for _, p := range rec.Endpoint.Published {
-			c, _, err := netdev.HoldPort(p.Protocol, netip.AddrPortFrom(p.Host, p.HostPort))
+			socket, _, err := netdev.HoldPort(p.Protocol, netip.AddrPortFrom(p.Host, p.HostPort))
 			if err != nil {
 				a.Log.Warn("a published port is another process's too, which gets nothing there", "endpoint", short(id), "port", p, "error", err)
-				continue
 			}
-			holds = append(holds, c)
+			if err := a.held.add(id, []hold{{p, socket}}); err != nil {
+				release([]hold{{p, socket}})
+				a.Log.Warn("a published port is another container's too: it leads to one of them", "endpoint", short(id), "port", p, "error", err)
+			}
 		}
-		a.held.replace(id, holds)
 	}
 }

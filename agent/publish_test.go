@@ -66,3 +66,39 @@ func TestPortsArePublishedWhereTheyLeadToTheContainerAndRefusedElsewhere(t *test
 		}
 	}
 }
+
+// The kernel does not hold ports of SCTP for us, so what others publish has to be remembered.
+func TestPortThatAnotherEndpointPublishesIsRefused(t *testing.T) {
+	t.Parallel()
+	h := held{all: map[string][]hold{}}
+	any4, one4 := []netip.Addr{netip.IPv4Unspecified()}, netip.MustParseAddr("192.0.2.1")
+	both := append(any4, netip.IPv6Unspecified())
+	sctp := func(first, last uint16, host netip.Addr) Publishing {
+		return Publishing{Protocol: "sctp", Host: host, First: first, Last: last, Port: 9}
+	}
+	if _, err := h.take("e1", sctp(9000, 9000, netip.Addr{}), any4); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []struct {
+		id   string
+		host netip.Addr
+	}{{"e2", netip.Addr{}}, {"e2", one4}, {"e1", netip.Addr{}}} {
+		if _, err := h.take(x.id, sctp(9000, 9000, x.host), both); !errors.Is(err, model.ErrExists) || !strings.Contains(err.Error(), "9000/sctp") {
+			t.Errorf("%s at %s: %v", x.id, x.host, err)
+		}
+	}
+	// Nothing is left of what was refused, a range goes on, and another address, family or protocol is another port.
+	if got, err := h.take("e2", sctp(9000, 9002, netip.Addr{}), both); err != nil || len(got) != 2 || got[0].HostPort != 9001 || got[1].HostPort != 9001 {
+		t.Errorf("of a range: %v, %v", got, err)
+	}
+	if _, err := h.take("e2", sctp(9000, 9000, netip.IPv6Unspecified()), both); err != nil {
+		t.Errorf("at the other family: %v", err)
+	}
+	h.free("e1")
+	if _, err := h.take("e3", sctp(9000, 9000, one4), any4); err != nil {
+		t.Errorf("what was let go: %v", err)
+	}
+	if _, err := h.take("e4", sctp(9000, 9000, netip.MustParseAddr("192.0.2.2")), any4); err != nil {
+		t.Errorf("at another address: %v", err)
+	}
+}

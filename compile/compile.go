@@ -70,6 +70,8 @@ type compiler struct {
 
 	candidates map[label][]*model.Endpoint // by the labels that services select by
 	slots      map[string]slots            // by their providers' numbers
+
+	published map[Published]bool // without where they lead
 }
 
 // where compiles what has nothing to do with rules. earlier are slots that may be had again.

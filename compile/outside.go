@@ -97,16 +97,29 @@ func numbered16(subnet netip.Prefix, number uint16) netip.Addr {
 	return a
 }
 
-// publish gives a port's published ones their rows: those of the families in which it has a private address.
+// publish gives a port's published ones their rows: those of the families in which it has a private address. One that two ports
+// publish is the first's, as a row leads to one.
 func (c *compiler) publish(e model.Endpoint, v4, v6 netip.Addr) {
 	for _, p := range e.Published {
 		to := v4
 		if p.Host.Is6() {
 			to = v6
 		}
-		if protocol, _, ok := model.ProtocolNumber(p.Protocol); ok && to.IsValid() {
-			c.out.Published = append(c.out.Published, Published{protocol, p.Host, p.HostPort, netip.AddrPortFrom(to, p.Port)})
+		protocol, _, ok := model.ProtocolNumber(p.Protocol)
+		if !ok || !to.IsValid() {
+			continue
 		}
+		row := Published{Protocol: protocol, Host: p.Host, Port: p.HostPort}
+		if c.published[row] {
+			c.note(e, "endpoint %s publishes %s, which another does already: it does not lead there; remove one of the two containers", e.ID, p)
+			continue
+		}
+		if c.published == nil {
+			c.published = map[Published]bool{}
+		}
+		c.published[row] = true
+		row.To = netip.AddrPortFrom(to, p.Port)
+		c.out.Published = append(c.out.Published, row)
 	}
 }
 
