@@ -50,9 +50,11 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	for _, p := range ports {
 		err = errors.Join(err, netdev.RemovePort(p.Name))
 	}
-	err = errors.Join(err, bgp.Remove(*runDir), netdev.RemoveOutside(), netdev.RemoveFirewall(), netdev.UnpassForwarding("iptables"), netdev.UnpassForwarding("ip6tables"),
-		os.RemoveAll(*stateDir), os.RemoveAll(*runDir))
-	if err != nil {
+	err = errors.Join(err, bgp.Remove(*runDir), netdev.RemoveOutside(), netdev.RemoveFirewall(), netdev.UnpassForwarding("iptables"), netdev.UnpassForwarding("ip6tables"))
+	if err != nil { // the directories say what is left, for the next try
+		return fail(2, err)
+	}
+	if err := errors.Join(os.RemoveAll(*stateDir), os.RemoveAll(*runDir)); err != nil {
 		return fail(2, err)
 	}
 	fmt.Fprintln(stdout, "netplugin has left nothing in this node's kernel; forwarding of packets stays as it is")
