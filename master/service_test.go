@@ -55,6 +55,14 @@ func TestServiceHasAnAddressOfEachFamily(t *testing.T) {
 	}
 }
 
+func TestServiceInAVLANIsRefused(t *testing.T) {
+	t.Parallel()
+	s := alone(t)
+	s.put(api.ObjectPath(api.Networks, "default:net"), api.Network{Encap: model.EncapVLAN, PktTag: 5, Subnet: "10.1.1.0/24"})
+	_, err := s.client.Put(t.Context(), api.ObjectPath(api.ServiceLBs, "default:web"), web, nil)
+	refused(t, err, model.ErrInvalid, "networkName", "use a network of encapsulation vxlan")
+}
+
 func TestServiceKeepsItsAddressUntilItIsDeleted(t *testing.T) {
 	t.Parallel()
 	s := alone(t)
