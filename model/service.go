@@ -109,7 +109,7 @@ func (s Service) Check() error {
 			return err
 		}
 		if _, ok := s.CheckedPort(); !ok {
-			return Invalid("healthCheck", "healthCheck %s needs a port of TCP, and ports has none; add one, or leave healthCheck out", Short(s.Health))
+			return Invalid("healthCheck", "healthCheck %s needs a port of TCP, and ports has none; add one, or set healthCheck to \"\"", Short(s.Health))
 		}
 	}
 	if s.Requested.IsValid() && !s.Requested.Is4() {
