@@ -265,3 +265,32 @@ func TestNetprofileHoldsAndMarksContainersOfAVLAN(t *testing.T) {
 		t.Errorf("what a limited container receives from the wire does not go through its queue: %v", err)
 	}
 }
+
+func TestNetprofileMarksWhatItsMembersSendOutside(t *testing.T) {
+	t.Parallel()
+	n, red, _, f := outsideLab(t, AttachAuto)
+	red.profile(model.Netprofile{DSCP: 46})
+	n.c.apply()
+	for _, at := range []netip.Addr{f.endpoint.IPv4, f.endpoint.IPv6} {
+		const port = 5001
+		there := f.raw(t, "eth0")
+		_, err := red.asks(netip.AddrPortFrom(at, port)).Write([]byte("a mark"))
+		must(t, err)
+		frame := there.receive(patience, func(f []byte) bool {
+			header := 20
+			if len(f) > 14 && f[14]>>4 == 6 {
+				header = 40
+			}
+			return len(f) == 14+header+8+6 && binary.BigEndian.Uint16(f[14+header+2:]) == port
+		})
+		if frame == nil {
+			t.Fatalf("nothing arrives at %s; drops: %v", at, n.dropped())
+		}
+		if got := serviceClass(frame); got != 46<<2 {
+			t.Errorf("%#x arrives at %s, want %#x", got, at, 46<<2)
+		}
+		if at.Is4() && internetChecksum(frame[14:34]) != 0 {
+			t.Error("the header has a wrong checksum")
+		}
+	}
+}

@@ -72,10 +72,10 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	f->source_in = from->in_role[bank];
 	f->source_out = from->out_role[bank];
 	f->source_class = class_of(source, bank);
+	note_netprofile(f, from);
 	if (!to)
 		return is_routed(from->network) ? decide_beyond(q, from, f) : decide_outside(q, from, f);
 	f->asks = asks_for_replies(source, to);
-	note_netprofile(f, from);
 	STEP(note_destination(f, to, bank));
 	if (to->ifindex)
 		return decide_delivery(f, to, from->mac, same_network, q->ethertype);
@@ -207,12 +207,10 @@ static __always_inline int check_length(struct __sk_buff *skb, const struct flow
 
 static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __u32 kind, __be32 ports)
 {
-	if (f->limited || f->tos) {
-		int outcome = apply_netprofile(skb, f);
+	int outcome = meet_netprofile(skb, f);
 
-		if (outcome)
-			return drop(skb, outcome);
-	}
+	if (outcome)
+		return drop(skb, outcome);
 	if (f->way == WAY_PORT)
 		return deliver(skb, f);
 	if (f->way == WAY_TUNNEL)
@@ -270,7 +268,9 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 			here = NULL;
 	}
 	if (f->way == WAY_OUTSIDE) {
-		outcome = renumber4(skb, f, true);
+		outcome = meet_netprofile(skb, f);
+		if (!outcome)
+			outcome = renumber4(skb, f, true);
 		return outcome ? drop(skb, outcome) : leave(skb, f);
 	}
 	outcome = check_length(skb, f); // of what the container knows, as it will be quoted to it
@@ -335,7 +335,9 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 			here = NULL;
 	}
 	if (f->way == WAY_OUTSIDE) {
-		outcome = renumber6(skb, f, &u, (__u8)key.kind, true);
+		outcome = meet_netprofile(skb, f);
+		if (!outcome)
+			outcome = renumber6(skb, f, &u, (__u8)key.kind, true);
 		return outcome ? drop(skb, outcome) : leave(skb, f);
 	}
 	outcome = check_length(skb, f);

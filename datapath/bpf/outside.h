@@ -129,6 +129,7 @@ static __noinline int decide_inside(const struct question *q, struct flow *f)
 	f->destination_class = class_of(endpoint_of(to->tenant, own), bank);
 	f->destination_in = to->in_role[bank];
 	f->destination_out = to->out_role[bank];
+	f->queued = to->receive_rate != 0;
 	write_ethernet((struct ethhdr *)f->header, to->mac, to->mac, false, q->ethertype);
 	copy_address(f->header + HEADER_ADDRESS, own);
 	return 0;

@@ -72,10 +72,15 @@ static __always_inline int check_rate(struct __sk_buff *skb)
 	return 0;
 }
 
-// What the sender's netprofile asks, where it asks anything.
 static __noinline int apply_netprofile(struct __sk_buff *skb, const struct flow *f)
 {
 	if (f->limited)
 		STEP(check_rate(skb));
 	return f->tos ? write_dscp(skb, f->tos) : 0;
+}
+
+// What the sender's netprofile asks, where it asks anything.
+static __always_inline int meet_netprofile(struct __sk_buff *skb, const struct flow *f)
+{
+	return f->limited || f->tos ? apply_netprofile(skb, f) : 0;
 }
