@@ -103,15 +103,22 @@ func (b BGP) Model() (model.BGP, error) {
 	if m.AS, err = parseAS("as", b.AS); err != nil {
 		return m, err
 	}
-	for _, n := range append([]Neighbor{{b.Neighbor, b.NeighborAS}}, b.MoreNeighbors...) {
-		if n == (Neighbor{}) {
-			continue
-		}
-		neighbor, err := n.model()
+	if first := (Neighbor{b.Neighbor, b.NeighborAS}); first != (Neighbor{}) {
+		n, err := first.model("neighbor", "neighbor-as")
 		if err != nil {
 			return m, err
 		}
-		m.Neighbors = append(m.Neighbors, neighbor)
+		m.Neighbors = append(m.Neighbors, n)
+	}
+	for _, more := range b.MoreNeighbors {
+		if more.Neighbor == "" || more.NeighborAS == "" {
+			return m, model.Invalid("more-neighbors", "each of more-neighbors has a neighbor and a neighbor-as, and one lacks them; give both, or leave it out")
+		}
+		n, err := more.model("more-neighbors", "more-neighbors")
+		if err != nil {
+			return m, err
+		}
+		m.Neighbors = append(m.Neighbors, n)
 	}
 	if m.Announce == model.AnnounceEndpoints { // which is the same as nothing
 		m.Announce = ""
@@ -119,12 +126,13 @@ func (b BGP) Model() (model.BGP, error) {
 	return m, m.Check()
 }
 
-func (n Neighbor) model() (m model.Neighbor, err error) {
-	if m.AS, err = parseAS("neighbor-as", n.NeighborAS); err != nil || n.Neighbor == "" {
+// model reads a neighbor. Errors name the fields that it is of.
+func (n Neighbor) model(field, fieldAS string) (m model.Neighbor, err error) {
+	if m.AS, err = parseAS(fieldAS, n.NeighborAS); err != nil || n.Neighbor == "" {
 		return m, err
 	}
 	if m.Addr, err = netip.ParseAddr(n.Neighbor); err != nil || m.Addr.Zone() != "" {
-		return m, model.Invalid("neighbor", "neighbor %q is not an address; write it as 50.1.1.2", n.Neighbor)
+		return m, model.Invalid(field, "%s %q is not an address; write it as 50.1.1.2 or 2001:db8::2", field, n.Neighbor)
 	}
 	return m, nil
 }

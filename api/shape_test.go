@@ -178,7 +178,10 @@ func TestShapesRefuseByField(t *testing.T) {
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24"}`, "as"},
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","neighbor":"50.1.1.2","neighbor-as":"-1"}`, "neighbor-as"},
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","neighbor":"router","neighbor-as":"1"}`, "neighbor"},
-		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","more-neighbors":[{"neighbor":"50.1.1.2"}]}`, "neighbor"},
+		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","more-neighbors":[{"neighbor":"50.1.1.2"}]}`, "more-neighbors"},
+		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","more-neighbors":[{}]}`, "more-neighbors"},
+		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","more-neighbors":[{"neighbor":"router","neighbor-as":"2"}]}`, "more-neighbors"},
+		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","more-neighbors":[{"neighbor":"50.1.1.2","neighbor-as":"x"}]}`, "more-neighbors"},
 		{"Bgp", `{"hostname":"h","routerip":"50.1.1.1/24","as":"1","routerip6":"2001:db8::1"}`, "routerip6"},
 		{"aciGw", `{"enforcePolicies":"maybe"}`, "enforcePolicies"},
 	} {

@@ -3,7 +3,7 @@
 package cli
 
 import (
-	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -67,7 +67,7 @@ func (p *program) bgpCreate() *cobra.Command {
 			return usage(cmd, "Missing attributes: give --router-ip and --as")
 		}
 		if _, _, err := net.ParseCIDR(b.RouterIP); err != nil {
-			return usage(cmd, "Wrong CIDR format. Enter in x.x.x.x/len format")
+			return usage(cmd, "--router-ip %q is not an address with its length; write it as 50.1.1.1/24 or 2001:db8::1/64", b.RouterIP)
 		}
 		all, err := neighborsOf(neighbors, b.NeighborAS)
 		if err != nil {
@@ -97,7 +97,7 @@ func neighborsOf(texts []string, as string) (out []api.Neighbor, err error) {
 			n = api.Neighbor{Neighbor: at, NeighborAS: own}
 		}
 		if _, err := netip.ParseAddr(n.Neighbor); err != nil {
-			return nil, errors.New("Wrong IP format. Enter in x.x.x.x format")
+			return nil, fmt.Errorf("--neighbor %q is not an address; write it as 50.1.1.2, 2001:db8::2 or 50.1.1.2@500", text)
 		}
 		out = append(out, n)
 	}

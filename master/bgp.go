@@ -72,7 +72,11 @@ func askBGP(asked api.BGP) (write, error) {
 		}
 		for other := range p.world().BGPs.Sorted() {
 			if at, shared := sharedRouterIP(b, other); shared && other.Node != b.Node {
-				return nil, model.Exists("routerip", "routerip %s is the one of host %s; give each host an address of its own", at, other.Node)
+				field := "routerip"
+				if at == b.RouterIP6 {
+					field = "routerip6"
+				}
+				return nil, model.Exists(field, "%s %s is the one of host %s; give each host an address of its own", field, at, other.Node)
 			}
 		}
 		p.guardGlobal()
