@@ -110,7 +110,7 @@ func run(ctx context.Context, o options) error {
 		Applied: func() int64 { revision, _ := a.Applied(); return revision },
 	})
 	diagnose := func(ctx context.Context, repair bool) (diagnosis, error) {
-		return examine(ctx, a, path, driver, repair)
+		return examine(ctx, a, path, seen, driver, repair)
 	}
 
 	parts := []func(context.Context) error{
@@ -190,7 +190,7 @@ func serveNames(ctx context.Context, a *agent.Agent, names *dns.Server, o option
 }
 
 // examine is the doctor's look at a node.
-func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, driver *docker.Driver, repair bool) (diagnosis, error) {
+func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, eyes *seen, driver *docker.Driver, repair bool) (diagnosis, error) {
 	var mended error
 	if repair {
 		mended = errors.Join(a.Repair(ctx), a.Reapply(ctx), a.HoldLimits())
@@ -237,6 +237,10 @@ func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, drive
 		}
 		d.Differences = append(d.Differences, networks...)
 	}
-	d.Drops, err = path.Drops()
+	drops, err := eyes.Drops() // of all ports, and of the node's netfilter too
+	d.Drops = map[string]uint64{}
+	for _, one := range drops {
+		d.Drops[one.Reason] += one.Packets
+	}
 	return d, err
 }
