@@ -4,6 +4,7 @@ package observe
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -115,7 +116,9 @@ func (n *naming) drops(node string, counts []Drop, rules []Rule) []api.DropCount
 		}
 		sums[key] += d.Packets
 	}
-	for key, refused := range n.refused(node, rules) {
+	byGroup := n.refused(node, rules)
+	for _, key := range slices.SortedFunc(maps.Keys(byGroup), api.DropCount.Compare) { // they share what is nobody's
+		refused := byGroup[key]
 		nobodys := api.DropCount{Node: node, Reason: key.Reason}
 		if refused > sums[key] {
 			more := min(refused-sums[key], sums[nobodys])
