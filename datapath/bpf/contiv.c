@@ -205,7 +205,7 @@ static __always_inline int check_length(struct __sk_buff *skb, const struct flow
 	return answer_too_big(skb, f->mtu);
 }
 
-static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __u32 kind, __be32 ports)
+static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __u32 kind, const struct upper *u)
 {
 	int outcome = meet_netprofile(skb, f);
 
@@ -214,11 +214,11 @@ static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __
 	if (f->way == WAY_PORT)
 		return deliver(skb, f);
 	if (f->way == WAY_TUNNEL)
-		return send_tunnel(skb, f, ports);
+		return send_tunnel(skb, f, has_ports(kind) ? u->first : 0);
 	if (f->way == WAY_ROUTE)
 		return send_route(skb, f);
 	if (f->way == WAY_ALL)
-		copy_to_receivers(skb, f, what_of(f, kind, ports), skb->ifindex);
+		hand_out(skb, f, kind, u, skb->ifindex);
 	return send_wire(skb, f);
 }
 
@@ -286,7 +286,7 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 		if (outcome)
 			return drop(skb, outcome);
 	}
-	return carry(skb, f, key.kind, has_ports(key.kind) ? u.first : 0);
+	return carry(skb, f, key.kind, &u);
 }
 
 static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 sender)
@@ -353,7 +353,7 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 		if (outcome)
 			return drop(skb, outcome);
 	}
-	return carry(skb, f, key.kind, has_ports(key.kind) ? u.first : 0);
+	return carry(skb, f, key.kind, &u);
 }
 
 SEC("tc")
@@ -514,7 +514,7 @@ static __always_inline int ipv4_from_wire(struct __sk_buff *skb, __u32 scope, __
 	if (is_vlan(scope) && !is_addressed_to(skb, f))
 		return PASS;
 	if (f->way == WAY_ALL) {
-		copy_to_receivers(skb, f, what_of(f, key.kind, has_ports(key.kind) ? u.first : 0), 0);
+		hand_out(skb, f, key.kind, &u, 0);
 		return PASS;
 	}
 	if (f->asks & FLOW_POLICY && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
@@ -557,7 +557,7 @@ static __always_inline int ipv6_from_wire(struct __sk_buff *skb, __u32 scope, __
 	if (is_vlan(scope) && !is_addressed_to(skb, f))
 		return PASS;
 	if (f->way == WAY_ALL) {
-		copy_to_receivers(skb, f, what_of(f, key.kind, has_ports(key.kind) ? u.first : 0), 0);
+		hand_out(skb, f, key.kind, &u, 0);
 		return PASS;
 	}
 	if (f->asks & FLOW_POLICY && !is_established6(skb, f, &key, &u, ETH_HLEN)) {

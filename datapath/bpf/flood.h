@@ -51,3 +51,14 @@ VERIFIED_ONCE int copy_to_receivers(struct __sk_buff *skb, const struct flow *f,
 	}
 	return tagged && bpf_skb_vlan_push(skb, bpf_htons(ETH_P_8021Q), f->vlan) ? DROP_NO_ROOM : 0;
 }
+
+// The same for a packet of which no more is known. The ports of a first fragment, which its flow does without, are read here, as rules may
+// be about them: where they are not to be had, nobody gets it. Later parts are of no use to who did not get the first.
+static __always_inline void hand_out(struct __sk_buff *skb, const struct flow *f, __u32 kind, const struct upper *u, __u32 but)
+{
+	__be32 ports = has_ports(kind) ? u->first : 0;
+
+	if (has_ports(kind) && u->part == FIRST_PART && bpf_skb_load_bytes(skb, u->offset, &ports, sizeof(ports)))
+		return;
+	copy_to_receivers(skb, f, what_of(f, kind, ports), but);
+}

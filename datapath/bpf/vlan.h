@@ -28,15 +28,15 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 	f->source_out = from->out_role[bank];
 	f->source_class = class_of(endpoint_of(from->tenant, q->source), bank);
 	note_netprofile(f, from);
+	to = endpoint_of(from->tenant, q->destination);
+	f->destination_class = class_at(from->tenant, to, q->destination, bank);
 	if (is_for_all(q, network)) {
 		STEP(decide_wire(f, number));
 		f->way = WAY_ALL;
 		return 0;
 	}
-	to = endpoint_of(from->tenant, q->destination);
 	if (to && to->virtual)
 		return DROP_OTHER_NETWORK; // services are for networks that we route
-	f->destination_class = class_at(from->tenant, to, q->destination, bank);
 	if (!to || to->network != from->network || !to->ifindex)
 		return decide_wire(f, from->network);
 	STEP(note_destination(f, to, bank));
