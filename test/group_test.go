@@ -180,7 +180,15 @@ func TestContainersOfAGroupAreInItsNetwork(t *testing.T) {
 		t.Helper()
 		for name, group := range map[string]string{"db1": "db:default", "db2": "db:default", "web1": "web:default", "plain": ""} {
 			eventually(t, func() error {
-				if e := endpointOf(t, c, name); e.Network != "contiv-net.default" || e.EndpointGroupKey != group {
+				out, err := c.Netctl(t.Context(), "endpoint", "inspect", name) // which has no name just after it is back
+				if err != nil {
+					return err
+				}
+				var i api.EndpointInspect
+				if err := json.Unmarshal([]byte(out), &i); err != nil {
+					return err
+				}
+				if e := i.Oper; e.Network != "contiv-net.default" || e.EndpointGroupKey != group {
 					return fmt.Errorf("%s is in network %q, group %q", name, e.Network, e.EndpointGroupKey)
 				}
 				return nil
