@@ -195,6 +195,84 @@ static __always_inline int find_flow6(struct __sk_buff *skb, const struct flow6_
 	return *f ? 0 : DROP_FLOW_TABLE;
 }
 
+// ---- what every way in has in common ------------------------------------------------------------------------------
+
+static __always_inline int meet_policy4(struct __sk_buff *skb, struct flow *f, const struct flow4_key *key, __u64 sender,
+					struct upper *u, __u32 offset)
+{
+	struct question q;
+
+	if (!(f->asks & FLOW_POLICY) || is_established4(skb, f, key, u, offset))
+		return 0;
+	q = question4(key, sender);
+	return check_policy(skb, f, &q, u);
+}
+
+static __always_inline int meet_policy6(struct __sk_buff *skb, struct flow *f, const struct flow6_key *key, __u64 sender,
+					struct upper *u, __u32 offset)
+{
+	struct question q;
+
+	if (!(f->asks & FLOW_POLICY) || is_established6(skb, f, key, u, offset))
+		return 0;
+	q = question6(key, sender);
+	return check_policy(skb, f, &q, u);
+}
+
+// Finds what a provider's reply is changed to. NULL: it goes as it is.
+static __always_inline int find_reply4(struct __sk_buff *skb, const struct flow *f, const struct flow4_key *key,
+				       const struct upper *u, __u32 offset, struct crossing **here)
+{
+	int outcome;
+
+	*here = crossing_here();
+	if (!*here)
+		return DROP_MALFORMED;
+	fill_key4(&(*here)->key, f->tenant, key, u);
+	outcome = leave_service(skb, u, *here, offset);
+	if (outcome == LEAVES_AS_IT_IS)
+		*here = NULL;
+	return outcome == LEAVES_NOT ? DROP_SERVICE_AGAIN : 0;
+}
+
+// The same, changed at once.
+static __always_inline int give_back4(struct __sk_buff *skb, const struct flow *f, const struct flow4_key *key,
+				      const struct upper *u, __u32 offset)
+{
+	struct crossing *here;
+
+	if (!(f->asks & FLOW_FROM_PROVIDER))
+		return 0;
+	STEP(find_reply4(skb, f, key, u, offset, &here));
+	return here ? translate4(skb, offset, u, here) : 0;
+}
+
+static __always_inline int find_reply6(struct __sk_buff *skb, const struct flow *f, const struct flow6_key *key,
+				       const struct upper *u, __u32 offset, struct crossing **here)
+{
+	int outcome;
+
+	*here = crossing_here();
+	if (!*here)
+		return DROP_MALFORMED;
+	fill_key6(&(*here)->key, f->tenant, key, u);
+	outcome = leave_service(skb, u, *here, offset);
+	if (outcome == LEAVES_AS_IT_IS)
+		*here = NULL;
+	return outcome == LEAVES_NOT ? DROP_SERVICE_AGAIN : 0;
+}
+
+static __always_inline int give_back6(struct __sk_buff *skb, const struct flow *f, const struct flow6_key *key,
+				      const struct upper *u, __u32 offset)
+{
+	struct crossing *here;
+
+	if (!(f->asks & FLOW_FROM_PROVIDER))
+		return 0;
+	STEP(find_reply6(skb, f, key, u, offset, &here));
+	return here ? translate6(skb, offset, u, here, (__u8)key->kind) : 0;
+}
+
 // ---- from_container: the ingress of the node's side of a veth pair ---------------------------------------------
 
 // A packet that leaves the node may be longer than its path takes.
@@ -249,23 +327,13 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 		if (outcome)
 			return finish(skb, outcome);
 	}
-	if (f->asks & FLOW_POLICY && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
-		struct question q = question4(&key, sender);
-
-		outcome = check_policy(skb, f, &q, &u);
-		if (outcome)
-			return drop_refused(skb, f, outcome);
-	}
+	outcome = meet_policy4(skb, f, &key, sender, &u, ETH_HLEN);
+	if (outcome)
+		return drop_refused(skb, f, outcome);
 	if (f->asks & FLOW_FROM_PROVIDER && !here) {
-		here = crossing_here();
-		if (!here)
-			return drop(skb, DROP_MALFORMED);
-		fill_key4(&here->key, f->tenant, &key, &u);
-		outcome = leave_service(skb, &u, here, ETH_HLEN);
-		if (outcome == LEAVES_NOT)
-			return drop(skb, DROP_SERVICE_AGAIN);
-		if (outcome == LEAVES_AS_IT_IS)
-			here = NULL;
+		outcome = find_reply4(skb, f, &key, &u, ETH_HLEN, &here);
+		if (outcome)
+			return drop(skb, outcome);
 	}
 	if (f->way == WAY_OUTSIDE) {
 		outcome = meet_netprofile(skb, f);
@@ -316,23 +384,13 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 		if (outcome)
 			return finish(skb, outcome);
 	}
-	if (f->asks & FLOW_POLICY && !is_established6(skb, f, &key, &u, ETH_HLEN)) {
-		struct question q = question6(&key, sender);
-
-		outcome = check_policy(skb, f, &q, &u);
-		if (outcome)
-			return drop_refused(skb, f, outcome);
-	}
+	outcome = meet_policy6(skb, f, &key, sender, &u, ETH_HLEN);
+	if (outcome)
+		return drop_refused(skb, f, outcome);
 	if (f->asks & FLOW_FROM_PROVIDER && !here) {
-		here = crossing_here();
-		if (!here)
-			return drop(skb, DROP_MALFORMED);
-		fill_key6(&here->key, f->tenant, &key, &u);
-		outcome = leave_service(skb, &u, here, ETH_HLEN);
-		if (outcome == LEAVES_NOT)
-			return drop(skb, DROP_SERVICE_AGAIN);
-		if (outcome == LEAVES_AS_IT_IS)
-			here = NULL;
+		outcome = find_reply6(skb, f, &key, &u, ETH_HLEN, &here);
+		if (outcome)
+			return drop(skb, outcome);
 	}
 	if (f->way == WAY_OUTSIDE) {
 		outcome = meet_netprofile(skb, f);
@@ -392,28 +450,12 @@ static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 	outcome = find_flow4(skb, &key, outer_source, &f);
 	if (outcome)
 		return drop(skb, outcome);
-	if (f->asks & FLOW_POLICY && !is_established4(skb, f, &key, &u, INNER)) {
-		struct question q = question4(&key, outer_source);
-
-		outcome = check_policy(skb, f, &q, &u);
-		if (outcome)
-			return drop_refused(skb, f, outcome);
-	}
-	if (f->asks & FLOW_FROM_PROVIDER) {
-		struct crossing *here = crossing_here();
-
-		if (!here)
-			return drop(skb, DROP_MALFORMED);
-		fill_key4(&here->key, f->tenant, &key, &u);
-		outcome = leave_service(skb, &u, here, INNER);
-		if (outcome == LEAVES_NOT)
-			return drop(skb, DROP_SERVICE_AGAIN);
-		if (outcome == LEAVES_CHANGED) {
-			outcome = translate4(skb, INNER, &u, here);
-			if (outcome)
-				return drop(skb, outcome);
-		}
-	}
+	outcome = meet_policy4(skb, f, &key, outer_source, &u, INNER);
+	if (outcome)
+		return drop_refused(skb, f, outcome);
+	outcome = give_back4(skb, f, &key, &u, INNER);
+	if (outcome)
+		return drop(skb, outcome);
 	return receive_tunnel(skb, f, false);
 }
 
@@ -429,28 +471,12 @@ static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, 
 	outcome = find_flow6(skb, &key, outer_source, &f);
 	if (outcome)
 		return drop(skb, outcome);
-	if (f->asks & FLOW_POLICY && !is_established6(skb, f, &key, &u, INNER)) {
-		struct question q = question6(&key, outer_source);
-
-		outcome = check_policy(skb, f, &q, &u);
-		if (outcome)
-			return drop_refused(skb, f, outcome);
-	}
-	if (f->asks & FLOW_FROM_PROVIDER) {
-		struct crossing *here = crossing_here();
-
-		if (!here)
-			return drop(skb, DROP_MALFORMED);
-		fill_key6(&here->key, f->tenant, &key, &u);
-		outcome = leave_service(skb, &u, here, INNER);
-		if (outcome == LEAVES_NOT)
-			return drop(skb, DROP_SERVICE_AGAIN);
-		if (outcome == LEAVES_CHANGED) {
-			outcome = translate6(skb, INNER, &u, here, (__u8)key.kind);
-			if (outcome)
-				return drop(skb, outcome);
-		}
-	}
+	outcome = meet_policy6(skb, f, &key, outer_source, &u, INNER);
+	if (outcome)
+		return drop_refused(skb, f, outcome);
+	outcome = give_back6(skb, f, &key, &u, INNER);
+	if (outcome)
+		return drop(skb, outcome);
 	return receive_tunnel(skb, f, true);
 }
 
@@ -517,28 +543,12 @@ static __always_inline int ipv4_from_wire(struct __sk_buff *skb, __u32 scope, __
 		hand_out(skb, f, key.kind, &u, 0);
 		return PASS;
 	}
-	if (f->asks & FLOW_POLICY && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
-		struct question q = question4(&key, sender);
-
-		outcome = check_policy(skb, f, &q, &u);
-		if (outcome)
-			return drop_refused(skb, f, outcome);
-	}
-	if (f->asks & FLOW_FROM_PROVIDER) {
-		struct crossing *here = crossing_here();
-
-		if (!here)
-			return drop(skb, DROP_MALFORMED);
-		fill_key4(&here->key, f->tenant, &key, &u);
-		outcome = leave_service(skb, &u, here, ETH_HLEN);
-		if (outcome == LEAVES_NOT)
-			return drop(skb, DROP_SERVICE_AGAIN);
-		if (outcome == LEAVES_CHANGED) {
-			outcome = translate4(skb, ETH_HLEN, &u, here);
-			if (outcome)
-				return drop(skb, outcome);
-		}
-	}
+	outcome = meet_policy4(skb, f, &key, sender, &u, ETH_HLEN);
+	if (outcome)
+		return drop_refused(skb, f, outcome);
+	outcome = give_back4(skb, f, &key, &u, ETH_HLEN);
+	if (outcome)
+		return drop(skb, outcome);
 	return receive_wire(skb, f);
 }
 
@@ -560,28 +570,12 @@ static __always_inline int ipv6_from_wire(struct __sk_buff *skb, __u32 scope, __
 		hand_out(skb, f, key.kind, &u, 0);
 		return PASS;
 	}
-	if (f->asks & FLOW_POLICY && !is_established6(skb, f, &key, &u, ETH_HLEN)) {
-		struct question q = question6(&key, sender);
-
-		outcome = check_policy(skb, f, &q, &u);
-		if (outcome)
-			return drop_refused(skb, f, outcome);
-	}
-	if (f->asks & FLOW_FROM_PROVIDER) {
-		struct crossing *here = crossing_here();
-
-		if (!here)
-			return drop(skb, DROP_MALFORMED);
-		fill_key6(&here->key, f->tenant, &key, &u);
-		outcome = leave_service(skb, &u, here, ETH_HLEN);
-		if (outcome == LEAVES_NOT)
-			return drop(skb, DROP_SERVICE_AGAIN);
-		if (outcome == LEAVES_CHANGED) {
-			outcome = translate6(skb, ETH_HLEN, &u, here, (__u8)key.kind);
-			if (outcome)
-				return drop(skb, outcome);
-		}
-	}
+	outcome = meet_policy6(skb, f, &key, sender, &u, ETH_HLEN);
+	if (outcome)
+		return drop_refused(skb, f, outcome);
+	outcome = give_back6(skb, f, &key, &u, ETH_HLEN);
+	if (outcome)
+		return drop(skb, outcome);
 	return receive_wire(skb, f);
 }
 
@@ -633,13 +627,9 @@ static __always_inline int ipv4_from_host(struct __sk_buff *skb)
 	if (outcome)
 		return drop(skb, outcome);
 	key.destination = be32(f->header + HEADER_ADDRESS + 12); // rules are about the container's own
-	if (f->asks & FLOW_POLICY && !is_established4(skb, f, &key, &u, ETH_HLEN)) {
-		struct question q = question4(&key, SENDER_NODE);
-
-		outcome = check_policy(skb, f, &q, &u);
-		if (outcome)
-			return drop_refused(skb, f, outcome);
-	}
+	outcome = meet_policy4(skb, f, &key, SENDER_NODE, &u, ETH_HLEN);
+	if (outcome)
+		return drop_refused(skb, f, outcome);
 	return deliver(skb, f);
 }
 
@@ -659,13 +649,9 @@ static __always_inline int ipv6_from_host(struct __sk_buff *skb)
 	if (outcome)
 		return drop(skb, outcome);
 	copy_address(key.destination, f->header + HEADER_ADDRESS);
-	if (f->asks & FLOW_POLICY && !is_established6(skb, f, &key, &u, ETH_HLEN)) {
-		struct question q = question6(&key, SENDER_NODE);
-
-		outcome = check_policy(skb, f, &q, &u);
-		if (outcome)
-			return drop_refused(skb, f, outcome);
-	}
+	outcome = meet_policy6(skb, f, &key, SENDER_NODE, &u, ETH_HLEN);
+	if (outcome)
+		return drop_refused(skb, f, outcome);
 	return deliver(skb, f);
 }
 
