@@ -45,6 +45,16 @@ func (a *Agent) Drift(id, sandbox string, d Device) (string, error) {
 	return netdev.Drift(port, sandbox, d)
 }
 
+// Elsewhere is the network namespace, another than the one at the path sandbox, that an endpoint is attached to; "" where there is none, or
+// none any more.
+func (a *Agent) Elsewhere(id, sandbox string) string {
+	rec, ok := a.records.get(id)
+	if !ok || rec.Endpoint.Port == "" || !netdev.IsNamespace(rec.Sandbox) || netdev.SameNamespace(rec.Sandbox, sandbox) {
+		return ""
+	}
+	return rec.Sandbox
+}
+
 // Attached are the endpoints that this node has attached.
 func (a *Agent) Attached() []model.Endpoint {
 	var out []model.Endpoint

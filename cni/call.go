@@ -3,7 +3,6 @@
 package cni
 
 import (
-	"cmp"
 	"encoding/json"
 	"fmt"
 	"net/netip"
@@ -50,57 +49,32 @@ type Answer struct {
 // config is what we read of the network configuration.
 type config struct {
 	types.NetConf
-	Tenant  string `json:"tenant"`
-	Network string `json:"network"`
-	Group   string `json:"group"` // "" for none
+	Placement
 }
-
-// Where containers go unless the configuration names a network or a group.
-const defaultNetwork = "default-net"
 
 func (c Call) config() (config, error) {
 	var out config
 	if err := json.Unmarshal(c.Config, &out); err != nil {
 		return out, types.NewError(types.ErrDecodingFailure, "Contiv: the network configuration cannot be read", err.Error())
 	}
-	out.Tenant = cmp.Or(out.Tenant, model.DefaultTenant)
-	if out.Group == "" {
-		out.Network = cmp.Or(out.Network, defaultNetwork)
-	}
+	out.Placement = out.Placement.whole()
 	return out, nil
 }
 
-// networkIn is the network of w that the configuration means, by its name or by that of its group.
-func (c config) networkIn(w model.World) (model.Network, error) {
-	name := c.Network
-	if c.Group != "" {
-		g, ok := w.Groups.Get(model.GroupKey(c.Tenant, c.Group))
-		if !ok {
-			return model.Network{}, model.NotFound("group", "group %s of tenant %s does not exist: create it with netctl group create -t %s %s %s",
-				c.Group, c.Tenant, c.Tenant, cmp.Or(name, "NETWORK"), c.Group)
-		}
-		name = cmp.Or(name, g.Network)
-		if g.Network != name {
-			return model.Network{}, model.Invalid("group", "group %s of tenant %s is in network %s, not in %s: correct the configuration, in which the network may be left out",
-				c.Group, c.Tenant, g.Network, name)
-		}
-	}
-	n, ok := w.Networks.Get(model.NetworkKey(c.Tenant, name))
-	if !ok {
-		return n, model.NotFound("network", "network %s of tenant %s does not exist: create it with netctl net create -t %s -s SUBNET %s", name, c.Tenant, c.Tenant, name)
-	}
-	return n, nil
-}
-
-// name is what the runtime calls the container, to be found by: the pod's name for those of Kubernetes, and of others that say it
-// in the same way; "" where nothing is said.
-func (c Call) name() string {
+// pod is what the runtime says of the container in CNI_ARGS: its pod of Kubernetes, or what others name in the same way; fields
+// are "" where nothing is said.
+func (c Call) pod() (p Pod) {
 	for arg := range strings.SplitSeq(c.Args, ";") {
-		if name, ok := strings.CutPrefix(arg, "K8S_POD_NAME="); ok {
-			return name
+		switch name, value, _ := strings.Cut(arg, "="); name {
+		case "K8S_POD_NAMESPACE":
+			p.Namespace = value
+		case "K8S_POD_NAME":
+			p.Name = value
+		case "K8S_POD_UID":
+			p.UID = value
 		}
 	}
-	return ""
+	return p
 }
 
 // maxContainerID bounds a container's id: an endpoint's has 256 characters.

@@ -36,6 +36,7 @@ func FuzzCallIsReadOrRefusedWithACode(f *testing.F) {
 		`{"command":"DEL","containerID":"a-b","ifName":"c"}`,
 		`{"command":"GC","config":{"cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]}}`,
 		`{"command":"ADD","containerID":"c:1","ifName":"eth:0","config":null}`,
+		`{"command":"CHECK","containerID":"c1","netns":"/n","ifName":"eth0","config":{"cniVersion":"1.0.0","prevResult":{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/n"}],"ips":[{"interface":0,"address":"10.1.2.3/24"},{"interface":7}]}}}`,
 		`{"config":{"tenant":7}}`, `{"config":{"group":"db"}}`, `{"config":[]}`, `[]`, `null`, `{`, ``,
 	} {
 		f.Add([]byte(seed))
@@ -71,6 +72,10 @@ func FuzzCallIsReadOrRefusedWithACode(f *testing.F) {
 			}
 		case conf.Tenant == "" || conf.Network == "" && conf.Group == "":
 			t.Fatalf("nobody knows where the container goes: %+v", conf)
+		default:
+			if err := kept(conf, c, nil); err != nil && code(err) == 0 {
+				t.Fatalf("the refusal has no code: %v", err)
+			}
 		}
 	})
 }
@@ -181,5 +186,89 @@ func TestResultHasBothFamiliesAndTheirGatewaysInEveryVersion(t *testing.T) {
 	}
 	if got := old.(*types020.Result); got.IP4.IP.String() != "10.1.2.3/24" || got.IP6.Gateway.String() != "2001:db8:2::1" {
 		t.Errorf("version 0.2.0 has %+v", got)
+	}
+}
+
+func TestPrevResultWithOtherAddressesIsDrift(t *testing.T) {
+	t.Parallel()
+	given := []netip.Prefix{netip.MustParsePrefix("10.1.2.3/24"), netip.MustParsePrefix("2001:db8:2::3/64")}
+	list := func(interfaces, ips string) string {
+		return fmt.Sprintf(`{"cniVersion": "1.1.0", "name": "k8s", "prevResult": {"cniVersion": "1.1.0", "interfaces": [%s], "ips": [%s]}}`, interfaces, ips)
+	}
+	const ours, other = `{"name": "eth0", "sandbox": "/run/netns/c1"}`, `{"name": "br0"}`
+	for text, want := range map[string]uint{
+		`{"cniVersion": "1.1.0", "name": "k8s"}`: 0,
+		list(ours, `{"interface": 0, "address": "10.1.2.3/24"}, {"interface": 0, "address": "2001:db8:2::3/64"}`):      0,
+		list(other+","+ours, `{"interface": 0, "address": "10.9.9.9/24"}, {"interface": 1, "address": "10.1.2.3/24"}`): 0,
+		list(ours, `{"address": "10.9.9.9/24"}`):                                     0,
+		list(ours, `{"interface": 9, "address": "10.1.2.9/24"}`):                     0,
+		list(ours, `{"interface": 0, "address": "10.1.2.9/24"}`):                     types.ErrInternal,
+		list(ours, `{"interface": 0, "address": "10.1.2.3/16"}`):                     types.ErrInternal,
+		`{"cniVersion": "1.1.0", "name": "k8s", "prevResult": {"cniVersion": "99"}}`: types.ErrDecodingFailure,
+	} {
+		c := Call{IfName: "eth0", Netns: "/run/netns/c1", Config: json.RawMessage(text)}
+		conf, err := c.config()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := code(kept(conf, c, given)); got != want {
+			t.Errorf("%s: code %d, want %d", text, got, want)
+		}
+	}
+}
+
+// pods is a Kubernetes that says the same of every pod.
+type pods struct {
+	where  Placement
+	labels map[string]string
+	err    error
+}
+
+func (p pods) Place(_ context.Context, _ Pod, otherwise Placement) (Placement, map[string]string, error) {
+	return p.where.Or(otherwise), p.labels, p.err
+}
+
+func (p pods) Labels(Pod) (map[string]string, bool, bool) { return p.labels, false, true }
+
+func (pods) Changed() <-chan struct{} { return nil }
+
+func TestPodGoesWhereKubernetesSaysAndCarriesItsLabels(t *testing.T) {
+	t.Parallel()
+	c := Call{Args: "IgnoreUnknown=1;K8S_POD_NAMESPACE=shop;K8S_POD_NAME=web-0;K8S_POD_INFRA_CONTAINER_ID=c1;K8S_POD_UID=u1", Config: json.RawMessage(`{"name": "k8s"}`)}
+	conf, err := c.config()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.pod(); got != (Pod{"shop", "web-0", "u1"}) {
+		t.Errorf("the pod is %+v", got)
+	}
+	for _, row := range []struct {
+		pods Pods
+		args string
+		want Placement
+	}{
+		{nil, c.Args, Placement{Tenant: "default", Network: "default-net"}},
+		{pods{}, c.Args, Placement{Tenant: "default", Network: "default-net"}},
+		{pods{where: Placement{Tenant: "blue"}}, c.Args, Placement{Tenant: "blue", Network: "default-net"}},
+		{pods{where: Placement{Tenant: "blue", Group: "db"}}, c.Args, Placement{Tenant: "blue", Group: "db"}},
+		{pods{where: Placement{Network: "web"}}, c.Args, Placement{Tenant: "default", Network: "web"}},
+		{pods{where: Placement{Network: "web"}}, "K8S_POD_NAME=of-podman", Placement{Tenant: "default", Network: "default-net"}},
+	} {
+		s := &Server{Pods: row.pods}
+		if got, _, err := s.place(t.Context(), Call{Args: row.args}, conf); err != nil || got != row.want {
+			t.Errorf("%+v of %q: %+v, %v; want %+v", row.pods, row.args, got, err, row.want)
+		}
+	}
+	s := &Server{Pods: pods{labels: map[string]string{"app": "web", labelConfig: "forged", labelPodName: "forged"}}}
+	_, labels, err := s.place(t.Context(), c, conf)
+	if err != nil || labels["app"] != "web" || labels[labelConfig] != "k8s" || labels[labelPodName] != "web-0" || labels[labelPodNamespace] != "shop" {
+		t.Errorf("labels %v, %v", labels, err)
+	}
+	if pod, ours, ok := podOf(labels); !ok || pod != c.pod() || len(ours) != 4 || len(joined(map[string]string{"app": "db"}, ours)) != 5 {
+		t.Errorf("labels %v are of pod %+v, %v", labels, pod, ours)
+	}
+	s.Pods = pods{err: errors.New("no")}
+	if _, _, err := s.place(t.Context(), c, conf); err == nil {
+		t.Error("a pod of which nobody knows where it goes goes somewhere")
 	}
 }

@@ -26,3 +26,13 @@ func device(e model.Endpoint, n model.Network, name string) agent.Device {
 func ipNet(p netip.Prefix) net.IPNet {
 	return net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
 }
+
+// prefixOf is what package net writes as an IPNet, of either length; the zero Prefix for what is none.
+func prefixOf(n net.IPNet) netip.Prefix {
+	a, ok := netip.AddrFromSlice(n.IP)
+	bits, _ := n.Mask.Size()
+	if !ok {
+		return netip.Prefix{}
+	}
+	return netip.PrefixFrom(a.Unmap(), bits)
+}

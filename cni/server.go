@@ -15,6 +15,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"github.com/containernetworking/cni/pkg/types"
@@ -30,6 +31,7 @@ const patience = 30 * time.Second
 // Server answers the CNI program.
 type Server struct {
 	Agent  *agent.Agent
+	Pods   Pods   // nil: all go where their network configuration says
 	Socket string // SocketPath, unless a test wants another
 	Log    *slog.Logger
 }
@@ -46,6 +48,13 @@ func (s *Server) Run(ctx context.Context) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+CallPath, s.serve)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	following, end := context.WithCancel(ctx)
+	var done sync.WaitGroup
+	defer done.Wait()
+	defer end()
+	if s.Pods != nil {
+		done.Go(func() { s.follow(following) })
+	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
 	select {
@@ -54,8 +63,8 @@ func (s *Server) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	}
 	// Calls on their way get an answer, or their runtime would not know what it has.
-	closing, done := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
-	defer done()
+	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
 	if server.Shutdown(closing) != nil {
 		_ = server.Close() // its error would be that of the listener, which is closed
 	}
@@ -158,18 +167,28 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 	if err := agent.CheckSandbox(c.Netns); err != nil {
 		return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, "Contiv: CNI_NETNS: "+err.Error(), "")
 	}
-	n, err := s.network(ctx, conf)
+	e, known := s.Agent.Prepared(id)
+	if in := s.Agent.Elsewhere(id, c.Netns); in != "" {
+		return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_NETNS: interface %s of the container is in %s already, not in %s: DEL it first", c.IfName, in, c.Netns), "")
+	}
+	where, labels := Placement{e.Tenant, e.Network, e.Group}, e.Labels
+	if pod := c.pod(); !known || labels[labelPodName] == "" || labels[labelPodNamespace] != pod.Namespace || labels[labelPodName] != pod.Name {
+		// A pod that is asked for again stays where it is, also when its labels have changed since or nobody can be asked.
+		if where, labels, err = s.place(ctx, c, conf); err != nil {
+			return Answer{}, err
+		}
+	}
+	n, err := s.network(ctx, where)
 	if err != nil {
 		return Answer{}, err
 	}
-	e, known := s.Agent.Prepared(id)
 	switch {
-	case known && e.Group != conf.Group:
-		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in group %q already, not in %q: DEL it first", c.IfName, e.Group, conf.Group), "")
+	case known && e.Group != where.Group:
+		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in group %q already, not in %q: DEL it first", c.IfName, e.Group, where.Group), "")
 	case known && e.NetworkKey() != n.Key():
 		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in network %s already: DEL it first", c.IfName, e.NetworkKey()), "")
 	case !known:
-		e = model.Endpoint{ID: id, Tenant: n.Tenant, Network: n.Name, Group: conf.Group, Runtime: "cni", Container: c.ContainerID, Name: c.name(), Labels: map[string]string{labelConfig: conf.Name}}
+		e = model.Endpoint{ID: id, Tenant: n.Tenant, Network: n.Name, Group: where.Group, Runtime: "cni", Container: c.ContainerID, Name: c.pod().Name, Labels: labels}
 		if err := s.allocate(ctx, n, &e); err != nil {
 			s.release(ctx, e)
 			return Answer{}, err
@@ -200,12 +219,12 @@ const labelConfig = "cni.config"
 // worldPatience is how long a network may take from a master to this node.
 const worldPatience = 2 * time.Second
 
-// network is the one that the configuration means. It may have been made a moment ago, or this node not have heard a master yet.
-func (s *Server) network(ctx context.Context, conf config) (model.Network, error) {
+// network is the one that is meant. It may have been made a moment ago, or this node not have heard a master yet.
+func (s *Server) network(ctx context.Context, where Placement) (model.Network, error) {
 	late := time.After(worldPatience)
 	for {
 		changed := s.Agent.Changed()
-		n, err := conf.networkIn(s.Agent.World())
+		n, err := where.networkIn(s.Agent.World())
 		if err == nil {
 			return n, nil
 		}
@@ -254,32 +273,6 @@ func (s *Server) allocate(ctx context.Context, n model.Network, e *model.Endpoin
 	return nil
 }
 
-func (s *Server) check(c Call) error {
-	id, err := c.endpointID()
-	if err != nil {
-		return err
-	}
-	e, ok := s.Agent.Prepared(id)
-	if !ok || e.Port == "" {
-		return types.NewError(types.ErrUnknownContainer, "Contiv: the container is not attached", id)
-	}
-	if err := agent.CheckSandbox(c.Netns); err != nil {
-		return types.NewError(types.ErrInvalidEnvironmentVariables, "Contiv: CNI_NETNS: "+err.Error(), "")
-	}
-	n, ok := s.Agent.World().Networks.Get(e.NetworkKey())
-	if !ok {
-		return model.NotFound("network", "network %s of the container does not exist any more", e.NetworkKey())
-	}
-	drift, err := s.Agent.Drift(id, c.Netns, device(e, n, c.IfName))
-	if err != nil {
-		return err
-	}
-	if drift != "" {
-		return types.NewError(types.ErrInternal, "Contiv: "+drift, "")
-	}
-	return nil
-}
-
 // collect detaches what the runtime does not have any more.
 func (s *Server) collect(ctx context.Context, c Call) error {
 	conf, err := c.config()
@@ -296,8 +289,8 @@ func (s *Server) collect(ctx context.Context, c Call) error {
 	}
 	var failed error
 	for _, e := range s.Agent.Attached() {
-		// Other configurations' containers are not this call's business.
-		if e.Runtime == "cni" && e.Labels[labelConfig] == conf.Name && e.Tenant == conf.Tenant && (conf.Network == "" || e.Network == conf.Network) && !valid[e.ID] {
+		// Other configurations' containers are not this call's business. Where they are says nothing: pods go where their labels say.
+		if e.Runtime == "cni" && e.Labels[labelConfig] == conf.Name && !valid[e.ID] {
 			failed = errors.Join(failed, s.Agent.Detach(ctx, e.ID))
 		}
 	}

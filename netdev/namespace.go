@@ -23,9 +23,12 @@ func IsNamespace(path string) bool {
 }
 
 // IsNodes tells whether path is the node's own namespace, which is no container's.
-func IsNodes(path string) bool {
+func IsNodes(path string) bool { return SameNamespace(path, nodesNamespace) }
+
+// SameNamespace tells whether two paths lead to one namespace.
+func SameNamespace(path, other string) bool {
 	var a, b unix.Stat_t
-	return unix.Stat(path, &a) == nil && unix.Stat(nodesNamespace, &b) == nil && a.Ino == b.Ino && a.Dev == b.Dev
+	return unix.Stat(path, &a) == nil && unix.Stat(other, &b) == nil && a.Ino == b.Ino && a.Dev == b.Dev
 }
 
 // nodesNamespace is that of the process's first thread, which stays there.

@@ -54,7 +54,8 @@ func (p pod) call(command, config string, env ...string) (string, *types.Error) 
 	}
 	var said types.Error
 	if json.Unmarshal(out, &said) != nil || said.Code == 0 {
-		p.Fatalf("%s of %s fails without saying why: %v: %s", command, p.name, err, out)
+		p.Errorf("%s of %s fails without saying why: %v: %s", command, p.name, err, out)
+		return "", &types.Error{Msg: "without saying why"}
 	}
 	return "", &said
 }
@@ -81,10 +82,25 @@ func (p pod) refused(code uint, word, command, config string, env ...string) {
 // add attaches the pod and gives its addresses.
 func (p pod) add(config string) []netip.Addr {
 	p.Helper()
+	addrs := p.addrs(config)
+	if len(addrs) == 0 {
+		p.FailNow()
+	}
+	return addrs
+}
+
+// addrs attaches the pod and gives its addresses; none, of which the test has heard, where that fails.
+func (p pod) addrs(config string) []netip.Addr {
+	p.Helper()
 	var r current.Result
-	out := p.must("ADD", config)
+	out, refusal := p.call("ADD", config)
+	if refusal != nil {
+		p.Errorf("ADD of %s: %v", p.name, refusal)
+		return nil
+	}
 	if err := json.Unmarshal([]byte(out), &r); err != nil {
-		p.Fatalf("ADD answers %s: %v", out, err)
+		p.Errorf("ADD answers %s: %v", out, err)
+		return nil
 	}
 	if len(r.Interfaces) != 1 || r.Interfaces[0].Name != "eth0" || r.Interfaces[0].Sandbox != p.netns() {
 		p.Errorf("ADD answers %s", out)
@@ -204,6 +220,10 @@ func TestCNICallsAreAnsweredAsTheSpecificationSays(t *testing.T) {
 		t.Errorf("ADD answers %s", out)
 	}
 	p.must("CHECK", web)
+	// What the runtime believes is compared too.
+	believed := strings.Replace(web, "{", `{"prevResult": `+p.must("ADD", web)+`, `, 1)
+	p.must("CHECK", believed)
+	p.refused(types.ErrInternal, "prevResult says 10.1.2.77/24", "CHECK", strings.Replace(believed, "10.1.2.1/24", "10.1.2.77/24", 1))
 	for _, drift := range [][2]string{
 		{"ip route del default", "default route"}, {"ip addr del 10.1.2.1/24 dev eth0", "10.1.2.1/24"}, {"ip link del eth0", "no device"},
 	} {
@@ -275,6 +295,9 @@ func TestCNICallsThatCannotBeAnsweredSayWhy(t *testing.T) {
 	p.must("ADD", web, "CNI_IFNAME=net1")
 	// The same interface cannot be in another network as well; it stays where it is.
 	p.refused(types.ErrInvalidNetworkConfig, "default:web", "ADD", conf("k8s", "tiny"), "CNI_IFNAME=net1")
+	p.must("CHECK", web, "CNI_IFNAME=net1")
+	// Nor can it be in another container as well.
+	p.refused(types.ErrInvalidEnvironmentVariables, "DEL it first", "ADD", web, "CNI_IFNAME=net1", "CNI_NETNS="+newPod(t, n, "q").netns())
 	p.must("CHECK", web, "CNI_IFNAME=net1")
 	for i := range 2 {
 		p.must("ADD", conf("k8s", "tiny"), fmt.Sprintf("CNI_IFNAME=tiny%d", i))

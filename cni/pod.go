@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cni
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// Pod names a pod of Kubernetes.
+type Pod struct {
+	Namespace, Name string
+	UID             string // "" from a runtime that does not say it
+}
+
+// Pods knows what is said of a node's pods.
+type Pods interface {
+	// Place says where the pod goes: as it says itself, or its namespace, or otherwise, in this order. labels are the pod's own.
+	Place(ctx context.Context, pod Pod, otherwise Placement) (where Placement, labels map[string]string, err error)
+	// Labels are the pod's own by now, and whether it was told to end; ok is false for a pod that is not known.
+	Labels(pod Pod) (labels map[string]string, ending, ok bool)
+	// Changed is closed when Labels may say something else.
+	Changed() <-chan struct{}
+}
+
+// Labels of a pod's endpoint, as a kubelet writes them on containers.
+const (
+	labelPodNamespace = "io.kubernetes.pod.namespace"
+	labelPodName      = "io.kubernetes.pod.name"
+	labelPodUID       = "io.kubernetes.pod.uid"
+)
+
+// place says where the container of the call goes, and with which labels. Only who is known to Kubernetes is asked for there.
+func (s *Server) place(ctx context.Context, c Call, conf config) (Placement, map[string]string, error) {
+	labels := map[string]string{labelConfig: conf.Name}
+	pod := c.pod()
+	if s.Pods == nil || pod.Namespace == "" || pod.Name == "" {
+		return conf.Placement, labels, nil
+	}
+	where, own, err := s.Pods.Place(ctx, pod, conf.Placement)
+	labels[labelPodNamespace], labels[labelPodName], labels[labelPodUID] = pod.Namespace, pod.Name, pod.UID
+	return where.whole(), joined(own, labels), err
+}
+
+// joined are a pod's own labels with those that say whose an endpoint is.
+func joined(own, ours map[string]string) map[string]string {
+	out := map[string]string{}
+	maps.Copy(out, own)
+	maps.Copy(out, ours)
+	return out
+}
+
+// podOf is the pod whose endpoint has the labels, and those labels of it that are ours; ok is false for one that is no pod's.
+func podOf(labels map[string]string) (pod Pod, ours map[string]string, ok bool) {
+	ours = map[string]string{}
+	for _, name := range []string{labelConfig, labelPodNamespace, labelPodName, labelPodUID} {
+		ours[name] = labels[name]
+	}
+	return Pod{ours[labelPodNamespace], ours[labelPodName], ours[labelPodUID]}, ours, ours[labelPodName] != ""
+}
+
+// followAgain is how soon what no master could be told is tried again.
+const followAgain = 5 * time.Second
+
+// follow keeps the labels of pods on their endpoints, where services look at them, and has those pods that were told to end be passed over.
+func (s *Server) follow(ctx context.Context) {
+	ending := map[string]bool{} // endpoints that are known to
+	for {
+		changed, attached := s.Pods.Changed(), s.Agent.SandboxesChanged()
+		var again <-chan time.Time
+		still := map[string]bool{}
+		for _, e := range s.Agent.Attached() {
+			pod, ours, ok := podOf(e.Labels)
+			if !ok || e.Runtime != "cni" {
+				continue
+			}
+			own, ends, ok := s.Pods.Labels(pod)
+			still[e.ID] = ending[e.ID]
+			labels := joined(own, ours)
+			if !ok || maps.Equal(labels, e.Labels) && ends == ending[e.ID] {
+				continue
+			}
+			err := s.Agent.Update(ctx, e.ID, func(e *model.Endpoint) {
+				e.Labels = labels
+				e.Stopping = e.Stopping || ends && !ending[e.ID] // once: a pod that lives on for long works after all
+			})
+			if err != nil {
+				again = time.After(followAgain)
+				continue
+			}
+			still[e.ID] = ends
+		}
+		ending = still
+		select {
+		case <-ctx.Done():
+			return
+		case <-changed:
+		case <-attached:
+		case <-again:
+		}
+	}
+}
