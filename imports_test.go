@@ -31,6 +31,7 @@ var mayImport = map[string][]string{
 	"dns":                  {"model", "netdev", "datapath"}, // datapath, as it alone knows eBPF: what turns questions round
 	"bgp":                  {"model", "api", "netdev"},
 	"cni":                  {"model", "api", "agent"},
+	"kube":                 {"cni"}, // which asks it where pods go
 	"cli":                  {"model", "api"},
 	"cmd/internal/flags":   {},
 	"cmd/internal/sockets": {},

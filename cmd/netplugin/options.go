@@ -27,8 +27,9 @@ type options struct {
 	status    uint16   // TCP port; 0: any that is free
 	plugin    string   // the name of Docker's drivers
 	docker    string   // the engine's socket
-	attach    string   // auto, tcx or clsact
-	pinDir    string   // in a bpffs
+	kube      kubeOptions
+	attach    string // auto, tcx or clsact
+	pinDir    string // in a bpffs
 	runDir    string
 	stateDir  string
 	sweep     time.Duration
@@ -52,6 +53,7 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	f.Uint16Var(&o.status, "status-port", api.DefaultAgentPort, "TCP port on the control address at which masters ask what this node has seen; 0: any that is free")
 	f.StringVar(&o.plugin, "plugin-name", "netplugin", "name of the network and IPAM drivers in Docker")
 	f.StringVar(&o.docker, "docker-socket", "/var/run/docker.sock", "where the Docker engine answers; empty for none")
+	o.kube.flags(f)
 	f.StringVar(&o.attach, "attach", "auto", "how programs are attached to devices: auto, tcx (kernel 6.6) or clsact")
 	f.StringVar(&o.pinDir, "bpf-dir", "/sys/fs/bpf/contiv", "where programs and maps are pinned, in a mounted bpffs")
 	f.StringVar(&o.runDir, "run-dir", defaultRunDir, "state that goes at a reboot")
@@ -96,6 +98,9 @@ func (o options) check() error {
 		if _, err := netip.ParseAddr(text); text != "" && err != nil {
 			return fmt.Errorf("--%s %q is not an address; write it as 192.168.2.10", flag, text)
 		}
+	}
+	if err := o.kube.check(); err != nil {
+		return err
 	}
 	if o.vxlanPort == 0 {
 		return fmt.Errorf("--vxlan-port 0 is not a port; use 1 to 65535")

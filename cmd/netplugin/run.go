@@ -94,6 +94,10 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
+	pods, err := o.pods()
+	if err != nil {
+		return err
+	}
 	o.log.Info("netplugin", "version", version, "node", node.Name, "masters", client.Masters(), "vtep", node.VTEP, "device", underlay.Interface,
 		"container MTU", underlay.MTU-vxlanOverhead, "VXLAN port", o.vxlanPort, "docker", o.docker)
 	names := dns.New(a.World, o.log)
@@ -124,8 +128,13 @@ func run(ctx context.Context, o options) error {
 		observer.Run,
 		func(ctx context.Context) error { return serveObserved(ctx, status, observer.Handler()) },
 		afterFirstWord(a, routers.Run),
-		afterFirstWord(a, (&cni.Server{Agent: a, Socket: cni.SocketPath, Log: o.log}).Run),
 	}
+	containers := &cni.Server{Agent: a, Socket: cni.SocketPath, Log: o.log}
+	if pods != nil {
+		containers.Pods = pods
+		parts = append(parts, pods.Run)
+	}
+	parts = append(parts, afterFirstWord(a, containers.Run))
 	if driver != nil {
 		parts = append(parts, afterFirstWord(a, driver.Run))
 	}

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"time"
+
+	"github.com/contivnet/contiv/cmd/internal/flags"
+	"github.com/contivnet/contiv/kube"
+)
+
+// kubeOptions say how Kubernetes' API server is reached.
+type kubeOptions struct {
+	config   string // path of a kubeconfig, or kube.InCluster; "" where there is no Kubernetes
+	node     string // this node's name there; "" for the host label
+	patience time.Duration
+}
+
+func (o *kubeOptions) flags(f *flags.Set) {
+	f.StringVar(&o.config, "kubeconfig", "", "kubeconfig by which pods' labels are read from Kubernetes' API server, or "+kube.InCluster+" for the pod's own service account; empty for no Kubernetes")
+	f.StringVar(&o.node, "kube-node", "", "this node's name in Kubernetes (default: the host label)")
+	f.DurationVar(&o.patience, "kube-patience", 10*time.Second, "how long a new pod's labels are awaited while the API server is away; then the pod goes where its network configuration says")
+}
+
+func (o kubeOptions) check() error {
+	if o.patience <= 0 || o.patience > 20*time.Second {
+		return fmt.Errorf("--kube-patience %s is not possible: a runtime does not wait for long; use more than 0s and at most 20s", o.patience)
+	}
+	return nil
+}
+
+// pods makes what knows this node's pods; nil where there is no Kubernetes.
+func (o options) pods() (*kube.Pods, error) {
+	if o.kube.config == "" {
+		return nil, nil
+	}
+	config, err := kube.ReadConfig(o.kube.config)
+	if err != nil {
+		return nil, fmt.Errorf("--kubeconfig: %w", err)
+	}
+	config.UserAgent = "netplugin/" + version
+	return kube.New(kube.Options{Config: config, Node: cmp.Or(o.kube.node, o.node), Patience: o.kube.patience, Log: o.log})
+}

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kube
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/containernetworking/cni/pkg/types"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	apitypes "k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/rest"
+
+	"github.com/contivnet/contiv/cni"
+)
+
+// server is an API server that has the metadata of pods and namespaces, as lists and as watches (Kubernetes API concepts).
+type server struct {
+	*httptest.Server
+	mu      sync.Mutex
+	down    bool
+	log     []event
+	changed chan struct{}
+}
+
+// event is what a watch tells; the resource version is its place in the log, from 1.
+type event struct {
+	resource string
+	Type     string                       `json:"type"`
+	Object   metav1.PartialObjectMetadata `json:"object"`
+}
+
+func newServer(t *testing.T) *server {
+	s := &server{changed: make(chan struct{})}
+	s.Server = httptest.NewServer(s)
+	t.Cleanup(func() {
+		s.stop()
+		s.Close()
+	})
+	s.tell("namespaces", "ADDED", metav1.ObjectMeta{Name: "shop", Labels: map[string]string{LabelTenant: "blue"}})
+	return s
+}
+
+func (s *server) tell(resource, what string, m metav1.ObjectMeta) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m.ResourceVersion = strconv.Itoa(len(s.log) + 1)
+	o := metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"}, ObjectMeta: m}
+	s.log = append(s.log, event{resource, what, o})
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+// stop answers nobody any more.
+func (s *server) stop() {
+	s.mu.Lock()
+	s.down = true
+	s.mu.Unlock()
+	s.CloseClientConnections()
+}
+
+func (s *server) since(resource string, version int) (events []event, at int, changed chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range s.log[version:] {
+		if e.resource == resource {
+			events = append(events, e)
+		}
+	}
+	return events, len(s.log), s.changed
+}
+
+func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	resource := strings.TrimPrefix(r.URL.Path, "/api/v1/")
+	q := r.URL.Query()
+	s.mu.Lock()
+	down := s.down
+	s.mu.Unlock()
+	switch {
+	case down:
+		http.Error(w, "down", http.StatusServiceUnavailable)
+		return
+	case resource == "pods" && q.Get("fieldSelector") != "spec.nodeName=n1":
+		http.Error(w, "only the node's own pods are to be asked for", http.StatusForbidden)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	if q.Get("sendInitialEvents") != "" { // as of servers that know only lists
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonInvalid, Code: 422})
+		return
+	}
+	if q.Get("watch") == "" {
+		list := metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{Kind: "PartialObjectMetadataList", APIVersion: "meta.k8s.io/v1"}}
+		events, at, _ := s.since(resource, 0)
+		list.ResourceVersion = strconv.Itoa(at)
+		for _, e := range events {
+			list.Items = append(list.Items, e.Object)
+		}
+		_ = json.NewEncoder(w).Encode(list)
+		return
+	}
+	version, _ := strconv.Atoi(q.Get("resourceVersion"))
+	for r.Context().Err() == nil {
+		events, at, changed := s.since(resource, version)
+		for _, e := range events {
+			_ = json.NewEncoder(w).Encode(e)
+		}
+		w.(http.Flusher).Flush()
+		version = at
+		select {
+		case <-changed:
+		case <-r.Context().Done():
+		}
+	}
+}
+
+// listen starts what reads the server, until the test ends.
+func listen(t *testing.T, s *server, patience time.Duration) *Pods {
+	t.Helper()
+	p, err := New(Options{Config: &rest.Config{Host: s.URL}, Node: "n1", Patience: patience, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		s.stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func podMeta(name, uid, network string) metav1.ObjectMeta {
+	return metav1.ObjectMeta{Namespace: "shop", Name: name, UID: apitypes.UID(uid), Labels: map[string]string{LabelNetwork: network, "app": name}}
+}
+
+var otherwise = cni.Placement{Tenant: "default", Network: "default-net"}
+
+// goes checks where a pod goes.
+func goes(t *testing.T, p *Pods, name, uid string, want cni.Placement) {
+	t.Helper()
+	got, labels, err := p.Place(t.Context(), cni.Pod{Namespace: "shop", Name: name, UID: uid}, otherwise)
+	if err != nil || got != want {
+		t.Errorf("pod %s goes to %+v, %v; want %+v", name, got, err, want)
+	}
+	if want != otherwise && labels["app"] != name {
+		t.Errorf("pod %s has the labels %v", name, labels)
+	}
+}
+
+func TestPodOfWhichTheKubeletHeardFirstIsAwaited(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := listen(t, s, time.Minute)
+	s.tell("pods", "ADDED", podMeta("first", "u1", "web"))
+	goes(t, p, "first", "u1", cni.Placement{Tenant: "blue", Network: "web"})
+	done := make(chan bool)
+	go func() {
+		goes(t, p, "second", "u2", cni.Placement{Tenant: "blue", Network: "db"})
+		close(done)
+	}()
+	s.tell("pods", "ADDED", podMeta("second", "u2", "db"))
+	<-done
+}
+
+func TestPodIsNotTakenForTheLastOneOfItsName(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := listen(t, s, time.Minute)
+	s.tell("pods", "ADDED", podMeta("db-0", "old", "web"))
+	goes(t, p, "db-0", "old", cni.Placement{Tenant: "blue", Network: "web"})
+	done := make(chan bool)
+	go func() {
+		goes(t, p, "db-0", "new", cni.Placement{Tenant: "blue", Network: "db"})
+		close(done)
+	}()
+	s.tell("pods", "DELETED", podMeta("db-0", "old", "web"))
+	s.tell("pods", "ADDED", podMeta("db-0", "new", "db"))
+	<-done
+}
+
+func TestChangesOfAPodAreHeard(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := listen(t, s, time.Minute)
+	s.tell("pods", "ADDED", podMeta("first", "u1", "web"))
+	goes(t, p, "first", "u1", cni.Placement{Tenant: "blue", Network: "web"})
+	pod := cni.Pod{Namespace: "shop", Name: "first", UID: "u1"}
+	if labels, ending, ok := p.Labels(pod); !ok || ending || labels["app"] != "first" {
+		t.Errorf("labels %v, ending %v, %v", labels, ending, ok)
+	}
+	m := podMeta("first", "u1", "web")
+	m.Labels["app"], m.DeletionTimestamp = "other", &metav1.Time{Time: time.Now()}
+	s.tell("pods", "MODIFIED", m)
+	for {
+		changed := p.Changed()
+		if labels, ending, ok := p.Labels(pod); ok && ending && labels["app"] == "other" {
+			break
+		}
+		<-changed
+	}
+	if _, _, ok := p.Labels(cni.Pod{Namespace: "shop", Name: "first", UID: "u2"}); ok {
+		t.Error("a pod of the same name is taken for it")
+	}
+}
+
+func TestStaticPodIsKnownByTheUIDThatItsKubeletGaveIt(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := listen(t, s, time.Minute)
+	m := podMeta("proxy-n1", "u1", "web")
+	m.Annotations = map[string]string{hashOfStatic: "9d8f"}
+	s.tell("pods", "ADDED", m)
+	goes(t, p, "proxy-n1", "9d8f", cni.Placement{Tenant: "blue", Network: "web"})
+}
+
+func TestPodThatTheAPIServerDoesNotHaveIsToBeTriedAgain(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := listen(t, s, time.Minute)
+	s.tell("pods", "ADDED", podMeta("first", "u1", "web"))
+	goes(t, p, "first", "u1", cni.Placement{Tenant: "blue", Network: "web"}) // it has answered
+	p.Patience = time.Millisecond
+	_, _, err := p.Place(t.Context(), cni.Pod{Namespace: "shop", Name: "ghost"}, otherwise)
+	var said *types.Error
+	if !errors.As(err, &said) || said.Code != types.ErrTryAgainLater || !strings.Contains(said.Msg, "shop/ghost") || !strings.Contains(said.Msg, "--kube-node") {
+		t.Errorf("a pod that nobody has: %v", err)
+	}
+}
+
+func TestPodsStartWhileTheAPIServerIsAway(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := listen(t, s, time.Minute)
+	s.tell("pods", "ADDED", podMeta("known", "u1", "web"))
+	goes(t, p, "known", "u1", cni.Placement{Tenant: "blue", Network: "web"})
+	s.stop()
+	for p.silent() == nil { // its watch has not ended yet
+		select {
+		case <-t.Context().Done():
+			t.Fatal("nobody noticed that the API server is away")
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	p.Patience = time.Millisecond
+	goes(t, p, "known", "u1", cni.Placement{Tenant: "blue", Network: "web"})
+	goes(t, p, "unknown", "u2", otherwise)
+
+	// Nor does one that never answered keep pods.
+	gone := newServer(t)
+	gone.stop()
+	goes(t, listen(t, gone, time.Millisecond), "unknown", "u3", otherwise)
+}
+
+func TestConfigurationOfTheAPIServerThatCannotBeReadIsNamed(t *testing.T) {
+	t.Parallel()
+	bad := filepath.Join(t.TempDir(), "bad.conf")
+	if err := os.WriteFile(bad, []byte("clusters: 7"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/nowhere.conf", bad, InCluster} {
+		if _, err := ReadConfig(path); err == nil || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
