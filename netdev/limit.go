@@ -22,8 +22,10 @@ type Limit struct {
 // A limited device has a token bucket (tc-tbf(8)) in front: what comes too fast waits, and only what the queue cannot hold is
 // dropped. So TCP runs at the rate, and a program that sends on this machine is made to wait.
 const (
-	// queueHandle marks our queues, so that nobody else's is touched.
+	// queueHandle and otherHandle mark our queues, so that nobody else's is touched. A queue that cannot become another takes its place
+	// under the other handle.
 	queueHandle = 0xc700 << 16
+	otherHandle = 0xc701 << 16
 	// defaultBurst outlasts the lateness of a busy machine's timers: what a late timer does not let go is lost to the rate.
 	defaultBurst = 20 * time.Millisecond
 	// A queue holds what passes in maxWait, and in any case minQueue bytes: TCP needs some packets in flight at any rate.
@@ -42,7 +44,8 @@ const (
 )
 
 // LimitSent has what goes out through the other side of the port with that index, in the namespace at path, be within the limit. Done
-// twice, it changes nothing; a new limit takes nothing from the queue. The queue goes with the device, and when it is moved.
+// twice, it changes nothing; a new limit takes from the queue what waits there only where its burst is smaller. The queue goes with the
+// device, and when it is moved.
 func LimitSent(path string, port int, l Limit) error {
 	return Do(path, func() error {
 		link, err := peerOf(port)
@@ -114,6 +117,9 @@ func limit(link netlink.Link, l Limit, mtu int) error {
 	}
 	want := l.queue(mtu)
 	want.LinkIndex = link.Attrs().Index
+	if have != nil {
+		want.Handle = successor(have, want)
+	}
 	if err := netlink.QdiscReplace(want); err != nil {
 		if errors.Is(err, unix.ENOENT) {
 			return fmt.Errorf("limit %s: this kernel has no token buckets: load its module sch_tbf: %w", link.Attrs().Name, err)
@@ -136,6 +142,22 @@ func (l Limit) queue(mtu int) *netlink.Tbf {
 	}
 }
 
+// successor is the handle for a queue that comes after another: the same, so that the kernel keeps what waits, or where the burst is
+// smaller the other. A bucket lets nothing go that is longer than its burst, and the kernel does not look again at what it let into the
+// queue when that was greater: one such packet, as TCP makes them of 64 kB, would hold back all behind it for good.
+func successor(have, want *netlink.Tbf) uint32 {
+	switch {
+	case bucket(want) >= bucket(have):
+		return have.Handle
+	case have.Handle == queueHandle:
+		return otherHandle
+	}
+	return queueHandle
+}
+
+// bucket is a queue's burst in bytes.
+func bucket(q *netlink.Tbf) float64 { return float64(q.Buffer) * tick.Seconds() * float64(q.Rate) }
+
 // isHeldBy tells whether the queue is the limit's; nil is that of no limit.
 func (l Limit) isHeldBy(have *netlink.Tbf, mtu int) bool {
 	if l.Rate == 0 || have == nil {
@@ -152,7 +174,7 @@ func queueOf(link netlink.Link) (*netlink.Tbf, error) {
 		return nil, fmt.Errorf("list queues of %s: %w", link.Attrs().Name, err)
 	}
 	for _, q := range all {
-		if t, ok := q.(*netlink.Tbf); ok && t.Handle == queueHandle {
+		if t, ok := q.(*netlink.Tbf); ok && (t.Handle == queueHandle || t.Handle == otherHandle) {
 			return t, nil
 		}
 	}
