@@ -63,8 +63,38 @@ func encodeOutside(r *rows, t compile.Tables, ifindex map[string]uint32) {
 		k := contivPrefixKey{Bits: prefixBits + mappedBits(p.Prefix), Tenant: p.Tenant, Address: p.Prefix.Masked().Addr().As16()}
 		prefixes = append(prefixes, row[contivPrefixKey, uint32]{k, p.Class})
 	}
+	prefixes = append(prefixes, ipv4Apart(t.Prefixes)...)
 	prefixes = prefixes.sorted(comparePrefixKey)
 	r.prefixes[0], r.prefixes[1] = prefixes, prefixes
+}
+
+// mapped is where the programs have IPv4: in the middle of what IPv6 has.
+var mapped = netip.PrefixFrom(netip.AddrFrom16([16]byte{10: 0xff, 11: 0xff}), 96)
+
+// coversIPv4 tells whether a prefix of IPv6, as ::/0, has what the programs have IPv4 as.
+func coversIPv4(p netip.Prefix) bool {
+	return p.Addr().Is6() && p.Bits() <= mapped.Bits() && p.Contains(mapped.Addr())
+}
+
+// ipv4Apart are the rows that keep IPv4 addresses from being of the class of IPv6 ones: of tenants that have a prefix of IPv6 that covers
+// them, and none for all of IPv4. Their class is 0, which no other row has.
+func ipv4Apart(prefixes []compile.Prefix) table[contivPrefixKey, uint32] {
+	covered := map[uint32]bool{}
+	for _, p := range prefixes {
+		covered[p.Tenant] = covered[p.Tenant] || coversIPv4(p.Prefix)
+	}
+	for _, p := range prefixes {
+		if p.Prefix.Addr().Is4() && p.Prefix.Bits() == 0 {
+			covered[p.Tenant] = false
+		}
+	}
+	var out table[contivPrefixKey, uint32]
+	for tenant, is := range covered {
+		if is {
+			out = append(out, row[contivPrefixKey, uint32]{key: contivPrefixKey{Bits: prefixBits + mappedBits(mapped), Tenant: tenant, Address: mapped.Addr().As16()}})
+		}
+	}
+	return out
 }
 
 // decodeOutside is the other way. Ports have their private addresses in rows of their own.
@@ -79,6 +109,9 @@ func decodeOutside(t *compile.Tables, r rows) {
 	}
 	for _, p := range r.prefixes[bankOf(r.epoch)] {
 		k := p.key
+		if p.value == 0 {
+			continue // see ipv4Apart
+		}
 		t.Prefixes = append(t.Prefixes, compile.Prefix{Tenant: k.Tenant, Prefix: unmapped(k.Address, k.Bits-prefixBits), Class: p.value})
 	}
 	slices.SortFunc(t.Subnets, func(a, b compile.Subnet) int {

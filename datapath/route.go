@@ -5,6 +5,7 @@ package datapath
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 )
 
 // Route is a way to a prefix, for packets of routed networks.
@@ -35,6 +36,9 @@ func (d *Datapath) SetRoutes(all []Route) error {
 			}
 			want[routeKey(r.Prefix)] = row
 		}
+	}
+	if _, is := want[routeKey(mapped)]; !is && slices.ContainsFunc(all, func(r Route) bool { return coversIPv4(r.Prefix) }) {
+		want[routeKey(mapped)] = contivRoute{} // routers of IPv6 are no way for IPv4
 	}
 	held, err := readTable[contivRouteKey, contivRoute](d.objects.Routes, contivMapRoutes)
 	if err != nil {

@@ -31,12 +31,14 @@ func newBare(t testing.TB, ports int) *bare {
 	t.Helper()
 	_, n := oneNode(t, AttachAuto)
 	b, other := &bare{node: n}, newSpace(t)
+	veth(t, n.space, model.OutsideDevice, n.space, model.OutsidePort)
 	for i := range ports {
 		name := fmt.Sprintf("port%d", i)
 		veth(t, n.space, name, other, name)
 		v4 := netip.AddrFrom4([4]byte{10, 1, 0, byte(i + 1)})
 		b.ports = append(b.ports, compile.Port{
 			Name: name, Tenant: bareTenant, Network: 1, IPv4: v4, IPv6: netip.AddrFrom16([16]byte{0: 0xfd, 15: byte(i + 1)}), MAC: model.MACOf(v4),
+			Private4: netip.AddrFrom4([4]byte{172, 19, 0, byte(i + 1)}), Private6: netip.AddrFrom16([16]byte{0: 0xfd, 1: 0x63, 15: byte(i + 1)}),
 		})
 	}
 	return b
@@ -44,7 +46,10 @@ func newBare(t testing.TB, ports int) *bare {
 
 // tables are those of the ports, with roles and classes by port.
 func (b *bare) tables(revision int64, in, out, class []uint32, verdicts []compile.Verdict) compile.Tables {
-	t := compile.Tables{Revision: revision, Networks: []compile.Network{{Number: 1, Tenant: bareTenant}}, Verdicts: verdicts}
+	t := compile.Tables{
+		Revision: revision, Networks: []compile.Network{{Number: 1, Tenant: bareTenant}}, Verdicts: verdicts,
+		Outside: compile.Outside{IPv4: netip.MustParsePrefix("172.19.255.254/16"), IPv6: netip.MustParsePrefix("fd63::fffe/112"), MAC: model.RouterMAC},
+	}
 	rules := map[uint32]bool{}
 	for _, v := range verdicts {
 		rules[v.Rule], rules[v.Audit] = true, true
@@ -74,10 +79,12 @@ const (
 )
 
 // context is the struct __sk_buff of a packet that comes in by a port.
-func (b *bare) context(port int) (context [192]byte, err error) {
-	index, ok, err := b.dp.dev.index(b.ports[port].Name)
+func (b *bare) context(port int) ([192]byte, error) { return b.contextOf(b.ports[port].Name) }
+
+func (b *bare) contextOf(device string) (context [192]byte, err error) {
+	index, ok, err := b.dp.dev.index(device)
 	if err != nil || !ok {
-		return context, fmt.Errorf("device %s: %t %w", b.ports[port].Name, ok, err)
+		return context, fmt.Errorf("device %s: %t %w", device, ok, err)
 	}
 	binary.NativeEndian.PutUint32(context[40:], index) // its ifindex
 	return context, nil
@@ -86,15 +93,21 @@ func (b *bare) context(port int) (context [192]byte, err error) {
 // run has a port send a frame. It gives why it was dropped; "" for carried.
 func (b *bare) run(t testing.TB, port int, frame []byte) string {
 	t.Helper()
+	return b.runAt(t, b.ports[port].Name, b.dp.objects.FromContainer, frame)
+}
+
+// runAt has a frame come in by a device.
+func (b *bare) runAt(t testing.TB, device string, program *ebpf.Program, frame []byte) string {
+	t.Helper()
 	before, err := b.dp.Drops()
 	must(t, err)
 	var code uint32
 	must(t, b.do(func() error {
-		context, err := b.context(port)
+		context, err := b.contextOf(device)
 		if err != nil {
 			return err
 		}
-		code, err = b.dp.objects.FromContainer.Run(&ebpf.RunOptions{Data: frame, Context: context, Repeat: 1})
+		code, err = program.Run(&ebpf.RunOptions{Data: frame, Context: context, Repeat: 1})
 		return err
 	}))
 	switch code {
@@ -132,6 +145,11 @@ func (b *bare) forgetAll(t testing.TB) {
 
 // packet is an Ethernet frame from one port to another. Ports are ICMP's identifier, where it has one.
 func (b *bare) packet(from, to int, v6 bool, protocol uint8, source, destination uint16, flags byte) []byte {
+	return packetOf(b.ports[from], b.ports[to], v6, protocol, source, destination, flags)
+}
+
+// packetOf is packet between two ends, of whom their addresses count.
+func packetOf(x, y compile.Port, v6 bool, protocol uint8, source, destination uint16, flags byte) []byte {
 	var payload []byte
 	switch protocol {
 	case unix.IPPROTO_TCP:
@@ -149,7 +167,6 @@ func (b *bare) packet(from, to int, v6 bool, protocol uint8, source, destination
 	default:
 		payload = make([]byte, 16)
 	}
-	x, y := b.ports[from], b.ports[to]
 	if v6 {
 		return ethernet(x.MAC, y.MAC, unix.ETH_P_IPV6, ipv6(x.IPv6, y.IPv6, protocol, payload))
 	}
@@ -191,12 +208,14 @@ func verdictsMatch(t *testing.T, b *bare, revision int64, seed uint64) (dropped 
 		in, out, class = append(in, pick(roles...)), append(out, pick(roles...)), append(class, pick(classes...))
 	}
 	tables := b.tables(revision, in, out, class, slices.Collect(maps.Values(rows)))
+	tables.Prefixes = randomPrefixes(r, func() uint32 { return pick(classes[1:]...) })
 	must(t, b.dp.Apply(tables))
 	b.forgetAll(t)
 	for i := range 200 {
-		from, to, v6 := r.IntN(len(b.ports)), r.IntN(len(b.ports)), r.IntN(2) == 0
-		if from == to {
-			continue
+		v6 := r.IntN(2) == 0
+		from, to := b.end(tables, r, v6), b.end(tables, r, v6)
+		if from.Name == to.Name {
+			continue // the same, or both are outside
 		}
 		protocol, flags, source, port := uint8(protocols[1+r.IntN(len(protocols)-1)]), byte(syn), uint16(1000+i), uint16(pick(ports[1:]...))
 		asked := port
@@ -211,8 +230,8 @@ func verdictsMatch(t *testing.T, b *bare, revision int64, seed uint64) (dropped 
 			asked = 0
 			b.forgetAll(t) // without ports, what comes back is a reply
 		}
-		sent, hasOut := tables.Verdict(out[from], class[to], protocol, asked)
-		received, hasIn := tables.Verdict(in[to], class[from], protocol, asked)
+		sent, hasOut := tables.Verdict(from.OutRole, to.class, protocol, asked)
+		received, hasIn := tables.Verdict(to.InRole, from.class, protocol, asked)
 		want := ""
 		switch {
 		case hasOut && !sent.Allow:
@@ -220,15 +239,75 @@ func verdictsMatch(t *testing.T, b *bare, revision int64, seed uint64) (dropped 
 		case hasIn && !received.Allow:
 			want = "policy_in"
 		}
-		if got := b.run(t, from, b.packet(from, to, v6, protocol, source, port, flags)); got != want {
-			t.Errorf("seed %d: protocol %d port %d from port%d (out %d, class %d) to port%d (in %d, class %d): %q, want %q\nout: %s\nin: %s",
-				seed, protocol, port, from, out[from], class[from], to, in[to], class[to], got, want, sent, received)
+		device, program, at := from.Name, b.dp.objects.FromContainer, to.Port
+		if from.Name == "" {
+			device, program = model.OutsidePort, b.dp.objects.FromHost
+			at.IPv4, at.IPv6 = to.Private4, to.Private6
+		}
+		if got := b.runAt(t, device, program, packetOf(from.Port, at, v6, protocol, source, port, flags)); got != want {
+			t.Errorf("seed %d: protocol %d port %d from %s to %s: %q, want %q\nout: %s\nin: %s\nprefixes: %v", seed, protocol, port, from, to, got, want, sent, received, tables.Prefixes)
 		}
 		if want != "" {
 			dropped++
 		}
 	}
 	return dropped
+}
+
+// end is who sends or receives: a port or, without a name, somebody outside.
+type end struct {
+	compile.Port
+	class uint32
+}
+
+func (e end) String() string {
+	return fmt.Sprintf("%q at %s and %s (in %d, out %d, class %d)", e.Name, e.IPv4, e.IPv6, e.InRole, e.OutRole, e.class)
+}
+
+// end is one of the ports or, now and then, of the outside.
+func (b *bare) end(tables compile.Tables, r *rand.Rand, v6 bool) end {
+	e := end{Port: compile.Port{IPv4: outsiders4[r.IntN(len(outsiders4))], IPv6: outsiders6[r.IntN(len(outsiders6))], MAC: model.RouterMAC}}
+	if r.IntN(3) > 0 {
+		e.Port = tables.Ports[r.IntN(len(tables.Ports))]
+	}
+	a := e.IPv4
+	if v6 {
+		a = e.IPv6
+	}
+	e.class = tables.Class(bareTenant, a)
+	return e
+}
+
+// Addresses of the outside. They share many prefixes and few.
+var (
+	outsiders4 = addresses("203.0.113.1", "203.0.113.2", "203.0.113.129", "203.0.112.1", "198.51.100.7", "10.1.0.77")
+	outsiders6 = addresses("2001:db8::1", "2001:db8::2", "2001:db8::8001", "2001:db8:1::1", "64:ff9b::1", "fd00::77")
+)
+
+func addresses(text ...string) (out []netip.Addr) {
+	for _, a := range text {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
+}
+
+// randomPrefixes have some of those addresses and of the ports', which count as their own, and are of two tenants.
+func randomPrefixes(r *rand.Rand, class func() uint32) []compile.Prefix {
+	all := map[compile.Prefix]uint32{}
+	for range r.IntN(20) {
+		of, lengths := outsiders4, []int{0, 1, 8, 16, 23, 24, 25, 30, 31, 32}
+		if r.IntN(2) == 0 {
+			of, lengths = outsiders6, []int{0, 1, 8, 32, 47, 48, 64, 96, 112, 113, 127, 128}
+		}
+		p := netip.PrefixFrom(of[r.IntN(len(of))], lengths[r.IntN(len(lengths))]).Masked()
+		all[compile.Prefix{Tenant: bareTenant + uint32(r.IntN(4)/3), Prefix: p}] = class()
+	}
+	var out []compile.Prefix
+	for p, class := range all {
+		p.Class = class
+		out = append(out, p)
+	}
+	return out
 }
 
 func TestVerdictsAreThoseOfTheTables(t *testing.T) {

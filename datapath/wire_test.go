@@ -262,6 +262,10 @@ func TestContainersOfRoutedVLANsReachEachOtherAndTheOutsideByRoutes(t *testing.T
 	one.reaches(two.endpoint.IPv4) // by the router now
 	must(t, a.dp.SetRoutes(nil))
 	a.wantDrop("no_route", func() { one.doesNotReach(two.endpoint.IPv4) })
+	// A router of IPv6 is no way for IPv4.
+	must(t, a.dp.SetRoutes([]Route{route("fd30::/64", ""), route("::/0", "fd30::fe")}))
+	one.reaches(r.endpoint.IPv6)
+	a.wantDrop("no_route", func() { one.doesNotReach(two.endpoint.IPv4) })
 }
 
 func TestRoutedContainersAreNotReachedUnderTheirNodesContainersAddresses(t *testing.T) {
