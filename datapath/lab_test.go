@@ -62,6 +62,16 @@ func newSpace(t testing.TB) *space {
 		s.nl.Close()
 		s.Close()
 	})
+	// Nobody looks for a second holder of an address here. Else a device's link-local one is not used for seconds, and until then the kernel
+	// asks for no neighbour of packets that it forwards, and gives them up.
+	must(t, s.do(func() error {
+		for _, d := range []string{"all", "default"} {
+			if err := os.WriteFile("/proc/sys/net/ipv6/conf/"+d+"/accept_dad", []byte("0"), 0); err != nil && !errors.Is(err, os.ErrNotExist) {
+				return err
+			}
+		}
+		return nil
+	}))
 	lo, err := s.nl.LinkByName("lo")
 	must(t, err)
 	must(t, s.nl.LinkSetUp(lo))

@@ -161,19 +161,28 @@ func TestContainerWithoutAQueueIsHeldToItsRateAllTheSame(t *testing.T) {
 	limited.profile(model.Netprofile{Bandwidth: "8 mbps", Burst: 2})
 	c.apply()
 	const want = 1e6 * 17 / 16 // bytes per second
-	if got := flood(t, limited, free, 2*time.Second); got < 0.9*want || got > 1.05*want {
+	// atLeast tells whether so much passes in one of three tries. A busy machine lets the sender sleep for longer than its burst lasts.
+	atLeast := func(least float64, from, to *container) (got float64, ok bool) {
+		for range 3 {
+			if got = flood(t, from, to, 2*time.Second); got >= least {
+				return got, true
+			}
+		}
+		return got, false
+	}
+	if got, ok := atLeast(0.9*want, limited, free); !ok || got > 1.05*want {
 		t.Errorf("%.0f bytes a second pass, want %.0f", got, want)
 	}
 	if n.drops("rate") == 0 {
 		t.Error("nothing is counted")
 	}
 	before := n.drops("rate")
-	if got := flood(t, free, limited, time.Second); got < 1.5*want || n.drops("rate") != before {
+	if got, ok := atLeast(1.5*want, free, limited); !ok || n.drops("rate") != before {
 		t.Errorf("%.0f bytes a second pass in the other direction, with %d drops", got, n.drops("rate")-before)
 	}
 	limited.profile(model.Netprofile{})
 	c.apply()
-	if got := flood(t, limited, free, time.Second); got < 1.5*want || n.drops("rate") != before {
+	if got, ok := atLeast(1.5*want, limited, free); !ok || n.drops("rate") != before {
 		t.Errorf("%.0f bytes a second pass without the limit, with %d drops", got, n.drops("rate")-before)
 	}
 }
