@@ -53,6 +53,7 @@ type Agent struct {
 	records  records
 	detached detached
 	outside  outside
+	infra    infra
 	held     held
 	swept    chan struct{} // closed after the first sweep of a fresh World
 	ready    chan struct{}
@@ -121,7 +122,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context) error{
 		a.follow, a.applyLoop, a.sweepLoop, a.flushLoop, a.presenceLoop, a.snapshotLoop, a.sandboxLoop,
-		a.healthLoop, a.limitLoop, a.readyLoop, a.outsideLoop,
+		a.healthLoop, a.limitLoop, a.readyLoop, a.outsideLoop, a.infraLoop,
 	} {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil && ctx.Err() == nil {

@@ -66,8 +66,10 @@ func (a *Agent) applyLoop(ctx context.Context) error {
 		if due {
 			tables := memo.For(world, a.Node.Name)
 			a.makeOutside(tables, false)
+			a.makeInfra(tables)
 			err := a.Datapath.Apply(tables)
 			a.openOutside(tables, false)
+			a.routeInfra()
 			if err != nil {
 				a.Log.Error("the data path does not hold the newest World; trying again", "revision", world.Revision, "error", err)
 				retry = time.After(applyRetry)

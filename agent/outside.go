@@ -122,11 +122,22 @@ func (a *Agent) loadFirewall(want netdev.Firewall) error {
 	return nil
 }
 
+// guards tells whether the firewall that was loaded lets nobody but the node by its own device in a network.
+func (a *Agent) guards(device string) bool {
+	o := &a.outside
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.loaded != nil && slices.Contains(o.loaded.Inside, device)
+}
+
 // firewall is what the tables need of netfilter.
 func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
 	f := netdev.Firewall{
 		VTEP: a.Node.VTEP, VXLANPort: a.Node.VXLANPort, Uplinks: bridges,
 		Private: []netip.Prefix{t.Outside.IPv4.Masked(), t.Outside.IPv6.Masked()},
+	}
+	for _, i := range t.Infra {
+		f.Inside = append(f.Inside, i.Network)
 	}
 	for _, p := range t.Published {
 		f.Published = append(f.Published, netdev.Published(p))

@@ -65,7 +65,7 @@ func leftovers(ev evidence) []action {
 		}
 	}
 	for id, e := range ev.world.Endpoints.All() {
-		if e.Node == ev.node {
+		if e.Node == ev.node && e.Runtime != model.RuntimeNode { // those are infra's
 			subjects[id] = nil
 		}
 	}

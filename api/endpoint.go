@@ -21,7 +21,7 @@ type Endpoint struct {
 	IPv4Address   netip.Addr        `json:"ipv4Address,omitzero"`  // asked for, or what was given
 	IPv6Address   netip.Addr        `json:"ipv6Address,omitzero"`  // asked for, or what was given
 	MACAddress    model.MAC         `json:"macAddress,omitzero"`   // left out: made of the address
-	Runtime       string            `json:"runtime,omitempty"`     // docker or cni
+	Runtime       string            `json:"runtime,omitempty"`     // docker or cni; node: there is no container, it is the node itself
 	ContainerID   string            `json:"containerID,omitempty"` // the runtime's
 	ContainerName string            `json:"containerName,omitempty"`
 	Aliases       []string          `json:"aliases,omitempty"` // more names by which others in the network find it

@@ -39,7 +39,7 @@ func roundTripOf[S interface{ Model() (M, error) }, M any](name string, shownAs 
 
 var roundTrips = []roundTrip{
 	roundTripOf("tenant", TenantOf, `{"tenantName":"blue","defaultNetwork":"n"}`),
-	roundTripOf("network", NetworkOf, `{"tenantName":"blue","networkName":"n","nwType":"infra","encap":"vlan","pktTag":7,"subnet":"10.1.1.10-10.1.1.20/24","gateway":"10.1.1.1","ipv6Subnet":"2001:db8::/64","ipv6Gateway":"2001:db8::1","cfgdTag":"x","reserved":["10.1.1.12"],"internal":true,"origin":"docker"}`),
+	roundTripOf("network", NetworkOf, `{"tenantName":"default","networkName":"n","nwType":"infra","encap":"vlan","pktTag":7,"subnet":"10.1.1.10-10.1.1.20/24","gateway":"10.1.1.1","ipv6Subnet":"2001:db8::/64","ipv6Gateway":"2001:db8::1","cfgdTag":"x","reserved":["10.1.1.12"],"internal":true,"origin":"docker"}`),
 	roundTripOf("endpointGroup", EndpointGroupOf, `{"tenantName":"blue","groupName":"web","networkName":"n","policies":["p","q"],"netProfile":"slow","ipPool":"10.1.1.10-10.1.1.20","cfgdTag":"x","extContractsGrps":["c"]}`),
 	roundTripOf("policy", PolicyOf, `{"tenantName":"blue","policyName":"p","audit":true}`),
 	roundTripOf("rule in", RuleOf, `{"tenantName":"blue","policyName":"p","ruleId":"1","direction":"in","priority":10,"action":"deny","protocol":"tcp","port":80,"fromEndpointGroup":"g","fromIpAddress":"10.1.1.0/24","toIpAddress":"10.1.1.5"}`),

@@ -47,7 +47,7 @@ func (p *program) networkCreate() *cobra.Command {
 	var n api.Network
 	tenant := p.tenantFlag(cmd)
 	f := cmd.Flags()
-	f.StringVarP(&n.NwType, "nw-type", "n", model.NetworkData, "`type` of the network: data or infra")
+	f.StringVarP(&n.NwType, "nw-type", "n", model.NetworkData, "`type` of the network: data, or infra for one of the nodes themselves")
 	f.StringVarP(&n.Encap, "encap", "e", model.EncapVXLAN, "how packets travel between nodes: vxlan or vlan")
 	f.Uint32VarP(&n.PktTag, "pkt-tag", "p", 0, "`number` of the VLAN (1 to 4094) or VXLAN network (1 to 65535); 0 takes a free one")
 	f.StringVarP(&n.Subnet, "subnet", "s", "", "IPv4 `subnet`, as 10.1.2.0/24 or 10.1.2.10-10.1.2.20/24")

@@ -85,6 +85,7 @@ func where(w model.World, node string, earlier map[string]slots) compiler {
 	c.endpoints()
 	c.services()
 	c.ports()
+	c.infra()
 	c.outside()
 	return c
 }

@@ -23,13 +23,13 @@ func (c *compiler) ports() {
 		n, _ := c.world.Networks.Get(e.NetworkKey())
 		t, _ := c.world.Tenants.Get(e.Tenant)
 		at := place{e.Tenant, e.Network, e.IPv4.IsValid(), e.IPv6.IsValid()}
-		if _, ok := routes[at]; !ok {
+		if _, ok := routes[at]; !ok && !isHome(e, n) {
 			routes[at] = c.routes(n, at.v4, at.v6)
 		}
 		row := Port{
 			Name: e.Port, Endpoint: e.ID, Tenant: t.Number, Network: c.numberOf(n), IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC,
 			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.keepsToItself(n),
-			Routes: routes[at],
+			Home: isHome(e, n), Routes: routes[at],
 		}
 		row.Private4, row.Private6 = c.private(n, e.Port)
 		c.publish(e, row.Private4, row.Private6)
@@ -40,7 +40,8 @@ func (c *compiler) ports() {
 	}
 }
 
-// routes are the subnets of the tenant's other networks, where no default route leads to this interface.
+// routes are the subnets of the tenant's other networks, where no default route leads to this interface, and of the one by which nodes
+// are reached.
 func (c *compiler) routes(own model.Network, v4, v6 bool) []netip.Prefix {
 	var out []netip.Prefix
 	add := func(mine, other model.Pool, has bool) {
@@ -49,7 +50,7 @@ func (c *compiler) routes(own model.Network, v4, v6 bool) []netip.Prefix {
 		}
 	}
 	for _, n := range c.world.Networks.All() {
-		if n.Name == own.Name || n.Type != model.NetworkData || !c.reaches(own, n) {
+		if n.Name == own.Name || n.Type != model.NetworkData && n.Name != model.HostAccess || !c.reaches(own, n) {
 			continue
 		}
 		add(own.IPv4, n.IPv4, v4)

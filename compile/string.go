@@ -37,6 +37,9 @@ func (t Tables) String() string {
 	for _, p := range t.Published {
 		fmt.Fprintln(&b, p)
 	}
+	for _, i := range t.Infra {
+		fmt.Fprintln(&b, i)
+	}
 	for _, p := range t.Prefixes {
 		fmt.Fprintln(&b, p)
 	}
@@ -132,6 +135,9 @@ func (p Port) String() string {
 		fmt.Fprintf(&b, ", route %s", r)
 	}
 	b.WriteString(mode(p.Bridged))
+	if p.Home {
+		b.WriteString(", home")
+	}
 	b.WriteString(numbered("in role", p.InRole))
 	b.WriteString(numbered("out role", p.OutRole))
 	b.WriteString(p.Sends.text("sends"))
@@ -150,6 +156,21 @@ func (s Subnet) String() string { return fmt.Sprintf("subnet %d/%s", s.Tenant, s
 
 func (p Published) String() string {
 	return fmt.Sprintf("published %s/%d: %s", netip.AddrPortFrom(p.Host, p.Port), p.Protocol, p.To)
+}
+
+func (i Infra) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "infra %s: port %s, %s", i.Network, i.Port, i.MAC)
+	for _, a := range i.Addrs {
+		fmt.Fprintf(&b, ", %s", a)
+	}
+	for _, r := range i.Routes {
+		fmt.Fprintf(&b, ", route %s", r.Prefix)
+		if r.Via.IsValid() {
+			fmt.Fprintf(&b, " via %s", r.Via)
+		}
+	}
+	return b.String()
 }
 
 func (p Prefix) String() string {

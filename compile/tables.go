@@ -33,6 +33,7 @@ type Tables struct {
 	Subnets []Subnet // of all networks of all tenants, by tenant and prefix
 	// Published are this node's ports behind which containers' are, by protocol, address and port.
 	Published []Published
+	Infra     []Infra // this node's places in infra networks, by network
 
 	Prefixes []Prefix  // classes of addresses that no endpoint has, by tenant and prefix
 	Verdicts []Verdict // by role, class, protocol and port
@@ -60,13 +61,15 @@ type Port struct {
 	Private4, Private6 netip.Addr
 	// Bridged ports reach only their own network, others every network of their tenant.
 	Bridged bool
+	// Home ports have the node itself at their other side, see Infra.
+	Home bool
 	// InRole and OutRole name the rows of Verdicts that are asked about packets to it and from it; 0: none are.
 	InRole, OutRole uint32
 	// Sends and Receives bound what its container sends and receives.
 	Sends, Receives Limit
 	DSCP            uint8 // of what it sends (RFC 2474); 0: as its container has it
 	// Routes are the subnets outside its own that its container should send to this interface. Empty where
-	// the network has a gateway, as then the default route leads here.
+	// the network has a gateway, as then the default route leads here, and for Home ports.
 	Routes []netip.Prefix
 }
 

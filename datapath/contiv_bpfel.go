@@ -225,7 +225,8 @@ type contivPort struct {
 	ReceiveBurst uint32
 	Private4     [4]uint8
 	Private6     [16]uint8
-	Pad          [4]uint8
+	Home         uint8
+	Pad          [3]uint8
 }
 
 type contivPortDrop struct {

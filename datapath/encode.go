@@ -81,7 +81,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 				Ipv6: as6(p.IPv6), Gateway6: as6(p.Gateway6), Mac: p.MAC, Bridged: flag(p.Bridged),
 				InRole: [2]uint32{p.InRole, p.InRole}, OutRole: [2]uint32{p.OutRole, p.OutRole},
 				Dscp: p.DSCP, SendRate: p.Sends.Rate, SendBurst: p.Sends.Burst, ReceiveRate: p.Receives.Rate, ReceiveBurst: p.Receives.Burst,
-				Private4: as4(p.Private4), Private6: as6(p.Private6),
+				Private4: as4(p.Private4), Private6: as6(p.Private6), Home: flag(p.Home),
 			}})
 		}
 	}
@@ -191,6 +191,7 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 			InRole: p.InRole[live], OutRole: p.OutRole[live], DSCP: p.Dscp, Private4: from4(p.Private4), Private6: from6(p.Private6),
 			Sends:    compile.Limit{Rate: p.SendRate, Burst: p.SendBurst},
 			Receives: compile.Limit{Rate: p.ReceiveRate, Burst: p.ReceiveBurst},
+			Home:     p.Home != 0,
 		})
 	}
 	decodeOutside(&t, r)

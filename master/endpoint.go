@@ -93,6 +93,8 @@ func nameOf(e model.Endpoint) string {
 		return "container " + e.Name
 	case e.Container != "":
 		return "container " + e.Container[:min(len(e.Container), 12)]
+	case e.Runtime == model.RuntimeNode:
+		return "device " + e.Network
 	}
 	return "endpoint " + e.ID[:min(len(e.ID), 12)]
 }
@@ -190,6 +192,9 @@ func (p *plan) createEndpoint(e model.Endpoint) (model.Endpoint, error) {
 	}
 	at, err := node(p.world(), "homingHost", e.Node)
 	if err != nil {
+		return e, err
+	}
+	if err := mayBeOn(n, e); err != nil {
 		return e, err
 	}
 	g, err := p.groupOn(n, e.Group)

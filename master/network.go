@@ -297,7 +297,7 @@ func text(a netip.Addr) string {
 }
 
 // removeNetwork takes its addresses with it: also those held for containers that are about to be attached, which
-// then fail because the network is gone.
+// then fail because the network is gone. Nodes' places in an infra network go with it too.
 func removeNetwork(p *plan, key string) error {
 	w := p.world()
 	n, err := network(w, key)
@@ -315,7 +315,7 @@ func removeNetwork(p *plan, key string) error {
 	if len(naming) > 0 {
 		return ruleInTheWay("networkName", "network "+n.Name, naming)
 	}
-	if on := endpointsOn(w, n.Tenant, n.Name); len(on) > 0 {
+	if on := containersOn(w, n); len(on) > 0 {
 		return model.InUse("networkName", "cannot delete network %s: Network has active endpoints: it has %s (%s); remove their containers first", key, counted(len(on), "endpoint"), someOf(on))
 	}
 	p.unchanged(n)
@@ -325,6 +325,9 @@ func removeNetwork(p *plan, key string) error {
 	p.noneNewer(model.KindAddress, key+"/") // each endpoint comes with an address
 	p.remove(n)
 	p.removeAll(model.KindAddress, key+"/")
+	if n.Type == model.NetworkInfra {
+		p.removeAll(model.KindEndpoint, model.InfraEndpoint(n.Name, ""))
+	}
 	return nil
 }
 

@@ -78,10 +78,14 @@ func TestNetworksAreChecked(t *testing.T) {
 		{"no subnet", func(n *Network) { n.IPv4 = Pool{} }, "subnet", "subnet is empty"},
 		{"tag's name", func(n *Network) { n.Label = "a_b" }, "cfgdTag", "a_b"},
 		{"set aside outside", func(n *Network) { n.Reserved = []netip.Addr{netip.MustParseAddr("10.1.2.1")} }, "reserved", "10.1.2.1"},
+		{"infra of another tenant", func(n *Network) { n.Type = NetworkInfra }, "nwType", "tenant default alone"},
+		{"infra with a long name", func(n *Network) { n.Type, n.Tenant, n.Name = NetworkInfra, DefaultTenant, "storage-nodes1" }, "networkName", "at most 13"},
+		{"infra with the name of the way out", func(n *Network) { n.Type, n.Tenant, n.Name = NetworkInfra, DefaultTenant, OutsideDevice }, "networkName", OutsideDevice},
+		{"infra with a name of ports", func(n *Network) { n.Type, n.Tenant, n.Name = NetworkInfra, DefaultTenant, "vvport1" }, "networkName", "vvport1"},
 		{"the gateway set aside", func(n *Network) { n.Reserved = []netip.Addr{pool.Gateway} }, "reserved", "10.1.1.254"},
 	})
 	accepts(t, good, map[string]func(*Network){
-		"vlan": func(n *Network) { n.Encap = EncapVLAN }, "infra": func(n *Network) { n.Type = NetworkInfra },
+		"vlan": func(n *Network) { n.Encap = EncapVLAN }, "infra": func(n *Network) { n.Type, n.Tenant = NetworkInfra, DefaultTenant },
 		"set aside":  func(n *Network) { n.Reserved = []netip.Addr{netip.MustParseAddr("10.1.1.9")} },
 		"label":      func(n *Network) { n.Label = "net.of.blue" },
 		"long label": func(n *Network) { n.Label = strings.Repeat("x", 128) },

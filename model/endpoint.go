@@ -16,7 +16,7 @@ type Endpoint struct {
 	IPv4 netip.Addr `json:"ipv4,omitzero"` // zero where its network has none
 	IPv6 netip.Addr `json:"ipv6,omitzero"` // zero where its network has none
 	MAC  MAC        `json:"mac"`
-	// Runtime says who owns the container: docker or cni.
+	// Runtime says who owns the container: docker or cni; RuntimeNode where there is none.
 	Runtime   string `json:"runtime,omitempty"`
 	Container string `json:"container,omitempty"` // the runtime's container id
 	Name      string `json:"name,omitempty"`      // the container's name

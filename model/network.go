@@ -21,7 +21,7 @@ const OriginDocker = "docker"
 type Network struct {
 	Tenant string `json:"tenant"`
 	Name   string `json:"name"`
-	Type   string `json:"type"`  // data or infra
+	Type   string `json:"type"`  // data, or infra: its endpoints are the nodes themselves
 	Encap  string `json:"encap"` // vxlan or vlan
 	// Requested is the tag that the user asked for, 0 for "any". Tag is the one in force: the VXLAN
 	// network identifier (24 bits, RFC 7348) or the 802.1Q VLAN id.
@@ -78,6 +78,11 @@ func (n Network) Check() error {
 	}
 	if n.Label != "" {
 		if err := CheckName("cfgdTag", n.Label, 128); err != nil {
+			return err
+		}
+	}
+	if n.Type == NetworkInfra {
+		if err := n.checkInfra(); err != nil {
 			return err
 		}
 	}

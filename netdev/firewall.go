@@ -25,11 +25,12 @@ import (
 //	  chain borrowed { type filter hook postrouting priority 110
 //	    ip saddr 192.168.2.10 udp dport 4789 drop }
 //	  chain passing { type filter hook forward priority -1
+//	    oifname contivh1 ct status dnat accept
+//	    oifname contivh1 drop
 //	    oifname contivh0 ct state established,related accept
 //	    oifname contivh0 ct status dnat accept
 //	    oifname contivh0 drop
 //	    iifname contivh0 ct status dnat accept
-//	    iifname contivh0 oifname contivh1 drop
 //	    iifname contivh0 oifname br0 accept
 //	    iifname contivh0 oifkind bridge drop }
 //	  chain entering { type filter hook input priority -1
@@ -54,7 +55,9 @@ import (
 // the address of a third node, written into a packet, for which no NAT is done.
 //
 // passing keeps tenants apart on the way that they share, and from what else runs on the node: to a private address goes only what
-// answers, or was sent to a published port. Bridges are other containers', unless the node itself goes out by them.
+// answers, or was sent to a published port. Bridges are other containers', unless the node itself goes out by them. To tenants' networks the
+// node goes by its own devices there, and takes nobody along: containers of other tenants come to its stack by contivh0 and by Docker's
+// bridges.
 //
 // entering keeps the node's own services (netmaster and etcd may be among them) from containers: they may ping it, and answer it.
 //
@@ -64,7 +67,7 @@ type Firewall struct {
 	VXLANPort uint16     // UDP
 	// Private are the private subnets, one of a family; none where containers have no way to the outside.
 	Private []netip.Prefix
-	// Inside are devices that lead to tenants' networks, Uplinks bridges by which this node reaches others.
+	// Inside are the node's own devices in tenants' networks, Uplinks bridges by which this node reaches others.
 	Inside, Uplinks []string
 	Published       []Published
 }
@@ -199,15 +202,16 @@ func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 	}
 	out, in := leavesBy(model.OutsideDevice), comesBy(model.OutsideDevice)
 	translated := connection(expr.CtKeySTATUS, statusDNAT)
-	passing := chain{name: passingChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter, rules: []parts{
+	passing := chain{name: passingChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter}
+	for _, device := range f.Inside {
+		passing.rules = append(passing.rules, parts{leavesBy(device), translated, accept}, parts{leavesBy(device), drop})
+	}
+	passing.rules = append(passing.rules, []parts{
 		{out, connection(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept},
 		{out, translated, accept},
 		{out, drop},
 		{in, translated, accept},
-	}}
-	for _, device := range f.Inside {
-		passing.rules = append(passing.rules, parts{in, leavesBy(device), drop})
-	}
+	}...)
 	for _, device := range f.Uplinks {
 		passing.rules = append(passing.rules, parts{in, leavesBy(device), accept})
 	}

@@ -73,7 +73,7 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 			if name == "full" {
 				listed := nft("list", "table", "inet", "contiv")
 				for _, want := range []string{
-					`oifname "contivh0" ip saddr 172.19.0.0/16 snat ip to ct original ip daddr`, `iifname "contivh0" oifname "contivh1"`,
+					`oifname "contivh0" ip saddr 172.19.0.0/16 snat ip to ct original ip daddr`, `oifname "contivh1" ct status dnat`, `oifname "contivh1" counter`,
 					`tcp . 8080 : 172.19.0.1 . 80`, `192.0.2.1 . udp . 53 : 172.19.0.2 . 53`, `tcp . 8080 : fd63::1 . 80`, "masquerade",
 				} {
 					if !strings.Contains(listed, want) {

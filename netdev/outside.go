@@ -63,17 +63,23 @@ func outsideLink() (netlink.Link, error) {
 		return nil, nil
 	case err != nil:
 		return nil, fmt.Errorf("find %s: %w", model.OutsideDevice, err)
-	case link.Type() != "veth" || link.Attrs().Alias != outsideAlias && !isUnmarkedOutside(link):
+	case link.Type() != "veth" || link.Attrs().Alias != outsideAlias && !isUnmarkedPair(link, model.OutsidePort):
 		return nil, model.Exists("", "a network device %s is there that netplugin has not made: rename it, or containers in networks with a gateway have no way out", model.OutsideDevice)
 	}
 	return link, nil
 }
 
-// isUnmarkedOutside tells whether the other side of a veth device without an alias has our name: its maker was killed before it marked
-// the pair.
-func isUnmarkedOutside(link netlink.Link) bool {
-	port, err := netlink.LinkByName(model.OutsidePort)
-	return err == nil && link.Attrs().Alias == "" && port.Attrs().ParentIndex == link.Attrs().Index && link.Attrs().ParentIndex == port.Attrs().Index
+// isUnmarkedPair tells whether the other side of a veth device without an alias has the name of our port: its maker was killed before it
+// marked the pair.
+func isUnmarkedPair(link netlink.Link, port string) bool {
+	other, err := netlink.LinkByName(port)
+	return err == nil && isPair(link, other)
+}
+
+// isPair tells whether two devices are one veth pair, of which the first has no alias.
+func isPair(a, b netlink.Link) bool {
+	return a.Type() == "veth" && b.Type() == "veth" && a.Attrs().Alias == "" &&
+		b.Attrs().ParentIndex == a.Attrs().Index && a.Attrs().ParentIndex == b.Attrs().Index
 }
 
 // markOutside marks the pair as ours.
@@ -197,7 +203,7 @@ func readyOutside(link netlink.Link, o Outside) error {
 	return setAddresses(link, o.Addrs)
 }
 
-// setAddresses gives the device these addresses and no others.
+// setAddresses gives the device these addresses and no others, but for the kernel's own.
 func setAddresses(link netlink.Link, want []netip.Prefix) error {
 	name := link.Attrs().Name
 	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
@@ -209,6 +215,9 @@ func setAddresses(link netlink.Link, want []netip.Prefix) error {
 		p := prefixOf(a.IPNet)
 		if slices.Contains(want, p) {
 			has = append(has, p)
+			continue
+		}
+		if p.Addr().IsLinkLocalUnicast() && p.Addr().Is6() {
 			continue
 		}
 		if err := netlink.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
@@ -274,6 +283,9 @@ func FindUplinks(underlay string) (Uplinks, error) {
 	}
 	for _, l := range all {
 		a := l.Attrs()
+		if isInfra(l) { // its gateway is no machine
+			continue
+		}
 		used := leads[a.Index] || a.Name == underlay
 		if used {
 			out.Devices = append(out.Devices, a.Name)

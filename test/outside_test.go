@@ -14,6 +14,7 @@ import (
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/docs/tutorials"
+	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/test/cluster"
 	"github.com/contivnet/contiv/test/netlab"
@@ -160,8 +161,10 @@ func TestUninstallingLeavesNothing(t *testing.T) {
 	c := start(t, cluster.Options{})
 	a, b := c.Nodes[0], c.Nodes[1]
 	network(t, c, "web", "--subnet=10.1.2.0/24", "--gateway=10.1.2.254")
+	infra(t, c, model.HostAccess, "-s", "132.1.1.0/24")
 	run(t, b, "site", "web", "-p", "8080:80")
 	reaches(t, b, "site", a.Addr().String())
+	routed(t, b, "10.1.2.0/24", model.HostAccess, true)
 	uninstall := func(flags ...string) (string, error) {
 		out, err := b.Command(t.Context(), filepath.Join(programs.Dir(t), "netplugin"), append([]string{"uninstall"}, flags...)...).CombinedOutput()
 		return string(out), err
@@ -181,7 +184,7 @@ func TestUninstallingLeavesNothing(t *testing.T) {
 		}
 	}
 	for line := range strings.Lines(traces(t, b)) {
-		for _, ours := range []string{"contiv", "vvport", "172.19.", "10.1.2."} {
+		for _, ours := range []string{"contiv", "vvport", "172.19.", "10.1.2.", "132.1.1."} {
 			if strings.Contains(line, ours) {
 				t.Errorf("left is %s", line)
 			}

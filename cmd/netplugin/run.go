@@ -202,6 +202,7 @@ func serveNames(ctx context.Context, a *agent.Agent, names *dns.Server, o option
 func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, eyes *seen, driver *docker.Driver, repair bool) (diagnosis, error) {
 	var mended error
 	if repair {
+		a.MendInfra()
 		mended = errors.Join(a.Repair(ctx), a.Reapply(ctx), a.HoldLimits())
 		if driver != nil && a.Fresh() { // or every network of the engine would look removed
 			mended = errors.Join(mended, driver.Reconcile(ctx))
@@ -232,6 +233,9 @@ func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, eyes 
 	}
 	if err := a.OutsideTrouble(); err != nil {
 		d.Differences = append(d.Differences, err.Error())
+	}
+	for _, text := range a.InfraTrouble() {
+		d.Differences = append(d.Differences, text)
 	}
 	left, err := a.Leftovers(ctx)
 	if err != nil {

@@ -50,7 +50,7 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	for _, p := range ports {
 		err = errors.Join(err, netdev.RemovePort(p.Name))
 	}
-	err = errors.Join(err, bgp.Remove(*runDir), netdev.RemoveOutside(), netdev.RemoveFirewall(), netdev.UnpassForwarding("iptables"), netdev.UnpassForwarding("ip6tables"))
+	err = errors.Join(err, bgp.Remove(*runDir), netdev.RemoveInfra(), netdev.RemoveOutside(), netdev.RemoveFirewall(), netdev.UnpassForwarding("iptables"), netdev.UnpassForwarding("ip6tables"))
 	if err != nil { // the directories say what is left, for the next try
 		return fail(2, err)
 	}

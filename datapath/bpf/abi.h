@@ -7,7 +7,7 @@
 // Addresses and MACs are byte arrays in wire order. All other numbers are in the machine's order, unless __be.
 #pragma once
 
-const volatile __u32 map_meaning = 5;
+const volatile __u32 map_meaning = 6;
 
 // Why a packet was dropped. This is the only list: Go reads the names from here (DROP_SPOOFED_MAC is shown as
 // spoofed_mac). Steps return 0 (go on), one of these, or ANSWERED.
@@ -109,7 +109,8 @@ struct port {
 	__u32 send_burst, receive_burst;
 	__u8 private4[4];  // its address towards the outside; zero: it has no way there
 	__u8 private6[16];
-	__u8 pad[4];
+	__u8 home; // its other side is in the node's own namespace, as of nodes' places in infra networks: bpf_redirect_peer does not lead there
+	__u8 pad[3];
 };
 
 // ports: ifindex of the host side of a veth pair → whose it is. A miss: not ours (yet), drop.
@@ -502,7 +503,7 @@ struct flow {
 	__u32 source_out, source_in, destination_out, destination_in; // roles
 	__u32 source_class, destination_class;
 	__u8 limited; // the sender has a rate, see qos.h
-	__u8 queued;  // the destination has: its packets go through the queue of its veth pair
+	__u8 queued;  // the destination has, or is the node itself: its packets go through the queue of its veth pair
 	__u8 pad[2];
 };
 

@@ -40,9 +40,21 @@ static __noinline int drop(struct __sk_buff *skb, enum drop_reason reason)
 	return drop_at(skb->ifindex, reason);
 }
 
-// The packet's end after a step that returned other than 0. An answer goes straight into the container that asked, past the queue of its
-// veth pair: the kernel puts that in place some time after the container's end has come up, and until then it drops all. A container's
-// first ARP request would be lost, which it repeats after a second.
+// Takes a packet to the other side of a port. Into a container it goes straight, past the queue of the veth pair: the kernel puts that in
+// place some time after the container's end has come up, and until then it drops all. A container's first ARP request would be lost,
+// which it repeats after a second.
+static __noinline int take_across(struct __sk_buff *skb, __u32 ifindex)
+{
+	struct port *port = bpf_map_lookup_elem(&ports, &ifindex);
+
+	if (port && port->home)
+		return bpf_redirect(ifindex, 0);
+	if (skb->pkt_type != PACKET_HOST)
+		bpf_skb_change_type(skb, PACKET_HOST);
+	return bpf_redirect_peer(ifindex, 0);
+}
+
+// The packet's end after a step that returned other than 0. An answer goes to who asked.
 static __always_inline int finish(struct __sk_buff *skb, int outcome)
 {
 	if (outcome == REDIRECTED)
@@ -51,7 +63,5 @@ static __always_inline int finish(struct __sk_buff *skb, int outcome)
 		return PASS;
 	if (outcome != ANSWERED)
 		return drop(skb, outcome);
-	if (skb->pkt_type != PACKET_HOST)
-		bpf_skb_change_type(skb, PACKET_HOST);
-	return bpf_redirect_peer(skb->ifindex, 0);
+	return take_across(skb, skb->ifindex);
 }

@@ -60,7 +60,7 @@ static __always_inline int note_destination(struct flow *f, const struct endpoin
 		return DROP_UNKNOWN_DESTINATION; // its port is taken away, or not there yet
 	f->destination_in = port->in_role[bank & EPOCH_BANK];
 	f->destination_out = port->out_role[bank & EPOCH_BANK];
-	f->queued = port->receive_rate != 0;
+	f->queued = port->receive_rate || port->home;
 	return 0;
 }
 

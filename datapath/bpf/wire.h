@@ -70,9 +70,7 @@ static __noinline int hand_to_port(struct __sk_buff *skb, __u32 ifindex)
 	if (skb->vlan_present && bpf_skb_vlan_pop(skb))
 		return DROP_NO_ROOM;
 	skb->mark = 0;
-	if (skb->pkt_type != PACKET_HOST)
-		bpf_skb_change_type(skb, PACKET_HOST);
-	bpf_redirect_peer(ifindex, 0);
+	take_across(skb, ifindex);
 	return REDIRECTED;
 }
 

@@ -39,3 +39,8 @@ var Services string
 //
 //go:embed outside.md
 var Outside string
+
+// Host is host.md.
+//
+//go:embed host.md
+var Host string

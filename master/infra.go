@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package master
+
+import (
+	"slices"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// Each node takes a place in each infra network itself, as it takes addresses for containers: an endpoint whose id follows from the
+// network and the node, so that it has one, and has it again after whatever restart.
+
+// mayBeOn refuses containers in infra networks, and nodes elsewhere.
+func mayBeOn(n model.Network, e model.Endpoint) error {
+	switch node := e.Runtime == model.RuntimeNode; {
+	case n.Type != model.NetworkInfra && !node:
+		return nil
+	case n.Type != model.NetworkInfra:
+		return model.Invalid("runtime", "network %s is for containers, not for nodes: create one with netctl net create -n infra", n.Key())
+	case !node:
+		return model.Invalid("networkName", "network %s is an infra network, whose addresses nodes have themselves: choose a network of type data", n.Key())
+	case e.ID != model.InfraEndpoint(n.Name, e.Node):
+		return model.Invalid("endpointID", "endpoint %s would be the place of node %s in infra network %s, whose endpointID is %s", e.ID, e.Node, n.Name, model.InfraEndpoint(n.Name, e.Node))
+	case e.Group != "":
+		return model.Invalid("groupName", "group %s cannot have node %s in it: nodes are in no group", e.Group, e.Node)
+	}
+	return nil
+}
+
+// containersOn are a network's endpoints but for nodes.
+func containersOn(w model.World, n model.Network) []model.Endpoint {
+	return slices.DeleteFunc(endpointsOn(w, n.Tenant, n.Name), func(e model.Endpoint) bool { return e.Runtime == model.RuntimeNode })
+}
