@@ -69,7 +69,7 @@ func (s Step) try(ctx context.Context, h Host, command string, settle time.Durat
 
 // looks tells whether the command only looks and may be typed again.
 func (s Step) looks() bool {
-	for _, word := range []string{" ls", "-ls ", " inspect ", " ps", "ping ", "nslookup "} {
+	for _, word := range []string{" ls", "-ls ", " inspect ", " ps", "ping ", "nslookup ", "ip addr show ", "ip route show "} {
 		if strings.Contains(s.Command, word) || strings.HasPrefix(s.Command, word) {
 			return true
 		}
