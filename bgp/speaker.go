@@ -46,7 +46,7 @@ func For(w model.World, node string) (s Speaker, ok bool) {
 			continue
 		}
 		n, there := w.Networks.Get(e.NetworkKey())
-		if !there || !Routed(n) {
+		if !there || !n.Routable() {
 			continue
 		}
 		for _, a := range e.Addrs() {
@@ -63,12 +63,6 @@ func For(w model.World, node string) (s Speaker, ok bool) {
 	slices.SortFunc(s.Announced, netip.Prefix.Compare)
 	s.Announced = slices.Compact(s.Announced)
 	return s, true
-}
-
-// Routed tells whether a network's addresses are known outside: those of VLAN networks of the default tenant, as other tenants
-// may have the same ones.
-func Routed(n model.Network) bool {
-	return n.Encap == model.EncapVLAN && n.Tenant == model.DefaultTenant && !n.Internal
 }
 
 // identifier is the router's address where that is IPv4, else the node's for tunnels, else made from the router's.

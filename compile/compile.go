@@ -57,12 +57,11 @@ func (m *Memo) For(w model.World, node string) Tables {
 
 // compiler is what has nothing to do with rules: where endpoints are.
 type compiler struct {
-	world   model.World
-	node    string
-	bridged bool
-	flooded bool // VLANs carry broadcast and multicast
-	routing bool // VLANs of the default tenant are routed
-	out     Tables
+	world      model.World
+	node       string
+	forwarding model.Forwarding
+	flooded    bool // VLANs carry broadcast and multicast
+	out        Tables
 
 	located      []located // all endpoints' addresses, in the order of Tables.Endpoints
 	affiliations []affiliation
@@ -76,8 +75,7 @@ type compiler struct {
 
 // where compiles what has nothing to do with rules. earlier are slots that may be had again.
 func where(w model.World, node string, earlier map[string]slots) compiler {
-	c := compiler{world: w, node: node, bridged: w.Global().ForwardMode == model.ForwardBridge, flooded: w.Global().ARPMode == model.ARPFlood, slots: earlier}
-	c.routing = isRouting(w)
+	c := compiler{world: w, node: node, forwarding: w.Forwarding(), flooded: w.Global().ARPMode == model.ARPFlood, slots: earlier}
 	c.out.Node = node
 	c.networks()
 	c.peers()
@@ -93,18 +91,13 @@ func where(w model.World, node string, earlier map[string]slots) compiler {
 // holdsFor tells whether where would give the same again. It reads nothing else of a World.
 func (c *compiler) holdsFor(w model.World, node string) bool {
 	was := c.world
-	return c.node == node && c.located != nil && was.Global().ForwardMode == w.Global().ForwardMode && was.Global().ARPMode == w.Global().ARPMode && isRouting(was) == isRouting(w) &&
+	return c.node == node && c.located != nil && c.forwarding == w.Forwarding() && was.Global().ARPMode == w.Global().ARPMode &&
 		was.Global().PrivateSubnet == w.Global().PrivateSubnet && was.Tenants == w.Tenants && was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints &&
 		was.Services == w.Services && (w.Services.Len() == 0 || was.Alive == w.Alive)
 }
 
 func (c *compiler) note(o model.Object, format string, args ...any) {
 	c.out.Notes = append(c.out.Notes, Note{model.RefOf(o), fmt.Sprintf(format, args...)})
-}
-
-// reaches tells whether endpoints of one network may talk to those of the other.
-func (c *compiler) reaches(a, b model.Network) bool {
-	return a.Tenant == b.Tenant && (a.Name == b.Name || a.Encap == b.Encap && !c.keepsToItself(a) && !c.keepsToItself(b))
 }
 
 func compareAddr(a, b netip.Addr) int { return a.Compare(b) }

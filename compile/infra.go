@@ -71,7 +71,7 @@ func (c *compiler) nodeRoutes(own model.Network) (out []NodeRoute) {
 		out = append(out, NodeRoute{subnet, by.Gateway})
 	}
 	for _, n := range c.world.Networks.All() {
-		if n.Name != own.Name && n.Type == model.NetworkData && c.reaches(own, n) {
+		if n.Name != own.Name && n.Type == model.NetworkData && c.forwarding.Reaches(own, n) {
 			add(n, own.IPv4, n.IPv4)
 			add(n, own.IPv6, n.IPv6)
 		}

@@ -28,12 +28,12 @@ func (c *compiler) ports() {
 		}
 		row := Port{
 			Name: e.Port, Endpoint: e.ID, Tenant: t.Number, Network: c.numberOf(n), IPv4: e.IPv4, IPv6: e.IPv6, MAC: e.MAC,
-			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.keepsToItself(n),
+			Gateway4: n.IPv4.Gateway, Gateway6: n.IPv6.Gateway, Bridged: c.forwarding.KeepsToItself(n),
 			Home: isHome(e, n), Routes: routes[at],
 		}
 		row.Private4, row.Private6 = c.private(n, e.Port)
 		c.publish(e, row.Private4, row.Private6)
-		if n.Encap == model.EncapVLAN && !c.isRouted(n) { // its gateway is a machine on the wire
+		if n.Encap == model.EncapVLAN && !c.forwarding.Routed(n) { // its gateway is a machine on the wire
 			row.Gateway4, row.Gateway6 = netip.Addr{}, netip.Addr{}
 		}
 		c.out.Ports = append(c.out.Ports, row)
@@ -50,7 +50,7 @@ func (c *compiler) routes(own model.Network, v4, v6 bool) []netip.Prefix {
 		}
 	}
 	for _, n := range c.world.Networks.All() {
-		if n.Name == own.Name || n.Type != model.NetworkData && n.Name != model.HostAccess || !c.reaches(own, n) {
+		if n.Name == own.Name || n.Type != model.NetworkData && n.Name != model.HostAccess || !c.forwarding.Reaches(own, n) {
 			continue
 		}
 		add(own.IPv4, n.IPv4, v4)

@@ -75,7 +75,7 @@ func (c *compiler) services() {
 			}
 			virtual[place{s.tenant, a}] = true
 			c.located = append(c.located, located{of: nobodys, Endpoint: Endpoint{
-				Tenant: s.tenant, Addr: a, Network: s.network.Tag, MAC: model.MACOf(s.Addrs()[0]), Virtual: true,
+				Tenant: s.tenant, Addr: a, Network: c.numberOf(s.network), MAC: model.MACOf(s.Addrs()[0]), Virtual: true,
 			}})
 			var ready, away []uint32 // by number; away are those on nodes of which nothing is heard
 			for _, p := range s.providers {
@@ -155,10 +155,6 @@ func (c *compiler) balanced() []balanced {
 		if !ok {
 			continue // noted with the network
 		}
-		if n.Encap != model.EncapVXLAN {
-			c.note(s, "service %s is in network %s, which is a VLAN: services are not carried there yet", s.Key(), s.NetworkKey())
-			continue
-		}
 		out = append(out, balanced{s, n, t.Number, number, c.providersOf(s, n)})
 	}
 	return out
@@ -179,7 +175,7 @@ func (c *compiler) providersOf(s model.Service, n model.Network) []*model.Endpoi
 			continue
 		}
 		if p.Network != s.Network {
-			if its, ok := c.world.Networks.Get(p.NetworkKey()); !ok || !c.reaches(n, its) {
+			if its, ok := c.world.Networks.Get(p.NetworkKey()); !ok || !c.forwarding.Reaches(n, its) {
 				continue
 			}
 		}

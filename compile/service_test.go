@@ -158,6 +158,28 @@ func TestServiceOfAnIsolatedNetworkHasItsOwnProvidersAlone(t *testing.T) {
 	}
 }
 
+func TestServiceOfAVLANHasItsOwnProvidersAloneUnlessItIsRouted(t *testing.T) {
+	var objects []model.Object
+	for _, o := range shop(t) {
+		if n, ok := o.(model.Network); ok {
+			n.Encap = model.EncapVLAN
+			o = n
+		}
+		objects = append(objects, o)
+	}
+	for _, row := range []struct {
+		more      []model.Object
+		network   uint32
+		providers []string
+	}{{nil, VLAN | 1, []string{"e1"}}, {[]model.Object{model.BGP{Node: "n2"}}, Routed | 1, []string{"e1", "e4"}}} {
+		tables := For(worldOf(append(row.more, objects...)...), "n1")
+		at := slices.IndexFunc(tables.Endpoints, func(e Endpoint) bool { return e.Virtual })
+		if got := providerIDs(tables); !slices.Equal(got, row.providers) || at < 0 || tables.Endpoints[at].Network != row.network {
+			t.Errorf("providers are %v, want %v in network %#x; addresses are %v", got, row.providers, row.network, tables.Endpoints)
+		}
+	}
+}
+
 func TestWhatAServiceCannotCarryIsNoted(t *testing.T) {
 	objects := shop(t)
 	s := objects[0].(model.Service)

@@ -248,11 +248,11 @@ func (t tracer) unreachable() string {
 	}
 	a, _ := t.world.Networks.Get(t.from.NetworkKey())
 	b, _ := t.world.Networks.Get(t.to.NetworkKey())
-	c := compiler{bridged: t.world.Global().ForwardMode == model.ForwardBridge, routing: isRouting(t.world)}
+	f := t.world.Forwarding()
 	switch {
-	case c.reaches(a, b):
+	case f.Reaches(a, b):
 		return ""
-	case c.bridged:
+	case f.Bridged:
 		return fmt.Sprintf("networks %s and %s are not joined in forwarding mode bridge", a.Key(), b.Key())
 	}
 	if a.Encap == model.EncapVLAN || b.Encap == model.EncapVLAN {

@@ -35,13 +35,18 @@ func redWeb(t testing.TB) model.Network {
 // startDual starts a container with the addresses that end in n.
 func (n *node) startDual(last int, labels ...string) *container {
 	c := n.start("red:web", fmt.Sprintf("10.1.1.%d", last), fmt.Sprintf("fd01::1:%x", last))
+	return c.label(labels...)
+}
+
+// label gives it keys, each followed by its value.
+func (c *container) label(labels ...string) *container {
 	for i := 0; i+1 < len(labels); i += 2 {
 		if c.endpoint.Labels == nil {
 			c.endpoint.Labels = map[string]string{}
 		}
 		c.endpoint.Labels[labels[i]] = labels[i+1]
 	}
-	n.c.put(c.endpoint)
+	c.node.c.put(c.endpoint)
 	return c
 }
 

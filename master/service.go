@@ -85,9 +85,6 @@ func (p *plan) createService(s model.Service) (model.Service, error) {
 	if err != nil {
 		return s, err
 	}
-	if n.Encap != model.EncapVXLAN {
-		return s, model.Invalid("networkName", "network %s is a VLAN, in which services are not carried; use a network of encapsulation vxlan", n.Key())
-	}
 	p.unchanged(t)
 	p.unchanged(n)
 	p.absent(s)

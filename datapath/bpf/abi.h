@@ -492,7 +492,8 @@ struct flow {
 	__u8 older;      // there were packets before anything was asked about them
 	// Written in front of the packet. On this node: an Ethernet header. In a tunnel: all OUTER_LEN bytes; the
 	// IPv4 checksum field then holds the sum of the header without its length, not yet inverted, and the
-	// ports of the packet are still to be mixed into the UDP source port. On the wire: nothing. By a route: 16 bytes, its next hop.
+	// ports of the packet are still to be mixed into the UDP source port. By a route: 16 bytes, its next hop. On the wire
+	// nothing is written; an endpoint there has its MAC here.
 	__u8 header[OUTER_LEN];
 	__u16 chains; // which rows the roles below have for this flow, see chains_of
 	__u16 vlan;   // the id, on the wire

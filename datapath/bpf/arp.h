@@ -37,16 +37,15 @@ static __always_inline void write_arp_reply(struct arp_packet *p, const void *ma
 }
 
 // Who is asked for by a container of a VLAN and answered for by its node: the VLAN's endpoints, wherever they are, unless all is to
-// be flooded. What else its containers say goes to the wire: there may be anybody.
+// be flooded, and its services, which are on no wire. What else its containers say goes to the wire: there may be anybody.
 static __always_inline struct endpoint *arp_neighbour(const struct arp_packet *p, const struct port *from)
 {
 	struct endpoint *to;
 
-	if (p->operation != bpf_htons(ARP_REQUEST) || !be32(p->sender_ip) || be32(p->sender_ip) == be32(p->target_ip) ||
-	    is_flooded(from->network))
+	if (p->operation != bpf_htons(ARP_REQUEST) || !be32(p->sender_ip) || be32(p->sender_ip) == be32(p->target_ip))
 		return NULL;
 	to = endpoint_of_ipv4(from->tenant, be32(p->target_ip));
-	return to && to->network == from->network ? to : NULL;
+	return answers_for(from->network, to) ? to : NULL;
 }
 
 static __noinline int answer_arp(struct __sk_buff *skb)

@@ -351,6 +351,8 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 				return drop(skb, outcome);
 		}
 		outcome = translate4(skb, ETH_HLEN, &u, here);
+		if (!outcome && f->way == WAY_WIRE)
+			outcome = address_frame(skb, f);
 		if (outcome)
 			return drop(skb, outcome);
 	}
@@ -408,6 +410,8 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 				return drop(skb, outcome);
 		}
 		outcome = translate6(skb, ETH_HLEN, &u, here, (__u8)key.kind);
+		if (!outcome && f->way == WAY_WIRE)
+			outcome = address_frame(skb, f);
 		if (outcome)
 			return drop(skb, outcome);
 	}

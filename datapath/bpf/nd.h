@@ -157,8 +157,8 @@ static __noinline int read_neighbour(struct __sk_buff *skb, const struct questio
 	return equal_address(q->source, from->ipv6) || is_link_local_of(q->source, from->mac) ? 0 : DROP_SPOOFED_ND;
 }
 
-// What a container of a VLAN says of neighbours. Solicitations of its endpoints are answered, unless all is to be flooded; others, and
-// what it says of its own addresses, go to the wire.
+// What a container of a VLAN says of neighbours. Solicitations of its endpoints are answered, unless all is to be flooded, and of its services; others,
+// and what it says of its own addresses, go to the wire.
 static __noinline int meet_neighbour(struct __sk_buff *skb, const struct question *q, const struct port *from)
 {
 	struct neighbour n = {};
@@ -166,9 +166,9 @@ static __noinline int meet_neighbour(struct __sk_buff *skb, const struct questio
 
 	STEP(check_mac(q, from));
 	STEP(read_neighbour(skb, q, from, &n));
-	if (q->icmp_type == ND_SOLICITATION && !n.own && !is_flooded(from->network))
+	if (q->icmp_type == ND_SOLICITATION && !n.own)
 		to = endpoint_of(from->tenant, n.target);
-	if (!to || to->network != from->network)
+	if (!answers_for(from->network, to))
 		return tell_neighbours(skb, from->network, n.to);
 	return write_advertisement(skb, n.target, to->mac, false);
 }

@@ -28,8 +28,8 @@ static __always_inline int check_tunnel_source(const struct question *q, const s
 }
 
 // Whether somebody on the wire of a VLAN may use an address: not one of an endpoint of that VLAN, unless it is on another node and
-// its MAC sends. Endpoints of other networks come by a router.
+// its MAC sends, and not a service's. Endpoints of other networks come by a router.
 static __always_inline bool may_claim(__u32 network, const struct endpoint *e, const void *mac)
 {
-	return !e || e->network != network || (!e->ifindex && equal_mac(e->mac, mac));
+	return !e || e->network != network || (!e->ifindex && !e->virtual && equal_mac(e->mac, mac));
 }

@@ -9,7 +9,7 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 {
 	__u32 bank = f->epoch & EPOCH_BANK, number = from->network;
 	struct network *network = bpf_map_lookup_elem(&networks, &number);
-	struct endpoint *to;
+	struct endpoint *to, *source;
 
 	if (!network)
 		return DROP_UNKNOWN_PORT; // its port is taken away
@@ -23,22 +23,28 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 		STEP(check_kind_of_destination(q));
 		STEP(check_address(q, from));
 	}
+	to = endpoint_of(from->tenant, q->destination);
+	if (to && to->virtual)
+		return to->network == number ? decide_service(skb, q, from, f) : DROP_OTHER_NETWORK;
+	source = endpoint_of(from->tenant, q->source);
 	f->tenant = from->tenant;
 	f->source_in = from->in_role[bank];
 	f->source_out = from->out_role[bank];
-	f->source_class = class_of(endpoint_of(from->tenant, q->source), bank);
+	f->source_class = class_of(source, bank);
 	note_netprofile(f, from);
-	to = endpoint_of(from->tenant, q->destination);
 	f->destination_class = class_at(from->tenant, to, q->destination, bank);
 	if (is_for_all(q, network)) {
 		STEP(decide_wire(f, number));
 		f->way = WAY_ALL;
 		return 0;
 	}
-	if (to && to->virtual)
-		return DROP_OTHER_NETWORK; // services are for networks that we route
-	if (!to || to->network != from->network || !to->ifindex)
-		return decide_wire(f, from->network);
+	if (!to || to->network != number)
+		return decide_wire(f, number);
+	if (!to->ifindex) {
+		note_receiver(f, to);
+		return decide_wire(f, number);
+	}
+	f->asks = asks_for_replies(source, to);
 	STEP(note_destination(f, to, bank));
 	return decide_delivery(f, to, from->mac, true, q->ethertype);
 }
@@ -71,6 +77,7 @@ static __noinline int decide_from_wire(struct __sk_buff *skb, const struct quest
 	to = endpoint_of(network->tenant, q->destination);
 	if (!to || to->network != number || !to->ifindex)
 		return NOT_OURS;
+	f->asks = asks_for_replies(from, to);
 	STEP(note_destination(f, to, bank));
 	return decide_delivery(f, to, mac_of_sender(q), true, q->ethertype);
 }

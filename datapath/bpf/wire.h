@@ -37,6 +37,22 @@ static __always_inline int decide_wire(struct flow *f, __u32 network)
 	return 0;
 }
 
+// A flow to an endpoint on the wire knows its MAC: what comes by a service's address is for that one's.
+static __always_inline void note_receiver(struct flow *f, const struct endpoint *to)
+{
+	copy_mac(((struct ethhdr *)f->header)->h_dest, to->mac);
+}
+
+static __always_inline int address_frame(struct __sk_buff *skb, const struct flow *f)
+{
+	struct ethhdr *eth = at(skb, 0, ETH_HLEN);
+
+	if (!eth)
+		return DROP_MALFORMED;
+	copy_mac(eth->h_dest, ((const struct ethhdr *)f->header)->h_dest);
+	return 0;
+}
+
 static __always_inline int send_wire(struct __sk_buff *skb, const struct flow *f)
 {
 	struct ethhdr *eth = at(skb, 0, ETH_HLEN);
@@ -140,6 +156,12 @@ static __always_inline bool is_flooded(__u32 number)
 	struct network *n = bpf_map_lookup_elem(&networks, &number);
 
 	return n && n->flooded;
+}
+
+// Whether a container of a VLAN that looks for this endpoint is answered by its node.
+static __always_inline bool answers_for(__u32 network, const struct endpoint *to)
+{
+	return to && to->network == network && (to->virtual || !is_flooded(network));
 }
 
 // What a container says to its neighbours in a VLAN, and nobody answers for them: it goes to the one that is on this node, or out.
