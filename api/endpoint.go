@@ -73,7 +73,7 @@ type EndpointOper struct {
 	VtepIP           string    `json:"vtepIP,omitempty"`           // its node's tunnel endpoint
 	// NodeState is up or down: whether the endpoint's node is heard of. New since v1.
 	NodeState string `json:"nodeState,omitempty"`
-	// ProviderState is healthy, unhealthy or stopping, for a provider of a service that is inspected. New since v1.
+	// ProviderState is one of those of api/service.go, as healthy, for a provider of a service that is inspected. New since v1.
 	ProviderState string `json:"providerState,omitempty"`
 	// PublishedPorts are the node's ports that lead to it, as 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp. New since v1.
 	PublishedPorts string `json:"publishedPorts,omitempty"`

@@ -41,7 +41,7 @@ type ObservedProvider struct {
 	Node      string `json:"node"`                // where it is
 	IPv4      string `json:"ipv4,omitempty"`      // its address, of each family that its network has
 	IPv6      string `json:"ipv6,omitempty"`      // likewise
-	State     string `json:"state"`               // healthy, unhealthy or stopping
+	State     string `json:"state"`               // healthy, unhealthy, stopping, away or unreachable
 	Traffic
 }
 

@@ -41,15 +41,26 @@ const (
 	ProviderHealthy   = "healthy"
 	ProviderUnhealthy = "unhealthy" // it gets no new connections until a check succeeds
 	ProviderStopping  = "stopping"  // its container was told to stop, and it gets no new connections
+	// ProviderAway: nothing is heard of its node, so it gets new connections only where no other provider takes them.
+	ProviderAway = "away"
+	// ProviderUnreachable: its network and the service's are not joined, so no client could reach both.
+	ProviderUnreachable = "unreachable"
 )
 
 // ProviderStateOf is how e is doing for s.
-func ProviderStateOf(s model.Service, e model.Endpoint) string {
+func ProviderStateOf(w model.World, s model.Service, e model.Endpoint) string {
+	at, _ := w.Networks.Get(s.NetworkKey())
+	its, known := w.Networks.Get(e.NetworkKey())
+	_, heard := w.Alive.Get(e.Node)
 	switch {
+	case !known || !w.Forwarding().Reaches(at, its):
+		return ProviderUnreachable
 	case e.Stopping:
 		return ProviderStopping
 	case !s.Takes(e):
 		return ProviderUnhealthy
+	case !heard:
+		return ProviderAway
 	}
 	return ProviderHealthy
 }
@@ -79,10 +90,7 @@ func ServiceLBOf(s model.Service) ServiceLB {
 // Model is the service that s asks for; its addresses are the master's to give, and what s leaves out is the master's to keep.
 func (s ServiceLB) Model() (model.Service, error) {
 	m := model.Service{Tenant: s.TenantName, Name: s.ServiceName, Network: s.NetworkName, Selectors: map[string]string{}}
-	m.Affinity = s.Affinity != nil && *s.Affinity
-	if s.HealthCheck != nil {
-		m.Health = *s.HealthCheck
-	}
+	m.Affinity, m.Health = valueOf(s.Affinity), valueOf(s.HealthCheck)
 	if s.IPAddress != "" {
 		var err error
 		if m.Requested, err = netip.ParseAddr(s.IPAddress); err != nil {

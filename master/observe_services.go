@@ -46,7 +46,7 @@ func (m *Master) observeServices(w http.ResponseWriter, r *http.Request, _ []str
 		*of = api.ObservedService{Service: s.Key(), VIP: text(s.IPv4), VIPv6: text(s.IPv6), Providers: make([]api.ObservedProvider, len(providers[i]))}
 		for j, e := range providers[i] {
 			of.Providers[j] = api.ObservedProvider{
-				Endpoint: e.ID, Container: e.Name, Node: e.Node, IPv4: text(e.IPv4), IPv6: text(e.IPv6), State: api.ProviderStateOf(s, e),
+				Endpoint: e.ID, Container: e.Name, Node: e.Node, IPv4: text(e.IPv4), IPv6: text(e.IPv6), State: api.ProviderStateOf(world, s, e),
 				Traffic: sums[pair{s.Key(), e.ID}],
 			}
 		}

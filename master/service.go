@@ -43,7 +43,7 @@ func serviceOper(w model.World, s model.Service) api.ServiceLBOper {
 	for _, e := range w.Endpoints.All() {
 		if s.Provides(e) {
 			p := endpointOper(w, e)
-			p.ProviderState = api.ProviderStateOf(s, e)
+			p.ProviderState = api.ProviderStateOf(w, s, e)
 			out.Providers = append(out.Providers, p)
 		}
 	}
