@@ -50,6 +50,9 @@ type Answer struct {
 type config struct {
 	types.NetConf
 	Placement
+
+	Args          json.RawMessage `json:"args"` // the runtime's, of any shape
+	RuntimeConfig runtimeConfig   `json:"runtimeConfig"`
 }
 
 func (c Call) config() (config, error) {

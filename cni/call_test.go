@@ -37,6 +37,7 @@ func FuzzCallIsReadOrRefusedWithACode(f *testing.F) {
 		`{"command":"GC","config":{"cni.dev/valid-attachments":[{"containerID":"c1","ifname":"eth0"}]}}`,
 		`{"command":"ADD","containerID":"c:1","ifName":"eth:0","config":null}`,
 		`{"command":"CHECK","containerID":"c1","netns":"/n","ifName":"eth0","config":{"cniVersion":"1.0.0","prevResult":{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/n"}],"ips":[{"interface":0,"address":"10.1.2.3/24"},{"interface":7}]}}}`,
+		`{"command":"ADD","containerID":"c1","ifName":"eth0","config":{"name":"x","args":{"cni":{"labels":[{"key":"app","value":"web"}]}},"runtimeConfig":{"labels":{"tier":"front"}}}}`,
 		`{"config":{"tenant":7}}`, `{"config":{"group":"db"}}`, `{"config":[]}`, `[]`, `null`, `{`, ``,
 	} {
 		f.Add([]byte(seed))
@@ -72,6 +73,8 @@ func FuzzCallIsReadOrRefusedWithACode(f *testing.F) {
 			}
 		case conf.Tenant == "" || conf.Network == "" && conf.Group == "":
 			t.Fatalf("nobody knows where the container goes: %+v", conf)
+		case conf.labels()[labelConfig] != conf.Name:
+			t.Fatalf("the container would be taken for another configuration's: %q", conf.labels())
 		default:
 			if err := kept(conf, c, nil); err != nil && code(err) == 0 {
 				t.Fatalf("the refusal has no code: %v", err)

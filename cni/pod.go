@@ -35,14 +35,13 @@ const (
 
 // place says where the container of the call goes, and with which labels. Only who is known to Kubernetes is asked for there.
 func (s *Server) place(ctx context.Context, c Call, conf config) (Placement, map[string]string, error) {
-	labels := map[string]string{labelConfig: conf.Name}
 	pod := c.pod()
 	if s.Pods == nil || pod.Namespace == "" || pod.Name == "" {
-		return conf.Placement, labels, nil
+		return conf.Placement, conf.labels(), nil
 	}
 	where, own, err := s.Pods.Place(ctx, pod, conf.Placement)
-	labels[labelPodNamespace], labels[labelPodName], labels[labelPodUID] = pod.Namespace, pod.Name, pod.UID
-	return where.whole(), joined(own, labels), err
+	ours := map[string]string{labelConfig: conf.Name, labelPodNamespace: pod.Namespace, labelPodName: pod.Name, labelPodUID: pod.UID}
+	return where.whole(), joined(own, ours), err
 }
 
 // joined are a pod's own labels with those that say whose an endpoint is.

@@ -212,10 +212,6 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 	return Answer{Result: result(e, n, c)}, nil
 }
 
-// labelConfig names the network configuration that attached an endpoint. Two runtimes of a node may attach to one network, and
-// neither knows the other's containers.
-const labelConfig = "cni.config"
-
 // worldPatience is how long a network may take from a master to this node.
 const worldPatience = 2 * time.Second
 
