@@ -11,22 +11,23 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// BGP is how one node speaks BGP with its routers: v1's Bgp, which had one neighbor. The node need not be there yet.
+// BGP is how one node speaks BGP with its routers: v1's Bgp, which had one neighbor. The node need not be there yet. What v1 had not is
+// left as it is where it is left out, and at first not there.
 type BGP struct {
-	Key           string     `json:"key"`                      // the node's host label
-	Hostname      string     `json:"hostname"`                 // the node's host label
-	RouterIP      string     `json:"routerip,omitempty"`       // address/length
-	RouterIP6     string     `json:"routerip6,omitempty"`      // address/length in IPv6, beside a routerip in IPv4
-	AS            string     `json:"as,omitempty"`             // 1 to 4294967295, or as 65535.1 (RFC 5396)
-	Neighbor      string     `json:"neighbor,omitempty"`       // an address
-	NeighborAS    string     `json:"neighbor-as,omitempty"`    // the neighbor's, as as
-	MoreNeighbors []Neighbor `json:"more-neighbors,omitempty"` // those beside neighbor
-	Password      string     `json:"password,omitempty"`       // signs all sessions (TCP MD5, RFC 2385); whoever may read this object reads it
-	HoldTime      uint16     `json:"hold-time,omitempty"`      // seconds of silence after which a neighbor counts as dead; left out: 90
-	Keepalive     uint16     `json:"keepalive,omitempty"`      // seconds between signs of life; left out: a third of hold-time
-	Announce      string     `json:"announce,omitempty"`       // endpoints: each address; subnets: those of networks in which the node has endpoints
-	LinkSets      LinkSets   `json:"link-sets"`
-	Links         Links      `json:"links"`
+	Key           string      `json:"key"`                      // the node's host label
+	Hostname      string      `json:"hostname"`                 // the node's host label
+	RouterIP      string      `json:"routerip,omitempty"`       // address/length
+	RouterIP6     *string     `json:"routerip6,omitempty"`      // address/length in IPv6, beside a routerip in IPv4; "" for none
+	AS            string      `json:"as,omitempty"`             // 1 to 4294967295, or as 65535.1 (RFC 5396)
+	Neighbor      string      `json:"neighbor,omitempty"`       // an address
+	NeighborAS    string      `json:"neighbor-as,omitempty"`    // the neighbor's, as as
+	MoreNeighbors *[]Neighbor `json:"more-neighbors,omitempty"` // those beside neighbor
+	Password      *string     `json:"password,omitempty"`       // signs all sessions (TCP MD5, RFC 2385), "" for none; whoever may read this object reads it
+	HoldTime      *uint16     `json:"hold-time,omitempty"`      // seconds of silence after which a neighbor counts as dead; 0: 90
+	Keepalive     *uint16     `json:"keepalive,omitempty"`      // seconds between signs of life; 0: a third of hold-time
+	Announce      *string     `json:"announce,omitempty"`       // endpoints ("" too): each address; subnets: those of networks in which the node has endpoints
+	LinkSets      LinkSets    `json:"link-sets"`
+	Links         Links       `json:"links"`
 }
 
 // Neighbor is one more router of a node.
@@ -69,35 +70,36 @@ type NodeBGP struct {
 // AgentBGPPath is where an agent answers a GET with NodeBGP, without credentials.
 const AgentBGPPath = "/v1/bgp"
 
-// BGPOf is how v1 shows b.
+// BGPOf is how v1 shows b, and what v1 had not.
 func BGPOf(b model.BGP) BGP {
+	routerIP6, more := "", []Neighbor{}
 	out := BGP{
-		Key: b.Key(), Hostname: b.Node, RouterIP: b.RouterIP.String(), AS: asText(b.AS), Password: b.Password, HoldTime: b.HoldTime, Keepalive: b.Keepalive,
-		Announce: b.Announce, LinkSets: LinkSets{}, Links: Links{},
+		Key: b.Key(), Hostname: b.Node, RouterIP: b.RouterIP.String(), RouterIP6: &routerIP6, AS: asText(b.AS), MoreNeighbors: &more, Password: &b.Password,
+		HoldTime: &b.HoldTime, Keepalive: &b.Keepalive, Announce: &b.Announce, LinkSets: LinkSets{}, Links: Links{},
 	}
 	if b.RouterIP6.IsValid() {
-		out.RouterIP6 = b.RouterIP6.String()
+		routerIP6 = b.RouterIP6.String()
 	}
 	for i, n := range b.Neighbors {
 		if i == 0 {
 			out.Neighbor, out.NeighborAS = n.Addr.String(), asText(n.AS)
 			continue
 		}
-		out.MoreNeighbors = append(out.MoreNeighbors, Neighbor{Neighbor: n.Addr.String(), NeighborAS: asText(n.AS)})
+		more = append(more, Neighbor{Neighbor: n.Addr.String(), NeighborAS: asText(n.AS)})
 	}
 	return out
 }
 
-// Model is the configuration that b asks for.
+// Model is the configuration that b asks for. What b leaves out is the master's to keep.
 func (b BGP) Model() (model.BGP, error) {
-	m := model.BGP{Node: b.Hostname, Password: b.Password, HoldTime: b.HoldTime, Keepalive: b.Keepalive, Announce: b.Announce}
+	m := model.BGP{Node: b.Hostname, Password: valueOf(b.Password), HoldTime: valueOf(b.HoldTime), Keepalive: valueOf(b.Keepalive), Announce: valueOf(b.Announce)}
 	var err error
 	if m.RouterIP, err = netip.ParsePrefix(b.RouterIP); err != nil {
 		return m, model.Invalid("routerip", "routerip %q is not an address with its length; write it as 50.1.1.1/24", b.RouterIP)
 	}
-	if b.RouterIP6 != "" {
-		if m.RouterIP6, err = netip.ParsePrefix(b.RouterIP6); err != nil {
-			return m, model.Invalid("routerip6", "routerip6 %q is not an address with its length; write it as 2001:db8::1/64", b.RouterIP6)
+	if text := valueOf(b.RouterIP6); text != "" {
+		if m.RouterIP6, err = netip.ParsePrefix(text); err != nil {
+			return m, model.Invalid("routerip6", "routerip6 %q is not an address with its length; write it as 2001:db8::1/64", text)
 		}
 	}
 	if m.AS, err = parseAS("as", b.AS); err != nil {
@@ -110,7 +112,7 @@ func (b BGP) Model() (model.BGP, error) {
 		}
 		m.Neighbors = append(m.Neighbors, n)
 	}
-	for _, more := range b.MoreNeighbors {
+	for _, more := range valueOf(b.MoreNeighbors) {
 		if more.Neighbor == "" || more.NeighborAS == "" {
 			return m, model.Invalid("more-neighbors", "each of more-neighbors has a neighbor and a neighbor-as, and one lacks them; give both, or leave it out")
 		}
@@ -124,6 +126,14 @@ func (b BGP) Model() (model.BGP, error) {
 		m.Announce = ""
 	}
 	return m, m.Check()
+}
+
+// valueOf is what a field says; what is left out is zero.
+func valueOf[T any](field *T) (v T) {
+	if field != nil {
+		v = *field
+	}
+	return v
 }
 
 // model reads a neighbor. Errors name the fields that it is of.

@@ -29,12 +29,14 @@ func bgps() noun[api.BGP] {
 		head: []string{"HostName", "RouterIP", "AS", "Neighbor", "NeighborAS"}, underline: []string{"---------", "--------", "-------", "--------", "-------"},
 		row: func(b api.BGP) []string {
 			neighbors, numbers := []string{b.Neighbor}, []string{b.NeighborAS}
-			for _, n := range b.MoreNeighbors {
-				neighbors, numbers = append(neighbors, n.Neighbor), append(numbers, n.NeighborAS)
+			if b.MoreNeighbors != nil {
+				for _, n := range *b.MoreNeighbors {
+					neighbors, numbers = append(neighbors, n.Neighbor), append(numbers, n.NeighborAS)
+				}
 			}
 			own := b.RouterIP
-			if b.RouterIP6 != "" {
-				own += "," + b.RouterIP6
+			if b.RouterIP6 != nil && *b.RouterIP6 != "" {
+				own += "," + *b.RouterIP6
 			}
 			return []string{b.Hostname, own, b.AS, strings.Join(neighbors, ","), strings.Join(numbers, ",")}
 		},
@@ -54,14 +56,15 @@ func (p *program) bgpCreate() *cobra.Command {
 	var neighbors []string
 	f := cmd.Flags()
 	f.StringVar(&b.RouterIP, "router-ip", "", "the node's own `address` towards its routers with the subnet's length, as 50.1.1.1/24")
-	f.StringVar(&b.RouterIP6, "router-ip6", "", "the same in IPv6, beside one in IPv4: an `address` as 2001:db8::1/64")
+	// All of them are told, so that what is not given is as it is at first.
+	b.RouterIP6 = f.String("router-ip6", "", "the same in IPv6, beside one in IPv4: an `address` as 2001:db8::1/64")
 	f.StringVar(&b.AS, "as", "", "the node's autonomous system, a `number`")
 	f.StringVar(&b.NeighborAS, "neighbor-as", "", "the autonomous system of routers whose own is not given, a `number`")
 	f.StringArrayVar(&neighbors, "neighbor", nil, "a router's `address`, or address@as; may be given several times")
-	f.StringVar(&b.Password, "password", "", "signs all sessions (TCP MD5), a `text` of at most 80 characters")
-	f.Uint16Var(&b.HoldTime, "hold-time", 0, "`seconds` of silence after which a router counts as dead; 0: 90")
-	f.Uint16Var(&b.Keepalive, "keepalive", 0, "`seconds` between signs of life; 0: a third of the hold time")
-	f.StringVar(&b.Announce, "announce", "", "`what` routers hear: endpoints (each address, the default) or subnets")
+	b.Password = f.String("password", "", "signs all sessions (TCP MD5), a `text` of at most 80 characters")
+	b.HoldTime = f.Uint16("hold-time", 0, "`seconds` of silence after which a router counts as dead; 0: 90")
+	b.Keepalive = f.Uint16("keepalive", 0, "`seconds` between signs of life; 0: a third of the hold time")
+	b.Announce = f.String("announce", "", "`what` routers hear: endpoints (each address, the default) or subnets")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if b.RouterIP == "" || b.AS == "" {
 			return usage(cmd, "Missing attributes: give --router-ip and --as")
@@ -73,9 +76,11 @@ func (p *program) bgpCreate() *cobra.Command {
 		if err != nil {
 			return usage(cmd, "%s", err)
 		}
+		more := []api.Neighbor{}
 		if len(all) > 0 { // v1's clients know of one
-			b.Neighbor, b.NeighborAS, b.MoreNeighbors = all[0].Neighbor, all[0].NeighborAS, all[1:]
+			b.Neighbor, b.NeighborAS, more = all[0].Neighbor, all[0].NeighborAS, all[1:]
 		}
+		b.MoreNeighbors = &more
 		o, err := bgps().object("", args[0])
 		if err != nil {
 			return err

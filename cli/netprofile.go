@@ -55,7 +55,7 @@ func (p *program) netprofileCreate() *cobra.Command {
 	tenant := p.tenantFlag(cmd)
 	f := cmd.Flags()
 	f.StringVarP(&n.Bandwidth, "bandwidth", "b", "", "`rate` that an endpoint may send at, as 10kbps, 10mbps or 10gbps; left out: any")
-	f.StringVar(&n.IngressBandwidth, "ingress-bandwidth", "", "`rate` that an endpoint may receive at; left out: any")
+	n.IngressBandwidth = f.String("ingress-bandwidth", "", "`rate` that an endpoint may receive at; left out: any")
 	f.IntVarP(&n.DSCP, "dscp", "d", 0, "`number` from 1 to 63 with which packets are marked; 0: as they are")
 	f.IntVarP(&n.Burst, "burst", "s", 0, "`kilobytes` that may go at once; 0: chosen by the node")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {

@@ -136,7 +136,7 @@ func TestExportAppliedToNothingExportsTheSame(t *testing.T) {
 		object(api.EndpointGroups, api.EndpointGroup{
 			TenantName: "blue", GroupName: "full", NetworkName: "net", NetProfile: "slow", ExtContractsGrps: []string{"c"}, Policies: []string{"p"}, CfgdTag: "tag",
 		}),
-		object(api.Netprofiles, api.Netprofile{TenantName: "blue", ProfileName: "slow", Bandwidth: "10 mbps", IngressBandwidth: "20 mbps", DSCP: 10, Burst: 100}),
+		object(api.Netprofiles, api.Netprofile{TenantName: "blue", ProfileName: "slow", Bandwidth: "10 mbps", IngressBandwidth: new("20 mbps"), DSCP: 10, Burst: 100}),
 		object(api.ExtContractsGroups, api.ExtContractsGroup{TenantName: "blue", ContractsGroupName: "c", ContractsType: "provided", Contracts: []string{"x"}}),
 		object(api.BGPs, api.BGP{Hostname: "n1", RouterIP: "50.1.1.1/24", AS: "65001", Neighbor: "50.1.1.2", NeighborAS: "65002"}),
 		object(api.ACIGateways, api.ACIGateway{NodeBindings: "topology/pod-1/node-101"}),

@@ -61,9 +61,13 @@ type bgpAnswer struct{ api.NodeBGP }
 func (a bgpAnswer) whose() string { return a.Node }
 
 func askBGP(asked api.BGP) (write, error) {
-	b, err := asked.Model()
+	wanted, err := asked.Model()
 	return write{decide: func(p *plan) (any, error) {
-		old, exists := p.world().BGPs.Get(b.Key())
+		old, exists := p.world().BGPs.Get(wanted.Key())
+		b := withKept(wanted, old, asked)
+		if err := b.Check(); err != nil { // what is kept may not go with what is new
+			return nil, err
+		}
 		if exists && old.Equal(b) {
 			return api.BGPOf(b), nil
 		}
@@ -89,6 +93,34 @@ func askBGP(asked api.BGP) (write, error) {
 		p.put(b)
 		return api.BGPOf(b), nil
 	}}, err
+}
+
+// withKept gives b what it had and a client of v1, who does not know it, has left out.
+func withKept(b, old model.BGP, asked api.BGP) model.BGP {
+	if asked.RouterIP6 == nil {
+		b.RouterIP6 = old.RouterIP6
+	}
+	if asked.MoreNeighbors == nil && len(old.Neighbors) > 1 {
+		b.Neighbors = slices.Clone(b.Neighbors)
+		for _, n := range old.Neighbors[1:] {
+			if !slices.ContainsFunc(b.Neighbors, func(o model.Neighbor) bool { return o.Addr == n.Addr }) {
+				b.Neighbors = append(b.Neighbors, n)
+			}
+		}
+	}
+	if asked.Password == nil {
+		b.Password = old.Password
+	}
+	if asked.HoldTime == nil {
+		b.HoldTime = old.HoldTime
+	}
+	if asked.Keepalive == nil {
+		b.Keepalive = old.Keepalive
+	}
+	if asked.Announce == nil {
+		b.Announce = old.Announce
+	}
+	return b
 }
 
 // sharedRouterIP is a router address of a that is one of b too.

@@ -36,11 +36,18 @@ func groupsLimitedBy(w model.World, n model.Netprofile) []model.Group {
 	return groupsOf(w, n.Tenant, func(g model.Group) bool { return g.Netprofile == n.Name })
 }
 
-// askNetprofile creates it or replaces all that it limits: what is left out is limited no more.
+// askNetprofile creates it or replaces all that it limits: what is left out is limited no more, but for what a client of v1 does not know.
 func askNetprofile(asked api.Netprofile) (write, error) {
-	n, err := asked.Model()
+	wanted, err := asked.Model()
 	return write{decide: func(p *plan) (any, error) {
+		n := wanted
 		old, exists := p.world().Netprofiles.Get(n.Key())
+		if asked.IngressBandwidth == nil {
+			n.IngressBandwidth = old.IngressBandwidth
+		}
+		if err := n.Check(); err != nil { // what is kept may not go with what is new
+			return nil, err
+		}
 		switch {
 		case !exists:
 			t, err := tenant(p.world(), n.Tenant)

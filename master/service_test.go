@@ -3,11 +3,13 @@
 package master_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/master"
@@ -55,12 +57,14 @@ func TestServiceHasAnAddressOfEachFamily(t *testing.T) {
 	}
 }
 
-func TestServiceInAVLANIsRefused(t *testing.T) {
+func TestServiceOfAVLANHasAnAddressThere(t *testing.T) {
 	t.Parallel()
 	s := alone(t)
 	s.put(api.ObjectPath(api.Networks, "default:net"), api.Network{Encap: model.EncapVLAN, PktTag: 5, Subnet: "10.1.1.0/24"})
-	_, err := s.client.Put(t.Context(), api.ObjectPath(api.ServiceLBs, "default:web"), web, nil)
-	refused(t, err, model.ErrInvalid, "networkName", "use a network of encapsulation vxlan")
+	s.put(api.ObjectPath(api.ServiceLBs, "default:web"), web)
+	if got := s.service("default:web"); got.ServiceVip != "10.1.1.1" {
+		t.Errorf("it has %+v", got)
+	}
 }
 
 func TestServiceKeepsItsAddressUntilItIsDeleted(t *testing.T) {
@@ -141,29 +145,37 @@ func TestWhatAClientOfV1LeavesOutOfAServiceStays(t *testing.T) {
 
 func TestInspectionTellsHowProvidersAre(t *testing.T) {
 	t.Parallel()
-	s := alone(t)
+	mem := memory.New()
+	s := serve(t, mem, master.Options{})
 	s.node("n1", "192.168.2.10")
 	s.network("default:net", "10.1.1.0/24", "")
+	s.put(api.ObjectPath(api.Networks, "default:apart"), api.Network{Encap: model.EncapVXLAN, Subnet: "10.1.2.0/24", Internal: true})
 	check := "tcp"
 	checked := web
 	checked.HealthCheck = &check
 	s.put(api.ObjectPath(api.ServiceLBs, "default:web"), checked)
 	for id, e := range map[string]api.Endpoint{
-		"a": {}, "b": {Unhealthy: []string{"default:web"}}, "c": {Unhealthy: []string{"default:web"}, Stopping: true}, "d": {Unhealthy: []string{"default:other"}},
+		"a": {}, "b": {Unhealthy: []string{"default:web"}}, "c": {Unhealthy: []string{"default:web"}, Stopping: true}, "d": {Unhealthy: []string{"default:other"}}, "e": {NetworkName: "apart"},
 	} {
-		e.TenantName, e.NetworkName, e.HomingHost, e.Labels = "default", "net", "n1", map[string]string{"app": "web"}
+		e.TenantName, e.NetworkName, e.HomingHost, e.Labels = "default", cmp.Or(e.NetworkName, "net"), "n1", map[string]string{"app": "web"}
 		path := api.ObjectPath(api.Endpoints, id)
 		if first, again := s.put(path, e), s.put(path, e); first != again {
 			t.Errorf("the same again is revision %d after %d", again, first)
 		}
 	}
-	var states []string
-	for _, p := range s.service("default:web").Providers {
-		states = append(states, p.EndpointID+" "+p.ProviderState)
+	states := func() (out []string) {
+		for _, p := range s.service("default:web").Providers {
+			out = append(out, p.EndpointID+" "+p.ProviderState)
+		}
+		return out
 	}
-	if want := []string{"a healthy", "b unhealthy", "c stopping", "d healthy"}; !slices.Equal(states, want) {
-		t.Errorf("providers are %q, not %q", states, want)
+	if got, want := states(), []string{"a healthy", "b unhealthy", "c stopping", "d healthy", "e unreachable"}; !slices.Equal(got, want) {
+		t.Errorf("providers are %q, not %q", got, want)
 	}
+	mem.Advance((model.AliveSeconds + 1) * time.Second)
+	s.until("its node is silent", func() bool {
+		return slices.Equal(states(), []string{"a away", "b unhealthy", "c stopping", "d away", "e unreachable"})
+	})
 }
 
 // As v1's TestServiceProviderUpdate: whether the providers or the service come first means nothing.

@@ -81,14 +81,18 @@ func (b BGP) Check() error {
 		return Invalid("as", "as 0 is not an autonomous system; use 1 to 4294967295")
 	}
 	if len(b.Neighbors) > MaxNeighbors {
-		return Invalid("neighbor", "%d neighbors are more than a node speaks with; give at most %d", len(b.Neighbors), MaxNeighbors)
+		return Invalid("more-neighbors", "%d neighbors are more than a node speaks with; give at most %d", len(b.Neighbors), MaxNeighbors)
 	}
+	field := "neighbor" // in the v1 API, which has the first by itself
 	for i, n := range b.Neighbors {
-		if err := b.checkNeighbor(n); err != nil {
+		if i > 0 {
+			field = "more-neighbors"
+		}
+		if err := b.checkNeighbor(field, n); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(b.Neighbors[:i], func(o Neighbor) bool { return o.Addr == n.Addr }) {
-			return Invalid("neighbor", "neighbor %s is given twice; give each once", n.Addr)
+			return Invalid(field, "neighbor %s is given twice; give each once", n.Addr)
 		}
 	}
 	return b.checkSessions()
@@ -104,12 +108,13 @@ func checkRouterIP(field string, p netip.Prefix, example string) error {
 	return nil
 }
 
-func (b BGP) checkNeighbor(n Neighbor) error {
+// checkNeighbor names the field that the neighbor is of.
+func (b BGP) checkNeighbor(field string, n Neighbor) error {
 	if !n.Addr.IsValid() || n.AS == 0 {
-		return Invalid("neighbor", "neighbor and neighbor-as belong together; give both or neither")
+		return Invalid(field, "neighbor and neighbor-as belong together; give both or neither")
 	}
 	if !speaks(n.Addr) {
-		return Invalid("neighbor", "neighbor %s is not the address of a router; write it as 50.1.1.2", n.Addr)
+		return Invalid(field, "neighbor %s is not the address of a router; write it as 50.1.1.2", n.Addr)
 	}
 	own := b.RouterIP
 	if b.RouterIP6.IsValid() && n.Addr.Is6() {
@@ -117,14 +122,14 @@ func (b BGP) checkNeighbor(n Neighbor) error {
 	}
 	switch {
 	case n.Addr == own.Addr():
-		return Invalid("neighbor", "neighbor %s is routerip itself; give the router's address", n.Addr)
+		return Invalid(field, "neighbor %s is routerip itself; give the router's address", n.Addr)
 	case n.Addr.Is4() != own.Addr().Is4():
-		return Invalid("neighbor", "neighbor %s and routerip %s are of different families; give both as IPv4 or both as IPv6, or routerip6 too", n.Addr, own)
+		return Invalid(field, "neighbor %s and routerip %s are of different families; give both as IPv4 or both as IPv6, or routerip6 too", n.Addr, own)
 	case !own.Contains(n.Addr):
-		return Invalid("neighbor", "neighbor %s is outside the subnet of routerip %s, and sessions over more than one hop (multihop) are not supported; give a router in %s",
+		return Invalid(field, "neighbor %s is outside the subnet of routerip %s, and sessions over more than one hop (multihop) are not supported; give a router in %s",
 			n.Addr, own, own.Masked())
 	case !isHost(own, n.Addr):
-		return Invalid("neighbor", "neighbor %s is the own or the broadcast address of %s; give the router's", n.Addr, own.Masked())
+		return Invalid(field, "neighbor %s is the own or the broadcast address of %s; give the router's", n.Addr, own.Masked())
 	}
 	return nil
 }

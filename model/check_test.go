@@ -352,13 +352,14 @@ func TestBGPIsChecked(t *testing.T) {
 		{"itself", neighbor("50.1.1.1", 500), "neighbor", "50.1.1.1"},
 		{"families", neighbor("2001:db8::1", 500), "neighbor", "families"},
 		{"unspecified", neighbor("0.0.0.0", 500), "neighbor", "0.0.0.0"},
-		{"one twice", func(b *BGP) { b.Neighbors = append(b.Neighbors, router("50.1.1.2", 501)) }, "neighbor", "twice"},
+		{"one twice", func(b *BGP) { b.Neighbors = append(b.Neighbors, router("50.1.1.2", 501)) }, "more-neighbors", "twice"},
+		{"a second that is far", func(b *BGP) { b.Neighbors = append(b.Neighbors, router("50.1.2.2", 501)) }, "more-neighbors", "multihop"},
 		{"seventeen", func(b *BGP) {
 			b.Neighbors = nil
 			for i := range byte(17) {
 				b.Neighbors = append(b.Neighbors, Neighbor{netip.AddrFrom4([4]byte{50, 1, 1, 2 + i}), 500})
 			}
-		}, "neighbor", "at most 16"},
+		}, "more-neighbors", "at most 16"},
 		{"a long password", func(b *BGP) { b.Password = strings.Repeat("x", 81) }, "password", "80"},
 		{"a password with a space", func(b *BGP) { b.Password = "open sesame" }, "password", "space"},
 		{"a password in another alphabet", func(b *BGP) { b.Password = "gehëim" }, "password", "ASCII"},
