@@ -13,8 +13,8 @@ import (
 )
 
 // Apply makes the kernel hold the tables, by the difference to what it holds. Ports without a device are left out;
-// a later Apply with the device there has them. Ways to other nodes are looked up each time, so an Apply after
-// a change of routes mends them. Applying a revision again also mends what somebody else wrote.
+// a later Apply with the device there has them. Ways to other nodes are looked up where routes have changed, so an Apply after
+// that mends them. Applying a revision again also mends what somebody else wrote.
 //
 // After an error the kernel holds a part, in an order that never has one row refer to another that is missing.
 // Applying again goes on.
@@ -71,6 +71,7 @@ func (d *Datapath) rows(t compile.Tables) (rows, error) {
 			return rows{}, err
 		}
 	}
+	d.dev.ways.hear()
 	hops := make(map[netip.Addr]contivPeer, len(t.Peers))
 	noRoute := map[netip.Addr]bool{}
 	for _, p := range t.Peers {
@@ -81,7 +82,7 @@ func (d *Datapath) rows(t compile.Tables) (rows, error) {
 			}
 			continue
 		}
-		hop, err := d.dev.hop(d.opts.VTEP, p.VTEP)
+		hop, err := d.dev.ways.to(p.VTEP, func() (contivPeer, error) { return d.dev.hop(d.opts.VTEP, p.VTEP) })
 		if err != nil {
 			noRoute[p.VTEP] = true
 			if !d.noRoute[p.VTEP] {

@@ -21,6 +21,7 @@ type devices struct {
 	inode  uint64 // of the namespace
 	socket int    // for ioctls: a name's ifindex costs 1 µs by ioctl and 20 µs by netlink
 	nl     *netlink.Handle
+	ways   *ways
 }
 
 const threadNamespace = "/proc/thread-self/ns/net"
@@ -46,11 +47,19 @@ func devicesHere() (*devices, error) {
 		unix.Close(socket)
 		return nil, fmt.Errorf("open rtnetlink: %w", err)
 	}
-	return &devices{space: space, inode: st.Ino, socket: socket, nl: nl}, nil
+	ways, err := newWays()
+	if err != nil {
+		nl.Close()
+		space.Close()
+		unix.Close(socket)
+		return nil, err
+	}
+	return &devices{space: space, inode: st.Ino, socket: socket, nl: nl, ways: ways}, nil
 }
 
 func (d *devices) close() {
 	d.nl.Close()
+	d.ways.close()
 	unix.Close(d.socket)
 	d.space.Close()
 }
