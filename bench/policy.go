@@ -199,21 +199,19 @@ func ruledContestants(programs string) []contestant {
 // policyFloor is the least part of its rate without policy that Contiv is to keep with one.
 const policyFloor = 0.97
 
-// policyTable shows ratios to the limit, and for Contiv, in brackets, to itself without policy.
-func (o outcome) policyTable() string {
-	trials := policyTrials()
-	head := []string{"ratio to " + limitName + " (to no policy)"}
-	for _, t := range trials {
+// keptTable shows ratios to the limit, and for Contiv, in brackets, to the contestant base.
+func (o outcome) keptTable(base, baseText string) string {
+	head := []string{fmt.Sprintf("ratio to %s (to %s)", limitName, baseText)}
+	for _, t := range policyTrials() {
 		head = append(head, t.title)
 	}
 	rows := [][]string{head}
-	base := (&ruled{}).Name()
 	for _, name := range o.names {
 		if name == limitName {
 			continue
 		}
 		row := []string{name}
-		for _, t := range trials {
+		for _, t := range policyTrials() {
 			cell := ratioCell(o.series(name, t.name, entry.ratio))
 			if kept, ok := o.kept(base, name, t.name); ok && strings.HasPrefix(name, oursName) && name != base {
 				cell += fmt.Sprintf(" (%.3f)", kept)
@@ -222,8 +220,14 @@ func (o outcome) policyTable() string {
 		}
 		rows = append(rows, row)
 	}
-	text := table(rows)
-	for _, t := range trials {
+	return table(rows)
+}
+
+// policyTable has Contiv beside itself without policy.
+func (o outcome) policyTable() string {
+	base := (&ruled{}).Name()
+	text := o.keptTable(base, "no policy")
+	for _, t := range policyTrials() {
 		if t.name == "pps" {
 			continue // nothing is promised of datagrams that nobody answers
 		}
@@ -264,14 +268,19 @@ func policyTrials() []trial {
 
 // benchPolicy is the mode -policy, and a part of the whole.
 func benchPolicy(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	return benchOnNode(ctx, o, "Policy", ruledContestants(o.programs), outcome.policyTable, stdout, stderr)
+}
+
+// benchOnNode has contestants race on a node and shows the table of what came of it.
+func benchOnNode(ctx context.Context, o options, what string, all []contestant, show func(outcome) string, stdout, stderr io.Writer) error {
 	r := &race{topology: same, trials: policyTrials(), rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
 	began := time.Now()
-	result, err := r.run(ctx, ruledContestants(o.programs))
+	result, err := r.run(ctx, all)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\n## Policy on a node: medians of %d rounds of %g s, %d CPUs, %s\n\n%s", o.rounds, o.secs, runtime.NumCPU(),
-		time.Since(began).Round(time.Second), result.policyTable())
+	fmt.Fprintf(stdout, "\n## %s on a node: medians of %d rounds of %g s, %d CPUs, %s\n\n%s", what, o.rounds, o.secs, runtime.NumCPU(),
+		time.Since(began).Round(time.Second), show(result))
 	for _, f := range result.failures {
 		fmt.Fprintf(stdout, "failed: %s\n", f)
 	}

@@ -8,9 +8,7 @@ import (
 	"io"
 	"net/netip"
 	"os/exec"
-	"runtime"
 	"strings"
-	"time"
 )
 
 // serviceCounts are how many services there are; the client asks for one of them.
@@ -132,29 +130,10 @@ func serviceContestants(programs string) []contestant {
 // serviceFloor is the least part of its rate without service that Contiv is to keep with any number of them.
 const serviceFloor = 0.95
 
-// serviceTable shows ratios to the limit, and for Contiv, in brackets, to the way without a service.
+// serviceTable has Contiv beside itself without a service.
 func (o outcome) serviceTable() string {
-	head := []string{"ratio to " + limitName + " (to direct)"}
-	for _, t := range policyTrials() {
-		head = append(head, t.title)
-	}
-	rows := [][]string{head}
 	base := (&provided{}).Name()
-	for _, name := range o.names {
-		if name == limitName {
-			continue
-		}
-		row := []string{name}
-		for _, t := range policyTrials() {
-			cell := ratioCell(o.series(name, t.name, entry.ratio))
-			if kept, ok := o.kept(base, name, t.name); ok && strings.HasPrefix(name, oursName) && name != base {
-				cell += fmt.Sprintf(" (%.3f)", kept)
-			}
-			row = append(row, cell)
-		}
-		rows = append(rows, row)
-	}
-	text := table(rows)
+	text := o.keptTable(base, "direct")
 	for _, n := range serviceCounts {
 		name := (&provided{services: n}).Name()
 		if kept, ok := o.kept(base, name, "crr"); ok {
@@ -170,24 +149,5 @@ func (o outcome) serviceTable() string {
 
 // benchService is the mode -service, and a part of the whole.
 func benchService(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	r := &race{topology: same, trials: policyTrials(), rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
-	began := time.Now()
-	result, err := r.run(ctx, serviceContestants(o.programs))
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "\n## Services on a node: medians of %d rounds of %g s, %d CPUs, %s\n\n%s", o.rounds, o.secs, runtime.NumCPU(),
-		time.Since(began).Round(time.Second), result.serviceTable())
-	for _, f := range result.failures {
-		fmt.Fprintf(stdout, "failed: %s\n", f)
-	}
-	if o.json != "" {
-		if err := writeEntries(o.json, result.entries); err != nil {
-			return err
-		}
-	}
-	if len(result.failures) > 0 {
-		return fmt.Errorf("%d failures, named under the table", len(result.failures))
-	}
-	return nil
+	return benchOnNode(ctx, o, "Services", serviceContestants(o.programs), outcome.serviceTable, stdout, stderr)
 }

@@ -42,6 +42,22 @@ func (p *program) observed(ctx context.Context, c *api.Client, tenant, service s
 	return out, nil
 }
 
+// observedOne gets the service of a name by path and asks what it carries.
+func (p *program) observedOne(cmd *cobra.Command, tenant, name string, path func(plural, key string) string, answer any) (o object, all map[string]api.ObservedService, err error) {
+	if o, err = services().object(tenant, name); err != nil {
+		return o, nil, err
+	}
+	c, err := p.client(cmd)
+	if err != nil {
+		return o, nil, err
+	}
+	if err = o.get(cmd.Context(), c, path(o.plural, o.key), answer); err != nil {
+		return o, nil, err
+	}
+	all, err = p.observed(cmd.Context(), c, tenant, name)
+	return o, all, err
+}
+
 // withField adds a field to an object as the master wrote it.
 func withField(written json.RawMessage, name string, v any) (json.RawMessage, error) {
 	more, err := json.Marshal(map[string]any{name: v})
@@ -65,19 +81,8 @@ func (p *program) serviceInspect() *cobra.Command {
 	f := p.formatFlag(cmd, formatJSON)
 	tenant := p.tenantFlag(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o, err := services().object(*tenant, args[0])
-		if err != nil {
-			return err
-		}
-		c, err := p.client(cmd)
-		if err != nil {
-			return err
-		}
 		var answer json.RawMessage
-		if err := o.get(cmd.Context(), c, api.InspectPath(o.plural, o.key), &answer); err != nil {
-			return err
-		}
-		all, err := p.observed(cmd.Context(), c, *tenant, args[0])
+		o, all, err := p.observedOne(cmd, *tenant, args[0], api.InspectPath, &answer)
 		if err != nil {
 			return err
 		}
@@ -170,18 +175,7 @@ func (p *program) providerLs() *cobra.Command {
 	tenant := p.tenantFlag(cmd)
 	l := p.listFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		o, err := services().object(*tenant, args[0])
-		if err != nil {
-			return err
-		}
-		c, err := p.client(cmd)
-		if err != nil {
-			return err
-		}
-		if err := o.get(cmd.Context(), c, api.ObjectPath(o.plural, o.key), nil); err != nil { // one that is not there does not look empty
-			return err
-		}
-		all, err := p.observed(cmd.Context(), c, *tenant, args[0])
+		o, all, err := p.observedOne(cmd, *tenant, args[0], api.ObjectPath, nil) // so one that is not there does not look empty
 		if err != nil {
 			return err
 		}

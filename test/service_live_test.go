@@ -207,7 +207,6 @@ func TestServicesOutliveTheirAgentsAndMasters(t *testing.T) {
 			if err := n.Agent.Stop(t.Context(), s); err != nil {
 				t.Fatal(err)
 			}
-			time.Sleep(500 * time.Millisecond) // for so long it is dead
 			who(t, n, "c-"+n.Name(), netip.AddrPortFrom(to, 80), "p1", "p2", "p3")
 			if err := n.StartAgent(t.Context()); err != nil {
 				t.Fatal(err)
