@@ -251,6 +251,7 @@ func TestEveryContainerResolvesNamesWithEveryStub(t *testing.T) {
 		}
 	}
 
+	servicesHaveRecords(t, a, "in-plain", "in-blue", "shop", netip.MustParseAddr(vip))
 	t.Run("a name is known within a second of its container, also one that was denied before, and forgotten as soon", func(t *testing.T) {
 		const late = time.Second
 		asker, err := a.Sandbox(t.Context(), "in-plain")
