@@ -34,8 +34,12 @@ func MakeInfra(i Infra) (made bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	all, err := allRoutes()
+	if err != nil {
+		return false, err
+	}
 	for _, a := range i.Addrs {
-		if err := checkRoute(a.Masked(), link); err != nil {
+		if err := checkRoute(a.Masked(), link, all); err != nil {
 			return false, err
 		}
 	}
@@ -167,13 +171,14 @@ func SetNodeRoutes(device string, want []NodeRoute) error {
 	if err != nil {
 		return fmt.Errorf("find %s: %w", device, err)
 	}
-	have, err := nodeRoutes(link)
+	all, err := allRoutes()
 	if err != nil {
 		return err
 	}
+	have := ours(link, all)
 	var failed error
 	for _, w := range want {
-		if err := checkRoute(w.Prefix, link); err != nil {
+		if err := checkRoute(w.Prefix, link, all); err != nil {
 			failed = errors.Join(failed, err)
 			continue // one that is there from before goes below
 		}
@@ -200,29 +205,37 @@ func MissingRoutes(device string, want []NodeRoute) ([]NodeRoute, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", device, err)
 	}
-	have, err := nodeRoutes(link)
+	all, err := allRoutes()
+	if err != nil {
+		return nil, err
+	}
+	have := ours(link, all)
 	return slices.DeleteFunc(slices.Clone(want), func(w NodeRoute) bool {
 		via, there := have[w.Prefix]
 		return there && via == w.Via
-	}), err
+	}), nil
 }
 
-// nodeRoutes are our routes by the device, with their gateways.
-func nodeRoutes(link netlink.Link) (map[netip.Prefix]netip.Addr, error) {
+// allRoutes are the node's, of both families.
+func allRoutes() ([]netlink.Route, error) {
+	v4, err := routes(netlink.FAMILY_V4)
+	if err != nil {
+		return nil, err
+	}
+	v6, err := routes(netlink.FAMILY_V6)
+	return append(v4, v6...), err
+}
+
+// ours are our routes by the device, with their gateways.
+func ours(link netlink.Link, all []netlink.Route) map[netip.Prefix]netip.Addr {
 	have := map[netip.Prefix]netip.Addr{}
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		all, err := routes(family)
-		if err != nil {
-			return nil, err
-		}
-		for _, r := range all {
-			if r.Dst != nil && r.LinkIndex == link.Attrs().Index && r.Protocol == routeProtocol {
-				via, _ := netip.AddrFromSlice(r.Gw)
-				have[prefixOf(r.Dst)] = via.Unmap()
-			}
+	for _, r := range all {
+		if r.Dst != nil && r.LinkIndex == link.Attrs().Index && r.Protocol == routeProtocol {
+			via, _ := netip.AddrFromSlice(r.Gw)
+			have[prefixOf(r.Dst)] = via.Unmap()
 		}
 	}
-	return have, nil
+	return have
 }
 
 func nodeRoute(link netlink.Link, w NodeRoute) *netlink.Route {
@@ -235,22 +248,14 @@ func nodeRoute(link netlink.Link, w NodeRoute) *netlink.Route {
 }
 
 // checkRoute refuses a subnet that the node reaches by another device than link, which may be nil: one that it is attached to, wholly or in
-// part, or to which it has this very route. A wider route to a router goes on for all else.
-func checkRoute(subnet netip.Prefix, link netlink.Link) error {
-	family := netlink.FAMILY_V4
-	if subnet.Addr().Is6() {
-		family = netlink.FAMILY_V6
-	}
-	all, err := routes(family)
-	if err != nil {
-		return err
-	}
+// part, or to which it has this very route. A wider route to a router goes on for all else. all are the node's routes.
+func checkRoute(subnet netip.Prefix, link netlink.Link, all []netlink.Route) error {
 	for _, r := range all {
 		if r.Dst == nil || link != nil && r.LinkIndex == link.Attrs().Index {
 			continue
 		}
 		to := prefixOf(r.Dst)
-		attached := r.Gw == nil && r.Via == nil && len(r.MultiPath) == 0
+		attached := r.Type == unix.RTN_UNICAST && r.Gw == nil && r.Via == nil && len(r.MultiPath) == 0
 		if to == subnet || attached && to.Bits() > 0 && to.Overlaps(subnet) {
 			return model.Exists("subnet", "subnet %s overlaps %s, to which this node has a route by %s: remove that route, or use another subnet. Until then this node does not reach it by a network of Contiv", subnet, to, deviceName(r.LinkIndex))
 		}
