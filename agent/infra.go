@@ -77,6 +77,9 @@ func (a *Agent) makeInfra(t compile.Tables) {
 		return
 	}
 	x.heard, x.wanted, x.routed = true, t.Infra, false
+	if slices.ContainsFunc(t.Infra, func(i compile.Infra) bool { return !a.guards(i.Network) }) {
+		a.openOutside(t, false) // before there is something to guard
+	}
 	a.makeInfraDevices()
 }
 
@@ -99,6 +102,9 @@ func (a *Agent) makeInfraDevices() (made bool) {
 }
 
 func (a *Agent) makeInfraDevice(i compile.Infra) (made bool, err error) {
+	if !a.guards(i.Network) { // other tenants' containers would come by the node to its network
+		return false, errors.New("the device waits for nftables table inet contiv, which could not be loaded")
+	}
 	mtu, err := a.mtuOf(model.Endpoint{Tenant: model.DefaultTenant, Network: i.Network})
 	if err != nil {
 		return false, err
@@ -110,8 +116,7 @@ func (a *Agent) makeInfraDevice(i compile.Infra) (made bool, err error) {
 	return made, err
 }
 
-// routeInfra gives the node its routes when the tables are applied and the firewall is loaded, and removes devices of networks that are
-// gone.
+// routeInfra gives the node its routes when the tables are applied, and removes devices of networks that are gone.
 func (a *Agent) routeInfra() {
 	x := &a.infra
 	x.mu.Lock()
@@ -127,10 +132,6 @@ func (a *Agent) routeInfraDevices() {
 	was := x.route
 	x.route = a.removeInfra()
 	for _, i := range x.ready {
-		if !a.guards(i.Network) { // or other tenants' containers would come by the node to its networks
-			x.route = errors.Join(x.route, fmt.Errorf("network %s: routes wait for nftables table inet contiv, which could not be loaded", i.Network))
-			continue
-		}
 		if err := netdev.SetNodeRoutes(i.Network, nodeRoutes(i)); err != nil {
 			x.route = errors.Join(x.route, err)
 		}

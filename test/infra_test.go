@@ -210,9 +210,14 @@ func TestHostsReachEachOtherInInfraNetworks(t *testing.T) {
 		hostReaches(t, b.Host, hosts[a].String())
 		routed(t, a, "10.1.2.0/24", fmt.Sprint("infra", i), false)
 	}
+	netctl(t, c, "net", "create", "-n", "infra", "-s6", "2001:db8:9::/64", "infra6")
+	for _, n := range c.Nodes {
+		hostReaches(t, n.Host, "2001:db8:9::1")
+		hostReaches(t, n.Host, "2001:db8:9::2")
+	}
 	healthy(t, c)
-	for i := range 3 {
-		netctl(t, c, "net", "rm", fmt.Sprint("infra", i))
+	for _, name := range []string{"infra0", "infra1", "infra2", "infra6"} {
+		netctl(t, c, "net", "rm", name)
 	}
 	for _, n := range c.Nodes {
 		eventually(t, func() error {
