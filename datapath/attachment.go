@@ -101,7 +101,7 @@ func (t attacher) attach(a attachment, p *ebpf.Program) error {
 // remove takes the program off its device and forgets it. What is gone already is fine.
 func (t attacher) remove(a attachment) error {
 	if a.mode == AttachClsact {
-		if err := t.detachClsact(a); err != nil {
+		if err := errors.Join(t.detachClsact(a), t.removeQdisc(a)); err != nil {
 			return err
 		}
 	}
@@ -184,11 +184,8 @@ func (t attacher) filter(a attachment) (*netlink.BpfFilter, error) {
 }
 
 func (t attacher) attachClsact(a attachment, p *ebpf.Program) error {
-	qdisc := &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
-		LinkIndex: int(a.ifindex), Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
-	}}
-	if err := t.dev.nl.QdiscAdd(qdisc); err != nil && !errors.Is(err, fs.ErrExist) {
-		return fmt.Errorf("add a clsact qdisc for %s: %w", a, err)
+	if err := t.addQdisc(a); err != nil {
+		return err
 	}
 	old, err := t.filter(a)
 	if err != nil {
@@ -205,6 +202,60 @@ func (t attacher) attachClsact(a attachment, p *ebpf.Program) error {
 	f.Fd = p.FD()
 	if err := t.dev.nl.FilterReplace(f); err != nil {
 		return fmt.Errorf("attach %s: %w", a, err)
+	}
+	return nil
+}
+
+// clsact is where a device's filters are.
+func (a attachment) clsact() *netlink.Clsact {
+	return &netlink.Clsact{QdiscAttrs: netlink.QdiscAttrs{
+		LinkIndex: int(a.ifindex), Handle: netlink.MakeHandle(0xffff, 0), Parent: netlink.HANDLE_CLSACT,
+	}}
+}
+
+// qdiscPath records that a clsact qdisc is ours. A port's goes with its device.
+func (t attacher) qdiscPath(a attachment) string {
+	return filepath.Join(t.dir, fmt.Sprintf("qdisc-%d", a.ifindex))
+}
+
+// addQdisc makes the device ready for filters. What makes it so already stays.
+func (t attacher) addQdisc(a attachment) error {
+	recorded := false
+	if a.hook != hookPort { // first the record, as below
+		err := os.Mkdir(t.qdiscPath(a), 0o700)
+		if err != nil && !errors.Is(err, fs.ErrExist) {
+			return fmt.Errorf("record the clsact qdisc for %s: %w", a, err)
+		}
+		recorded = err == nil
+	}
+	err := t.dev.nl.QdiscAdd(a.clsact())
+	there := errors.Is(err, fs.ErrExist)
+	if err != nil && recorded { // it is not there, or somebody else's
+		_ = os.Remove(t.qdiscPath(a)) // a record too many has an empty qdisc removed
+	}
+	if err != nil && !there {
+		return fmt.Errorf("add a clsact qdisc for %s: %w", a, err)
+	}
+	return nil
+}
+
+// removeQdisc removes what addQdisc has added, unless somebody else has filters there by now.
+func (t attacher) removeQdisc(a attachment) error {
+	if _, err := os.Stat(t.qdiscPath(a)); err != nil {
+		return nil // not ours
+	}
+	device := &netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: int(a.ifindex)}}
+	for _, way := range []uint32{netlink.HANDLE_MIN_INGRESS, netlink.HANDLE_MIN_EGRESS} {
+		if others, err := t.dev.nl.FilterList(device, way); err == nil && len(others) > 0 {
+			return nil
+		}
+	}
+	err := t.dev.nl.QdiscDel(a.clsact())
+	if err != nil && !errors.Is(err, unix.ENODEV) && !errors.Is(err, unix.ENOENT) && !errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("remove the clsact qdisc of %s: %w", a, err)
+	}
+	if err := os.Remove(t.qdiscPath(a)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("forget the clsact qdisc of %s: %w", a, err)
 	}
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
-	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -14,7 +13,6 @@ import (
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/docs/tutorials"
-	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/test/cluster"
 	"github.com/contivnet/contiv/test/netlab"
@@ -144,50 +142,4 @@ func TestContainersOfNetworksWithAGatewayReachTheOutside(t *testing.T) {
 func TestOutsideTutorialRunsAsItIsWritten(t *testing.T) {
 	t.Parallel()
 	runTutorial(t, tutorials.Outside)
-}
-
-// traces are what a node has in its kernel that an uninstallation might leave.
-func traces(t *testing.T, n *cluster.Node) string {
-	t.Helper()
-	out, err := n.Shell(t.Context(), "ip -o link show | sed 's/@.*//;s/^[0-9]*: //'; ip route show table all; ip rule; nft list tables; iptables-save | grep -v '^[#:]'; find /sys/fs/bpf; ls -A /run/contiv; ls -A /var/lib/contiv")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return out
-}
-
-func TestUninstallingLeavesNothing(t *testing.T) {
-	t.Parallel()
-	c := start(t, cluster.Options{})
-	a, b := c.Nodes[0], c.Nodes[1]
-	network(t, c, "web", "--subnet=10.1.2.0/24", "--gateway=10.1.2.254")
-	infra(t, c, model.HostAccess, "-s", "132.1.1.0/24")
-	run(t, b, "site", "web", "-p", "8080:80")
-	reaches(t, b, "site", a.Addr().String())
-	routed(t, b, "10.1.2.0/24", model.HostAccess, true)
-	uninstall := func(flags ...string) (string, error) {
-		out, err := b.Command(t.Context(), filepath.Join(programs.Dir(t), "netplugin"), append([]string{"uninstall"}, flags...)...).CombinedOutput()
-		return string(out), err
-	}
-	if out, err := uninstall(); err == nil || !strings.Contains(out, "stop it first") {
-		t.Errorf("while the agent runs: %s (%v)", out, err)
-	}
-	if err := b.Agent.Stop(t.Context(), syscall.SIGTERM); err != nil {
-		t.Fatal(err)
-	}
-	if out, err := uninstall(); err == nil || !strings.Contains(out, "--force") {
-		t.Errorf("while a container is attached: %s (%v)", out, err)
-	}
-	for range 2 { // the second finds nothing, which is fine
-		if out, err := uninstall("--force"); err != nil {
-			t.Fatalf("%v: %s", err, out)
-		}
-	}
-	for line := range strings.Lines(traces(t, b)) {
-		for _, ours := range []string{"contiv", "vvport", "172.19.", "10.1.2.", "132.1.1."} {
-			if strings.Contains(line, ours) {
-				t.Errorf("left is %s", line)
-			}
-		}
-	}
 }

@@ -6,11 +6,16 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
+	"net"
 	"os"
+	"path/filepath"
 
 	"github.com/contivnet/contiv/bgp"
 	"github.com/contivnet/contiv/cmd/internal/flags"
+	"github.com/contivnet/contiv/cni"
 	"github.com/contivnet/contiv/datapath"
+	"github.com/contivnet/contiv/docker"
 	"github.com/contivnet/contiv/netdev"
 )
 
@@ -21,10 +26,11 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	runDir := f.String("run-dir", defaultRunDir, "the run directory of the agent")
 	stateDir := f.String("data-dir", "/var/lib/contiv/netplugin", "state that stays, which is removed too")
 	pinDir := f.String("bpf-dir", datapath.DefaultPinDir, "where programs and maps are pinned")
+	plugin := f.String("plugin-name", "netplugin", "name of the network and IPAM drivers in Docker")
 	force := f.Bool("force", false, "also while containers are attached, which lose their network")
 	_, help, err := f.Parse(args, os.Getenv)
 	if help {
-		fmt.Fprintf(stdout, "Removes what netplugin has put into this node's kernel: programs, maps, devices, rules. The agent must be stopped.\n\nUsage: netplugin uninstall [--force]\n\n%s", f.FlagUsages())
+		fmt.Fprintf(stdout, "Removes what netplugin has put into this node: programs, maps, devices, rules, sockets, files. The agent must be stopped.\n\nUsage: netplugin uninstall [--force]\n\n%s", f.FlagUsages())
 		return 0
 	}
 	fail := func(code int, err error) int {
@@ -54,9 +60,27 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	if err != nil { // the directories say what is left, for the next try
 		return fail(2, err)
 	}
-	if err := errors.Join(os.RemoveAll(*stateDir), os.RemoveAll(*runDir)); err != nil {
+	err = errors.Join(removeSocket(filepath.Join(docker.PluginDir, *plugin+".sock")), removeSocket(cni.SocketPath))
+	for _, dir := range []string{*stateDir, *runDir} {
+		err = errors.Join(err, os.RemoveAll(dir))
+		if up := filepath.Dir(dir); filepath.Base(up) == "contiv" {
+			_ = os.Remove(up) // unless a master's is in it too
+		}
+	}
+	if err != nil {
 		return fail(2, err)
 	}
 	fmt.Fprintln(stdout, "netplugin has left nothing in this node's kernel; forwarding of packets stays as it is")
 	return 0
+}
+
+// removeSocket removes what a killed agent has left at the path. At what somebody answers is not its own any more.
+func removeSocket(path string) error {
+	if conn, err := net.Dial("unix", path); err == nil {
+		return conn.Close()
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the socket of an agent that was killed: %w", err)
+	}
+	return nil
 }

@@ -90,6 +90,15 @@ func (c *Cluster) on(lab *netlab.Lab) {
 	}
 }
 
+// AddNode adds a host, on which nothing runs yet. It is not among Nodes.
+func (c *Cluster) AddNode(ctx context.Context, o netlab.HostOptions) (*Node, error) {
+	h, err := c.Lab.AddHost(ctx, o)
+	if err != nil {
+		return nil, err
+	}
+	return &Node{Host: h, cluster: c}, nil
+}
+
 func (c *Cluster) progress(what string) {
 	if c.options.Progress != nil {
 		c.options.Progress(what)
