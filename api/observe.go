@@ -36,10 +36,18 @@ const (
 	AgentCountsPath   = "/v1/counts"   // NodeCounts
 	AgentServicesPath = "/v1/services" // NodeServices
 	AgentFlowsPath    = "/v1/flows"    // FlowLine, a JSON object a line; a FlowQuery chooses
+	AgentRoutePath    = "/v1/route"    // NodeRoute; ?into= is a prefix
 )
 
 // DefaultAgentPort is the TCP port at which an agent tells masters what it has seen, on its control address.
 const DefaultAgentPort = 9998
+
+// NodeRoute is a route of a node's own that overlaps a prefix, the way to the outside excepted.
+type NodeRoute struct {
+	Node   string `json:"node"`             // its name
+	To     string `json:"to,omitempty"`     // its destination, as 172.19.4.0/24; "" where there is no such route
+	Device string `json:"device,omitempty"` // by which it leads there
+}
 
 // Silent is a node that did not answer in time, and why.
 type Silent struct {

@@ -36,6 +36,11 @@ func (m *Master) apply(w http.ResponseWriter, r *http.Request, _ []string) error
 	if err != nil {
 		return err
 	}
+	for _, a := range list {
+		if err := m.mayBePrivate(r.Context(), a.private); err != nil {
+			return within(a, err)
+		}
+	}
 	answer, revision, err := m.do(r, false, m.ApplyPatience, func(p *plan) (any, error) {
 		out := api.ApplyAnswer{Results: []api.ApplyResult{}}
 		for _, a := range list {

@@ -55,7 +55,10 @@ func askGlobal(asked api.Global) (write, error) {
 	if asked.Name != "" && asked.Name != model.GlobalName {
 		return write{}, model.Invalid("name", "global is called %s, not %q", model.GlobalName, asked.Name)
 	}
-	return write{key: model.GlobalName, decide: func(p *plan) (any, error) {
+	if err := changedGlobal(model.DefaultGlobal(), asked).Check(); err != nil {
+		return write{}, err
+	}
+	return write{key: model.GlobalName, private: asked.PvtSubnet, decide: func(p *plan) (any, error) {
 		old := p.world().Global()
 		now := changedGlobal(old, asked)
 		if err := now.Check(); err != nil {

@@ -5,6 +5,7 @@ package master
 import (
 	"context"
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -38,8 +39,10 @@ type noun struct {
 type write struct {
 	key string
 	// picky says that it wants a certain tag or address. Of several it is decided before those to which any will do.
-	picky  bool
-	decide decision
+	picky bool
+	// private is the private subnet that it wants, about which the nodes are asked first; invalid: it wants none.
+	private netip.Prefix
+	decide  decision
 }
 
 // decision checks a write on a plan's world and puts what comes of it. It may be called many times, on new plans. The answer
@@ -191,6 +194,9 @@ func (m *Master) routesOf(n noun) (routes []route) {
 				}
 				asked, err := n.put(key, b)
 				if err != nil {
+					return err
+				}
+				if err := m.mayBePrivate(r.Context(), asked.private); err != nil {
 					return err
 				}
 				answer, revision, err := m.do(r, n.atOnce, m.Patience, asked.decide)

@@ -28,6 +28,7 @@ type fakeAgent struct {
 	served []api.ProviderCount
 	flows  []api.Flow // that were there
 	bgp    api.BGPOper
+	route  api.NodeRoute // into whatever is asked about
 	come   chan api.FlowLine
 	hung   chan struct{} // not nil: nothing is answered before it is closed
 	leave  chan struct{} // closed once: who follows is left alone
@@ -55,6 +56,14 @@ func (a *fakeAgent) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if r.URL.Path == api.AgentBGPPath {
 		e.Encode(api.NodeBGP{Node: a.counts.Node, Oper: a.bgp})
+		return
+	}
+	if r.URL.Path == api.AgentRoutePath {
+		a.mu.Lock()
+		route := a.route
+		a.mu.Unlock()
+		route.Node = a.name
+		e.Encode(route)
 		return
 	}
 	a.mu.Lock()

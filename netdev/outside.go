@@ -95,24 +95,43 @@ func markOutside(link netlink.Link) error {
 
 // checkPrivate refuses a subnet that a route of the node other than by link, which may be nil, leads to.
 func checkPrivate(private netip.Prefix, link netlink.Link) error {
+	to, device, ok, err := routeInto(private, link)
+	if ok {
+		err = model.Exists("pvtSubnet", "the private subnet %s overlaps %s, to which this node has a route by %s: choose another with netctl global set --private-subnet, or remove the route. Until then containers in networks with a gateway have no way out here",
+			private, to, device)
+	}
+	return err
+}
+
+// RouteInto is a route of this node's main table that overlaps the prefix, and the device of it in words; ok is false where there is none.
+// Default routes and those of the way to the outside are none.
+func RouteInto(p netip.Prefix) (to netip.Prefix, device string, ok bool, err error) {
+	link, err := outsideLink()
+	if err != nil && !errors.Is(err, model.ErrExists) {
+		return to, "", false, err
+	}
+	return routeInto(p, link)
+}
+
+// routeInto leaves out the routes by link, which may be nil.
+func routeInto(p netip.Prefix, link netlink.Link) (to netip.Prefix, device string, ok bool, err error) {
 	family := netlink.FAMILY_V4
-	if private.Addr().Is6() {
+	if p.Addr().Is6() {
 		family = netlink.FAMILY_V6
 	}
 	routes, err := routes(family)
 	if err != nil {
-		return err
+		return to, "", false, err
 	}
 	for _, r := range routes {
 		if r.Dst == nil || link != nil && r.LinkIndex == link.Attrs().Index {
 			continue
 		}
-		if to := prefixOf(r.Dst); to.Bits() > 0 && to.Overlaps(private) {
-			return model.Exists("pvtSubnet", "the private subnet %s overlaps %s, to which this node has a route by %s: choose another with netctl global set --private-subnet, or remove the route. Until then containers in networks with a gateway have no way out here",
-				private, to, deviceName(r.LinkIndex))
+		if to := prefixOf(r.Dst); to.Bits() > 0 && to.Overlaps(p) {
+			return to, deviceName(r.LinkIndex), true, nil
 		}
 	}
-	return nil
+	return to, "", false, nil
 }
 
 // routes are those of the node's main table.

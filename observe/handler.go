@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"github.com/contivnet/contiv/api"
@@ -21,7 +22,7 @@ const (
 	batch = 256
 )
 
-// Handler serves AgentCountsPath, AgentServicesPath, AgentBGPPath and AgentFlowsPath. It reads no bodies and changes nothing.
+// Handler serves AgentCountsPath, AgentServicesPath, AgentBGPPath, AgentRoutePath and AgentFlowsPath. It reads no bodies and changes nothing.
 func (o *Observer) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+api.AgentCountsPath, func(w http.ResponseWriter, _ *http.Request) {
@@ -34,6 +35,10 @@ func (o *Observer) Handler() http.Handler {
 	})
 	mux.HandleFunc("GET "+api.AgentBGPPath, func(w http.ResponseWriter, _ *http.Request) {
 		tell(w, api.NodeBGP{Node: o.Node, Oper: o.BGP()}, nil)
+	})
+	mux.HandleFunc("GET "+api.AgentRoutePath, func(w http.ResponseWriter, r *http.Request) {
+		route, err := o.route(r.URL.Query().Get("into"))
+		tell(w, route, err)
 	})
 	followers := make(chan struct{}, maxFollowers)
 	mux.HandleFunc("GET "+api.AgentFlowsPath, func(w http.ResponseWriter, r *http.Request) {
@@ -92,6 +97,20 @@ func (o *Observer) Counts() (api.NodeCounts, error) {
 	}
 	rules, err := o.Source.Rules()
 	out.Drops, out.Rules = n.drops(o.Node, drops, rules), n.rules(rules)
+	return out, err
+}
+
+// route is the node's own route that overlaps the prefix in the text.
+func (o *Observer) route(into string) (api.NodeRoute, error) {
+	out := api.NodeRoute{Node: o.Node}
+	p, err := netip.ParsePrefix(into)
+	if err != nil {
+		return out, model.Invalid("into", "into %q is not a prefix; write it as 172.19.0.0/16", into)
+	}
+	to, device, ok, err := o.Route(p.Masked())
+	if ok {
+		out.To, out.Device = to.String(), device
+	}
 	return out, err
 }
 

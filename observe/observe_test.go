@@ -88,6 +88,10 @@ func watched(t *testing.T, r *recorded) (*Observer, string) {
 		Node: "two", Source: r, Log: slog.New(slog.DiscardHandler),
 		Names:   func() (model.World, compile.Tables) { return world, tables },
 		Applied: func() int64 { return 7 },
+		Route: func(into netip.Prefix) (netip.Prefix, string, bool, error) {
+			to := netip.MustParsePrefix("172.20.4.0/24")
+			return to, "device eth1", to.Overlaps(into), nil
+		},
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)
@@ -403,5 +407,33 @@ func TestReaderThatStallsHoldsUpNobodyAndLosesNothingUntold(t *testing.T) {
 	})
 	if !errors.Is(err, enough) || lost == 0 {
 		t.Errorf("of %d flows %d were told and %d lost: %v", batches*each, told, lost, err)
+	}
+}
+
+func TestRouteOfTheNodeIntoAPrefixIsTold(t *testing.T) {
+	t.Parallel()
+	_, url := watched(t, &recorded{})
+	for into, want := range map[string]api.NodeRoute{
+		"172.20.7.0/16": {Node: "two", To: "172.20.4.0/24", Device: "device eth1"},
+		"172.21.0.0/16": {Node: "two"},
+	} {
+		resp, err := http.Get(url + api.AgentRoutePath + "?into=" + into)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got api.NodeRoute
+		err = json.NewDecoder(resp.Body).Decode(&got)
+		resp.Body.Close()
+		if err != nil || got != want {
+			t.Errorf("into %s leads %+v, %v; want %+v", into, got, err, want)
+		}
+	}
+	resp, err := http.Get(url + api.AgentRoutePath + "?into=everywhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(b), "172.19.0.0/16") {
+		t.Errorf("what is no prefix is answered %s: %s", resp.Status, b)
 	}
 }

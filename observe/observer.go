@@ -5,6 +5,7 @@ package observe
 import (
 	"context"
 	"log/slog"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,9 @@ type Options struct {
 	Applied func() int64
 	// BGP is what has become of the node's sessions with its routers.
 	BGP func() api.BGPOper
-	Log *slog.Logger
+	// Route is a route of the node's own that overlaps a prefix; ok is false where there is none.
+	Route func(into netip.Prefix) (to netip.Prefix, device string, ok bool, err error)
+	Log   *slog.Logger
 }
 
 // Observer keeps the newest flows of a node. Run it; the other methods may be called from any goroutine.

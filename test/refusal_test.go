@@ -67,3 +67,51 @@ func TestAgentSaysWhyItCannotStart(t *testing.T) {
 	reaches(t, c.Nodes[0], "c1", "c2")
 	healthy(t, c)
 }
+
+// What cannot be is refused when it is asked for, and the nodes go on as before.
+func TestBadInputIsRefusedAtTheTimeOfTheCommand(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	must(t, b.Run(t.Context(), "ip", "link", "add", "lan7", "type", "veth", "peer", "name", "lan8"))
+	must(t, b.Run(t.Context(), "ip", "addr", "add", "172.30.7.1/24", "dev", "lan7"))
+	must(t, b.Run(t.Context(), "ip", "link", "set", "lan7", "up"))
+	private := []string{"global", "set", "--private-subnet", "172.30.0.0/16"}
+	refused(t, c, []string{"172.30.0.0/16", "172.30.7.0/24", "node " + b.Name(), "lan7", "choose another"}, private...)
+	if shown := netctl(t, c, "global", "info"); !strings.Contains(shown, "172.19.0.0/16") {
+		t.Errorf("what was refused is in force: %s", shown)
+	}
+	for _, row := range []struct {
+		words []string
+		flags []string
+	}{
+		{[]string{"4095", "4094"}, []string{"-e", "vlan", "-p", "4095"}},
+		{[]string{"70000"}, []string{"-e", "vxlan", "-p", "70000"}},
+		{[]string{"private subnet", "172.19.0.0/16"}, []string{"-s", "172.19.4.0/24"}},
+	} {
+		refused(t, c, row.words, append([]string{"net", "create", "bad", "-s", "10.1.9.0/24"}, row.flags...)...)
+	}
+	network(t, c, "web", "-s", "10.1.2.0/24", "-g", "10.1.2.254")
+	refused(t, c, []string{"due to existing"}, private...)
+	run(t, a, "site", "web", "-p", "8080:80")
+	dockerRefused(t, a, []string{"8080/tcp", "in use"}, "run", "-d", "--name", "second", "--net", "web", "-p", "8080:80", "alpine", "sleep", "100")
+	docker(t, a, "rm", "-f", "second")
+	run(t, b, "other", "web", "-p", "8080:80") // another node's port
+	reaches(t, a, "site", "other")
+	reaches(t, b, "other", a.Addr().String())
+	healthy(t, c)
+
+	// Without networks and without that route it may be.
+	docker(t, a, "rm", "-f", "site")
+	docker(t, b, "rm", "-f", "other")
+	netctl(t, c, "net", "rm", "web")
+	must(t, b.Run(t.Context(), "ip", "link", "del", "lan7"))
+	netctl(t, c, private...)
+	network(t, c, "web", "-s", "10.1.2.0/24", "-g", "10.1.2.254")
+	run(t, b, "moved", "web")
+	reaches(t, b, "moved", a.Addr().String())
+	if out, err := b.Output(t.Context(), "ip", "-o", "-4", "addr", "show", "contivh0"); err != nil || !strings.Contains(out, "172.30.255.254/16") {
+		t.Errorf("the way to the outside has %s (%v)", out, err)
+	}
+	healthy(t, c)
+}

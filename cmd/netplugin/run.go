@@ -21,6 +21,7 @@ import (
 	"github.com/contivnet/contiv/dns"
 	"github.com/contivnet/contiv/docker"
 	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/observe"
 )
 
@@ -109,7 +110,7 @@ func run(ctx context.Context, o options) error {
 		Node: o.node, Device: towardsRouters(o.uplinks, underlay), RunDir: o.runDir, World: a.World, Changed: a.Changed, Fresh: a.Fresh, Log: o.log,
 	})
 	observer := observe.New(observe.Options{
-		Node: o.node, Source: seen, BGP: routers.Oper, Log: o.log,
+		Node: o.node, Source: seen, BGP: routers.Oper, Route: netdev.RouteInto, Log: o.log,
 		Names:   func() (model.World, compile.Tables) { return a.World(), a.Tables() },
 		Applied: func() int64 { revision, _ := a.Applied(); return revision },
 	})
