@@ -22,7 +22,9 @@ type contiv struct {
 	nodes
 	programs string
 	cluster  *cluster.Cluster
-	vlan     bool // its network is a VLAN on the hosts' wire
+	vlan     bool   // its network is a VLAN on the hosts' wire
+	gateway  string // its network's; "" for none
+	engine   netlab.EngineOptions
 }
 
 // contivNetwork has room for all containers of a benchmark.
@@ -35,7 +37,10 @@ func (*contiv) Name() string { return oursName }
 
 // create boots count nodes and makes the network on all of them.
 func (c *contiv) create(ctx context.Context, count int) error {
-	o, network := cluster.Options{Bin: c.programs}, []string{"net", "create", "--subnet", contivSubnet, contivNetwork}
+	o, network := cluster.Options{Bin: c.programs, Engine: c.engine}, []string{"net", "create", "--subnet", contivSubnet, contivNetwork}
+	if c.gateway != "" {
+		network = append(network, "--gateway", c.gateway)
+	}
 	if c.vlan {
 		c.wire = true
 		o.AgentFlags = []string{"--vlan-uplinks", wireLink}

@@ -55,6 +55,7 @@ type options struct {
 	policy   bool
 	rules    bool
 	service  bool
+	outside  bool
 	starts   int
 	programs string
 
@@ -83,6 +84,7 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.BoolVar(&o.policy, "policy", false, "measure what policies of many rules cost instead, beside iptables and nftables")
 	f.BoolVar(&o.rules, "rules", false, "measure how soon rules hold instead; without it this comes after the policies, unless -topo or -only choose")
 	f.BoolVar(&o.service, "service", false, "measure what services cost instead, beside iptables as kube-proxy writes it")
+	f.BoolVar(&o.outside, "outside", false, "measure the ways to the outside and from it instead, beside Docker's masquerading and published ports")
 	f.IntVar(&o.starts, "starts", 20, "starts of each network that -start measures")
 	f.BoolVar(&o.control, "control", false, "measure the masters only; without it they come last, unless -topo or -only choose")
 	f.Float64Var(&o.controlSecs, "control-secs", 2, "seconds of each measurement of the masters")
@@ -162,6 +164,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	if o.service {
 		return benchService(ctx, o, stdout, stderr)
 	}
+	if o.outside {
+		return benchOutside(ctx, o, stdout, stderr)
+	}
 	if o.names {
 		return benchNames(ctx, o, stdout, stderr)
 	}
@@ -197,6 +202,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 			return err
 		}
 		if err := benchService(ctx, o, stdout, stderr); err != nil {
+			return err
+		}
+		if err := benchOutside(ctx, o, stdout, stderr); err != nil {
 			return err
 		}
 		if err := benchControl(ctx, o, stdout, stderr); err != nil {

@@ -98,9 +98,10 @@ type container struct {
 	address   netip.Addr
 }
 
-// run starts a container that only sleeps on the network.
-func (n *nodes) run(ctx context.Context, h *netlab.Host, network, name string) (container, error) {
-	if _, err := h.Docker(ctx, "run", "-d", "--name", name, "--network", network, "alpine", "sleep", "1000000"); err != nil {
+// run starts a container that only sleeps on the network, with more flags of docker run.
+func (n *nodes) run(ctx context.Context, h *netlab.Host, network, name string, flags ...string) (container, error) {
+	args := append([]string{"run", "-d", "--name", name, "--network", network}, flags...)
+	if _, err := h.Docker(ctx, append(args, "alpine", "sleep", "1000000")...); err != nil {
 		return container{}, err
 	}
 	format := fmt.Sprintf(`{{.NetworkSettings.SandboxKey}} {{with index .NetworkSettings.Networks %q}}{{.IPAddress}}{{end}}`, network)

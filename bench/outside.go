@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/netip"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/contivnet/contiv/test/netlab"
+)
+
+// brink is a node with a machine beyond it, to which a wire of its own leads. All contestants of one engine live on one.
+type brink struct {
+	contiv
+	plain   bool // there is an engine alone, with a network that a user has made
+	beyond  *namespace
+	users   int
+	started bool
+	broken  error
+}
+
+// The two ends of the wire. Docker and Contiv masquerade alike what leaves by it.
+var (
+	brinkAddress  = netip.MustParseAddr("192.0.2.1")
+	beyondAddress = netip.MustParseAddr("192.0.2.2")
+)
+
+// userNetwork is one that a user has made, whose containers have Docker's resolver and the rules that it needs.
+const userNetwork = "bench-user"
+
+// start is called by whoever needs the node first.
+func (b *brink) start(ctx context.Context) error {
+	b.users++
+	if b.started {
+		return b.broken
+	}
+	b.started = true
+	b.broken = b.make(ctx)
+	return b.broken
+}
+
+func (b *brink) make(ctx context.Context) error {
+	b.engine = netlab.EngineOptions{Flags: []string{"--userland-proxy=false"}}
+	if b.plain {
+		if err := b.hosts(ctx, 1); err != nil {
+			return err
+		}
+		if _, err := b.all[0].StartEngine(ctx, b.engine); err != nil {
+			return err
+		}
+		if err := b.all[0].LoadImage(ctx); err != nil {
+			return err
+		}
+		if _, err := b.all[0].Docker(ctx, "network", "create", userNetwork); err != nil {
+			return err
+		}
+	} else {
+		b.gateway = "10.201.255.254"
+		if err := b.create(ctx, 1); err != nil {
+			return err
+		}
+	}
+	node, err := openNamespace(b.all[0].Netns())
+	if err != nil {
+		return err
+	}
+	defer node.close()
+	if b.beyond, err = newNamespace(); err != nil {
+		return err
+	}
+	if err := join(cable{in: node, name: "ext0"}, cable{in: b.beyond, name: "eth0"}, underlayMTU); err != nil {
+		return err
+	}
+	if err := node.address("ext0", netip.PrefixFrom(brinkAddress, 24)); err != nil {
+		return err
+	}
+	return b.beyond.address("eth0", netip.PrefixFrom(beyondAddress, 24))
+}
+
+// Down takes the node down with its last user.
+func (b *brink) Down() error {
+	if b.users--; b.users > 0 {
+		return nil
+	}
+	if b.beyond != nil {
+		b.beyond.close()
+	}
+	return b.contiv.Down()
+}
+
+// crossing is a container and the machine beyond its node: the container asks under the node's address, or is asked at a published port.
+type crossing struct {
+	node      *brink
+	network   string // of the container, in Docker; "" for one that CNI attaches
+	published bool
+}
+
+func (c *crossing) kind() string {
+	switch c.network {
+	case "":
+		return oursName
+	case contivNetwork:
+		return oursName + "-docker"
+	case userNetwork:
+		return "docker-network"
+	}
+	return "docker-bridge"
+}
+
+func (c *crossing) Name() string {
+	if c.published {
+		return c.kind() + ", published"
+	}
+	return c.kind() + ", out"
+}
+
+func (c *crossing) Down() error { return c.node.Down() }
+
+func (c *crossing) Up(ctx context.Context, _ topology) (pair, error) {
+	if err := c.node.start(ctx); err != nil {
+		return pair{}, err
+	}
+	name := "bench-" + strings.ReplaceAll(c.Name(), ", ", "-")
+	host := c.node.all[0]
+	if c.published {
+		var ports []string
+		for _, p := range servedPorts {
+			ports = append(ports, "-p", fmt.Sprintf("%d:%d/%s", p.port, p.port, strings.ToLower(p.protocol)))
+			if c.network == userNetwork { // the other network's container has the ports themselves
+				ports[len(ports)-1] = fmt.Sprintf("%d:%d/%s", p.port-serviceShift, p.port, strings.ToLower(p.protocol))
+			}
+		}
+		server, err := c.node.run(ctx, host, c.network, name, ports...)
+		p := pair{client: c.node.beyond.path(), server: server.namespace, address: brinkAddress}
+		if c.network == userNetwork {
+			p.shift = serviceShift
+		}
+		return p, err
+	}
+	var client container
+	var err error
+	if c.network == "" {
+		client, err = c.node.attach(ctx, host, name, "")
+	} else {
+		client, err = c.node.run(ctx, host, c.network, name)
+	}
+	return pair{client: client.namespace, server: c.node.beyond.path(), address: beyondAddress}, err
+}
+
+// crossings are the limit, the ways out and the ways in.
+func crossings(programs string) []contestant {
+	docker, ours := &brink{plain: true}, &brink{contiv: contiv{programs: programs}}
+	return []contestant{
+		&bareVeth{name: limitName},
+		&crossing{docker, "bridge", false}, &crossing{docker, userNetwork, false}, &crossing{ours, "", false}, &crossing{ours, contivNetwork, false},
+		&crossing{docker, "bridge", true}, &crossing{docker, userNetwork, true}, &crossing{ours, contivNetwork, true},
+	}
+}
+
+// crossingGoals are what is wanted: a contestant's part of another's rate.
+var crossingGoals = []struct {
+	name, of string
+	least    float64
+}{
+	{"contiv, out", "docker-bridge, out", 0.9},
+	{"contiv-docker, out", "docker-network, out", 0.9},
+	{"contiv-docker, published", "docker-network, published", 1},
+}
+
+// outsideTable shows ratios to the limit, and below the parts that are wanted.
+func (o outcome) outsideTable() string {
+	head := []string{"ratio to " + limitName}
+	for _, t := range policyTrials() {
+		head = append(head, t.title)
+	}
+	rows := [][]string{head}
+	for _, name := range o.names {
+		if name == limitName {
+			continue
+		}
+		row := []string{name}
+		for _, t := range policyTrials() {
+			row = append(row, ratioCell(o.series(name, t.name, entry.ratio)))
+		}
+		rows = append(rows, row)
+	}
+	for _, g := range crossingGoals {
+		row := []string{fmt.Sprintf("%s, to %s; wanted %.1f", g.name, g.of, g.least)}
+		for _, t := range policyTrials() {
+			kept, ok := o.kept(g.of, g.name, t.name)
+			switch {
+			case !ok:
+				row = append(row, missing)
+			case kept < g.least:
+				row = append(row, fmt.Sprintf("%.3f not met", kept))
+			default:
+				row = append(row, fmt.Sprintf("%.3f met", kept))
+			}
+		}
+		rows = append(rows, row)
+	}
+	return table(rows)
+}
+
+// benchOutside is the mode -outside, and a part of the whole.
+func benchOutside(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	r := &race{topology: same, trials: policyTrials(), rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
+	began := time.Now()
+	result, err := r.run(ctx, crossings(o.programs))
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(stdout, "\n## Beyond the node: medians of %d rounds of %g s, %d CPUs, %s\n\n%s", o.rounds, o.secs, runtime.NumCPU(),
+		time.Since(began).Round(time.Second), result.outsideTable())
+	for _, f := range result.failures {
+		fmt.Fprintf(stdout, "failed: %s\n", f)
+	}
+	if o.json != "" {
+		if err := writeEntries(o.json, result.entries); err != nil {
+			return err
+		}
+	}
+	if len(result.failures) > 0 {
+		return fmt.Errorf("%d failures, named under the table", len(result.failures))
+	}
+	return nil
+}
