@@ -85,14 +85,14 @@ func TestBadInputIsRefusedAtTheTimeOfTheCommand(t *testing.T) {
 		words []string
 		flags []string
 	}{
-		{[]string{"4095", "4094"}, []string{"-e", "vlan", "-p", "4095"}},
-		{[]string{"70000"}, []string{"-e", "vxlan", "-p", "70000"}},
+		{[]string{"4095", "4094"}, []string{"-s", "10.1.9.0/24", "-e", "vlan", "-p", "4095"}},
+		{[]string{"70000"}, []string{"-s", "10.1.9.0/24", "-e", "vxlan", "-p", "70000"}},
 		{[]string{"private subnet", "172.19.0.0/16"}, []string{"-s", "172.19.4.0/24"}},
 	} {
-		refused(t, c, row.words, append([]string{"net", "create", "bad", "-s", "10.1.9.0/24"}, row.flags...)...)
+		refused(t, c, row.words, append([]string{"net", "create", "bad"}, row.flags...)...)
 	}
 	network(t, c, "web", "-s", "10.1.2.0/24", "-g", "10.1.2.254")
-	refused(t, c, []string{"due to existing"}, private...)
+	refused(t, c, []string{"due to existing"}, "global", "set", "--private-subnet", "172.31.0.0/16")
 	run(t, a, "site", "web", "-p", "8080:80")
 	dockerRefused(t, a, []string{"8080/tcp", "in use"}, "run", "-d", "--name", "second", "--net", "web", "-p", "8080:80", "alpine", "sleep", "100")
 	docker(t, a, "rm", "-f", "second")

@@ -38,7 +38,8 @@ func traces(t *testing.T, n *cluster.Node) []string {
 	}
 	for _, of := range []struct{ what, command string }{
 		{"address", "ip -o addr show | awk '{ print $2, $3, $4 }'"},
-		{"route", "ip route show table all; ip -6 route show table all"},
+		// Those of the engine's bridge tell of its link, and who forwards IPv6 has anycast addresses.
+		{"route", "(ip route show table all; ip -6 route show table all) | grep -vE '^anycast| dev docker_gwbridge '"},
 		{"rule", "ip rule; ip -6 rule"},
 		{"neighbour", "ip neigh show nud permanent; ip neigh show proxy"},
 		{"queue", "tc qdisc show"},
