@@ -156,7 +156,7 @@ func (p *plan) createNetwork(n model.Network) error {
 		return model.Exists("subnet", "subnet %s conflicts with the private subnet %s of the nodes; choose another, or before there are networks change that with netctl global set --private-subnet",
 			n.IPv4, private)
 	}
-	for _, other := range networksNear(p.world(), n) {
+	for _, other := range p.networksNear(n) {
 		if n.IPv6.Overlaps(other.IPv6) {
 			return model.Exists("ipv6Subnet", "network %s conflicts with subnetv6 %s (it has %s); choose another", other.Name, n.IPv6, other.IPv6)
 		}
@@ -190,19 +190,6 @@ func (p *plan) createNetwork(n model.Network) error {
 		p.put(model.Address{Network: n.Key(), Addr: a, Owner: ownerReserved})
 	}
 	return nil
-}
-
-// networksNear are those of n's tenant with which it shares a subnet, ranges apart or not, in the order of their keys. Sorting only
-// these keeps the check of thousands of networks in one request from taking minutes.
-func networksNear(w model.World, n model.Network) (out []model.Network) {
-	overlap := func(a, b model.Pool) bool { return !a.IsZero() && !b.IsZero() && a.Subnet().Overlaps(b.Subnet()) }
-	for _, other := range w.Networks.All() {
-		if other.Tenant == n.Tenant && (overlap(n.IPv4, other.IPv4) || overlap(n.IPv6, other.IPv6)) {
-			out = append(out, other)
-		}
-	}
-	slices.SortFunc(out, func(a, b model.Network) int { return cmp.Compare(a.Name, b.Name) })
-	return out
 }
 
 // gatewaysApart refuses a range that could give a container the gateway of another range of its subnet. Two ranges may have one gateway.

@@ -35,6 +35,7 @@ type plan struct {
 	claims []claim
 	puts   int                      // how many times something was put, what was taken back since included
 	tags   map[string]*alloc.TagSet // by encapsulation, of what will be; made when asked for
+	nets   subnets                  // of what will be; made when asked for
 	pools  []model.Group            // with pools, that the plan makes: the ledger does not know them yet
 }
 
@@ -67,8 +68,13 @@ func (p *plan) lend(o model.Object, seconds int64) {
 	p.puts++
 	p.txn.Put = append(p.txn.Put, store.Put{Object: o, Seconds: seconds})
 	p.fresh.Put = append(p.fresh.Put, o)
-	if n, is := o.(model.Network); is && p.tags[n.Encap] != nil {
-		p.tags[n.Encap].Take(n.Tag, n.Key())
+	if n, is := o.(model.Network); is {
+		if p.tags[n.Encap] != nil {
+			p.tags[n.Encap].Take(n.Tag, n.Key())
+		}
+		if p.nets != nil {
+			p.nets.take(n)
+		}
 	}
 }
 
@@ -81,7 +87,7 @@ func (p *plan) remove(o model.Object) {
 	}
 	p.fresh.Delete = append(p.fresh.Delete, ref)
 	if ref.Kind == model.KindNetwork {
-		p.tags = nil
+		p.tags, p.nets = nil, nil
 	}
 }
 
@@ -94,6 +100,19 @@ func (p *plan) tagsOf(encap string) *alloc.TagSet {
 		p.tags[encap] = alloc.NewTagSet(p.world(), encap)
 	}
 	return p.tags[encap]
+}
+
+// networksNear are those of n's tenant with which it shares a subnet, ranges apart or not, in the order of their names.
+func (p *plan) networksNear(n model.Network) (out []model.Network) {
+	if p.nets == nil {
+		p.nets = subnetsIn(p.world())
+	}
+	for _, name := range p.nets.near(n) {
+		if other, ok := p.world().Networks.Get(model.NetworkKey(n.Tenant, name)); ok {
+			out = append(out, other)
+		}
+	}
+	return out
 }
 
 // removeAll removes the rows of a kind whose keys begin with prefix. It is for what goes with its owner: later decisions on this
