@@ -33,7 +33,7 @@ type options struct {
 
 func parseOptions(args []string, getenv func(string) string, stdout, stderr io.Writer) (o options, done bool, err error) {
 	f := flags.New("netmaster", "CONTIV_NETMASTER_")
-	f.StringVar(&o.listen, "external-address", "0.0.0.0:9999", "where the API is served, as address:port")
+	f.StringVar(&o.listen, "external-address", ":9999", "where the API is served, as address:port; :9999 is at all addresses, IPv4 and IPv6")
 	f.StringVar(&o.advertise, "internal-address", "", "where others reach this master, as address:port (default: this machine's address and the API's port)")
 	f.StringVar(&o.dataDir, "data-dir", "/var/lib/contiv", "where the embedded etcd has its data")
 	f.StringSliceVar(&o.etcd, "etcd-endpoints", nil, "URLs of an etcd cluster to use, separated by commas (default: an embedded one)")

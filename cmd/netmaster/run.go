@@ -227,10 +227,13 @@ func reachable(a net.Addr) string {
 		return a.String()
 	}
 	ip := "127.0.0.1"
-	// Connecting a UDP socket sends nothing; TEST-NET-1 (RFC 5737) is behind the default route.
-	if c, err := net.Dial("udp4", "192.0.2.1:9"); err == nil {
-		ip = c.LocalAddr().(*net.UDPAddr).IP.String()
-		c.Close()
+	// Connecting a UDP socket sends nothing; the addresses for documentation (RFC 5737, RFC 3849) are behind the default route.
+	for _, far := range []string{"192.0.2.1:9", "[2001:db8::1]:9"} {
+		if c, err := net.Dial("udp", far); err == nil {
+			ip = c.LocalAddr().(*net.UDPAddr).IP.String()
+			c.Close()
+			break
+		}
 	}
 	return net.JoinHostPort(ip, fmt.Sprint(tcp.Port))
 }
