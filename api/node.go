@@ -37,6 +37,6 @@ func NodeOf(n model.Node) Node {
 
 // Model is the node that n describes.
 func (n Node) Model() (model.Node, error) {
-	m := model.Node{Name: n.NodeName, VTEP: n.VtepIP, Ctrl: n.CtrlIP, VXLANPort: n.VXLANPort, StatusPort: n.StatusPort, MTU: n.MTU, Version: n.Version}
+	m := model.Node{Name: n.NodeName, VTEP: n.VtepIP.Unmap(), Ctrl: n.CtrlIP, VXLANPort: n.VXLANPort, StatusPort: n.StatusPort, MTU: n.MTU, Version: n.Version}
 	return m, m.Check()
 }

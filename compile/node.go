@@ -12,7 +12,7 @@ func (c *compiler) peers() {
 		case n.VTEP == self.VTEP:
 			c.note(n, "node %s has the VTEP address %s of this node: nothing is sent to it", n.Name, n.VTEP)
 		default:
-			c.out.Peers = append(c.out.Peers, Peer{Name: n.Name, VTEP: n.VTEP})
+			c.out.Peers = append(c.out.Peers, Peer{Name: n.Name, VTEP: n.VTEP, MTU: n.MTU})
 		}
 	}
 	slices.SortFunc(c.out.Peers, func(a, b Peer) int { return compareAddr(a.VTEP, b.VTEP) })

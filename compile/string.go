@@ -83,7 +83,13 @@ func tag(number uint32) string {
 	return fmt.Sprint(number)
 }
 
-func (p Peer) String() string { return fmt.Sprintf("peer %s: %s", p.VTEP, p.Name) }
+func (p Peer) String() string {
+	mtu := ""
+	if p.MTU != 0 {
+		mtu = fmt.Sprintf(", mtu %d", p.MTU)
+	}
+	return fmt.Sprintf("peer %s: %s%s", p.VTEP, p.Name, mtu)
+}
 
 func (e Endpoint) String() string {
 	at := "port " + e.Port

@@ -108,6 +108,7 @@ type Network struct {
 type Peer struct {
 	Name string
 	VTEP netip.Addr
+	MTU  int // bytes, of its underlay; 0: not known
 }
 
 // Prefix gives a class to the addresses of a tenant that no endpoint has. The longest prefix counts; where there is none the

@@ -75,13 +75,6 @@ func (d *Datapath) rows(t compile.Tables) (rows, error) {
 	hops := make(map[netip.Addr]contivPeer, len(t.Peers))
 	noRoute := map[netip.Addr]bool{}
 	for _, p := range t.Peers {
-		if !p.VTEP.Is4() {
-			noRoute[p.VTEP] = true
-			if !d.noRoute[p.VTEP] {
-				d.opts.Log.Warn("cannot reach a node: tunnels over IPv6 are not carried yet", "node", p.Name, "vtep", p.VTEP)
-			}
-			continue
-		}
 		hop, err := d.dev.ways.to(p.VTEP, func() (contivPeer, error) { return d.dev.hop(d.opts.VTEP, p.VTEP) })
 		if err != nil {
 			noRoute[p.VTEP] = true
@@ -89,10 +82,20 @@ func (d *Datapath) rows(t compile.Tables) (rows, error) {
 				d.opts.Log.Warn("cannot reach a node until there is a route", "node", p.Name, "error", err)
 			}
 		}
+		hop.Mtu = d.innerMTU(p)
 		hops[p.VTEP] = hop
 	}
 	d.noRoute = noRoute
 	return encode(t, ifindex, hops), nil
+}
+
+// innerMTU is the largest IP packet in bytes that goes to another node: what the underlays of both take, less the tunnel's headers.
+func (d *Datapath) innerMTU(p compile.Peer) uint16 {
+	mtu := d.opts.MTU
+	if p.MTU != 0 {
+		mtu = min(mtu, p.MTU)
+	}
+	return uint16(min(mtu-Overhead(d.opts.VTEP), 0xffff))
 }
 
 // carryOut does what is planned: what is referred to first, removals in reverse. After an error the epoch has been raised

@@ -533,7 +533,7 @@ func TestChangesAreAtomic(t *testing.T) {
 // A million connections are to fit into 128 MB, with their places in the table.
 func TestConnectionTakesAtMost128Bytes(t *testing.T) {
 	t.Parallel()
-	b, err := blueprintFor(settings{vtep: netip.MustParseAddr("192.168.2.10"), port: 4789, mtu: 1500})
+	b, err := blueprintFor(settings{vtep: netip.MustParseAddr("192.168.2.10"), port: 4789})
 	must(t, err)
 	const header, bucket, listNode = 48, 16, 8 // struct htab_elem up to its key, struct bucket, struct llist_node
 	up8 := func(n uint32) uint32 { return (n + 7) &^ 7 }

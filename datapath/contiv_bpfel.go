@@ -76,7 +76,7 @@ type contivEndpoint struct {
 	_        structs.HostLayout
 	Network  uint32
 	Ifindex  uint32
-	Vtep     [4]uint8
+	Vtep     [16]uint8
 	Mac      [6]uint8
 	Virtual  uint8
 	Provides uint8
@@ -144,7 +144,7 @@ type contivFlow struct {
 	DestinationClass uint32
 	Limited          uint8
 	Queued           uint8
-	Pad              [2]uint8
+	OuterPort        uint16
 }
 
 type contivFlow4Key struct {
@@ -203,7 +203,9 @@ type contivNetwork struct {
 type contivPeer struct {
 	_       structs.HostLayout
 	Ifindex uint32
-	NextHop [4]uint8
+	Mtu     uint16
+	Pad     [2]uint8
+	NextHop [16]uint8
 }
 
 type contivPort struct {
@@ -387,7 +389,7 @@ type contivVerdictKey struct {
 
 type contivVtep struct {
 	_       structs.HostLayout
-	Address [4]uint8
+	Address [16]uint8
 }
 
 // Names of all BPF objects in the ELF.
@@ -440,9 +442,10 @@ const (
 	contivVarNoRow              = "no_row"
 	contivVarNoState            = "no_state"
 	contivVarNoTranslationState = "no_translation_state"
+	contivVarOverIpv6           = "over_ipv6"
 	contivVarOwnVtep            = "own_vtep"
+	contivVarOwnVtep6           = "own_vtep6"
 	contivVarRouterMac          = "router_mac"
-	contivVarTunnelMtu          = "tunnel_mtu"
 	contivVarVxlanPort          = "vxlan_port"
 	contivVarWireMtu            = "wire_mtu"
 )
@@ -547,9 +550,10 @@ type contivVariableSpecs struct {
 	NoRow              *ebpf.VariableSpec `ebpf:"no_row"`
 	NoState            *ebpf.VariableSpec `ebpf:"no_state"`
 	NoTranslationState *ebpf.VariableSpec `ebpf:"no_translation_state"`
+	OverIpv6           *ebpf.VariableSpec `ebpf:"over_ipv6"`
 	OwnVtep            *ebpf.VariableSpec `ebpf:"own_vtep"`
+	OwnVtep6           *ebpf.VariableSpec `ebpf:"own_vtep6"`
 	RouterMac          *ebpf.VariableSpec `ebpf:"router_mac"`
-	TunnelMtu          *ebpf.VariableSpec `ebpf:"tunnel_mtu"`
 	VxlanPort          *ebpf.VariableSpec `ebpf:"vxlan_port"`
 	WireMtu            *ebpf.VariableSpec `ebpf:"wire_mtu"`
 }
@@ -663,9 +667,10 @@ type contivVariables struct {
 	NoRow              *ebpf.Variable `ebpf:"no_row"`
 	NoState            *ebpf.Variable `ebpf:"no_state"`
 	NoTranslationState *ebpf.Variable `ebpf:"no_translation_state"`
+	OverIpv6           *ebpf.Variable `ebpf:"over_ipv6"`
 	OwnVtep            *ebpf.Variable `ebpf:"own_vtep"`
+	OwnVtep6           *ebpf.Variable `ebpf:"own_vtep6"`
 	RouterMac          *ebpf.Variable `ebpf:"router_mac"`
-	TunnelMtu          *ebpf.Variable `ebpf:"tunnel_mtu"`
 	VxlanPort          *ebpf.Variable `ebpf:"vxlan_port"`
 	WireMtu            *ebpf.Variable `ebpf:"wire_mtu"`
 }

@@ -90,8 +90,8 @@ func (d *Datapath) open() error {
 		return err
 	}
 	if d.opts.MTU == 0 {
-		if mtu < minMTU {
-			return fmt.Errorf("the MTU of %s, %d bytes, is too small: IPv6 in VXLAN needs %d", d.opts.Uplink, mtu, minMTU)
+		if need := minMTU(d.opts.VTEP); mtu < need {
+			return fmt.Errorf("the MTU of %s, %d bytes, is too small: IPv6 in VXLAN needs %d", d.opts.Uplink, mtu, need)
 		}
 		d.opts.MTU = mtu
 	}
@@ -100,7 +100,7 @@ func (d *Datapath) open() error {
 		return fmt.Errorf("read the kernel's version: %w", err)
 	}
 	b, err := blueprintFor(settings{
-		vtep: d.opts.VTEP, port: d.opts.VXLANPort, mtu: d.opts.MTU, wireMTU: d.wires.mtu, decapSetsProtocol: kernel >= d.opts.decapFrom,
+		vtep: d.opts.VTEP, port: d.opts.VXLANPort, wireMTU: d.wires.mtu, decapSetsProtocol: kernel >= d.opts.decapFrom,
 		flows4: d.opts.Flows4, flows6: d.opts.Flows6, connections4: d.opts.Connections4, connections6: d.opts.Connections6,
 		translations: d.opts.Translations,
 	})

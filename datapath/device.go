@@ -123,7 +123,7 @@ func (d *devices) uplink(name string, vtep netip.Addr) (index uint32, mtu int, e
 	if attrs.EncapType != "ether" {
 		return 0, 0, fmt.Errorf("the uplink %s is not an Ethernet device (%s): choose another, with an address of its own, for the VTEP", name, attrs.EncapType)
 	}
-	addrs, err := d.nl.AddrList(link, netlink.FAMILY_V4)
+	addrs, err := d.nl.AddrList(link, familyOf(vtep))
 	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
 		return 0, 0, fmt.Errorf("list the addresses of the uplink %s: %w", name, err)
 	}
@@ -135,8 +135,18 @@ func (d *devices) uplink(name string, vtep netip.Addr) (index uint32, mtu int, e
 	return 0, 0, fmt.Errorf("the uplink %s does not have the VTEP address %s: give one of its addresses", name, vtep)
 }
 
+func familyOf(a netip.Addr) int {
+	if a.Is4() {
+		return netlink.FAMILY_V4
+	}
+	return netlink.FAMILY_V6
+}
+
 // hop is the way from the VTEP to another node's: the device, and the next router or the node itself.
 func (d *devices) hop(from, to netip.Addr) (contivPeer, error) {
+	if from.Is4() != to.Is4() {
+		return contivPeer{}, fmt.Errorf("tunnels from %s cannot go to %s: give both nodes addresses of one family with netplugin's --vtep-ip", from, to)
+	}
 	routes, err := d.nl.RouteGetWithOptions(net.IP(to.AsSlice()), &netlink.RouteGetOptions{SrcAddr: net.IP(from.AsSlice())})
 	if err != nil {
 		return contivPeer{}, fmt.Errorf("no route to node %s: %w", to, err)
@@ -149,10 +159,10 @@ func (d *devices) hop(from, to netip.Addr) (contivPeer, error) {
 		if gw, ok := netip.AddrFromSlice(r.Gw); ok {
 			next = gw.Unmap()
 		}
-		if !next.Is4() {
+		if next.Is4() != to.Is4() {
 			continue
 		}
-		return contivPeer{Ifindex: uint32(r.LinkIndex), NextHop: next.As4()}, nil
+		return contivPeer{Ifindex: uint32(r.LinkIndex), NextHop: next.As16()}, nil
 	}
 	return contivPeer{}, fmt.Errorf("no route to node %s that tunnels can take", to)
 }

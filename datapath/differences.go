@@ -61,12 +61,12 @@ func rowDifferences[R fmt.Stringer](want, held []R, key func(R) any) []string {
 	return out
 }
 
-// The names of nodes, the ids of endpoints and containers' routes are not in the kernel's tables.
+// The names of nodes and their MTUs, the ids of endpoints and containers' routes are not in the kernel's tables.
 
 func plainPeers(t compile.Tables) []compile.Peer {
 	out := slices.Clone(t.Peers)
 	for i := range out {
-		out[i].Name = ""
+		out[i].Name, out[i].MTU = "", 0
 	}
 	return out
 }

@@ -45,8 +45,7 @@ const (
 	headProtocol  = 257
 )
 
-// encode leaves out what cannot be written (yet): a port without a device, with its endpoints, and a node whose
-// VTEP is not IPv4, with its.
+// encode leaves out what cannot be written yet: a port without a device, with its endpoints. A node without a hop has no route.
 func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]contivPeer) rows {
 	r := rows{
 		networks:  make(map[uint32]contivNetwork, len(t.Networks)),
@@ -70,9 +69,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 		r.networks[n.Number] = contivNetwork{Tenant: n.Tenant, Bridged: flag(n.Bridged), Flooded: flag(n.Flooded), Broadcast4: as4(n.Broadcast)}
 	}
 	for _, p := range t.Peers {
-		if p.VTEP.Is4() {
-			r.peers[contivVtep{Address: p.VTEP.As4()}] = hops[p.VTEP]
-		}
+		r.peers[contivVtep{Address: p.VTEP.As16()}] = hops[p.VTEP]
 	}
 	for _, p := range t.Ports {
 		if i, ok := ifindex[p.Name]; ok {
@@ -99,10 +96,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 			}
 			to.Ifindex = i
 		default:
-			if !e.VTEP.Is4() {
-				continue
-			}
-			to.Vtep = e.VTEP.As4()
+			to.Vtep = e.VTEP.As16()
 		}
 		r.endpoints = append(r.endpoints, row[contivEndpointKey, contivEndpoint]{contivEndpointKey{Tenant: e.Tenant, Address: e.Addr.As16()}, to})
 	}
@@ -181,7 +175,7 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		})
 	}
 	for v := range r.peers {
-		t.Peers = append(t.Peers, compile.Peer{VTEP: netip.AddrFrom4(v.Address)})
+		t.Peers = append(t.Peers, compile.Peer{VTEP: netip.AddrFrom16(v.Address).Unmap()})
 	}
 	for _, r := range r.ports {
 		p := r.value
@@ -203,7 +197,7 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		case e.Ifindex != 0:
 			row.Port = port(e.Ifindex)
 		default:
-			row.VTEP = netip.AddrFrom4(e.Vtep)
+			row.VTEP = netip.AddrFrom16(e.Vtep).Unmap()
 		}
 		t.Endpoints = append(t.Endpoints, row)
 	}

@@ -179,12 +179,16 @@ func TestPacketsTooBigForThePathAreAnswered(t *testing.T) {
 	t.Parallel()
 	c, n1, n2 := twoNodes(t, AttachAuto, net46(t, "red", "web", 1, "10.1.1.0/24", "10.1.1.254", "fd01::/64", "fd01::1"))
 	a, b := n1.start("red:web", "10.1.1.1", "fd01::a"), n2.start("red:web", "10.1.1.2", "fd01::b")
-	for _, x := range []*container{a, b} {
-		eth0, err := x.nl.LinkByName("eth0")
-		must(t, err)
-		must(t, x.nl.LinkSetMTU(eth0, 1500)) // more than the path takes
-	}
 	c.apply()
+	learnsPath(t, a, b, 1500, 1450)
+}
+
+// learnsPath gives both containers devices that take more than the path between them, and wants them to be told.
+func learnsPath(t *testing.T, a, b *container, device, want int) {
+	t.Helper()
+	for _, x := range []*container{a, b} {
+		x.setMTU(device)
+	}
 	for _, v6 := range []bool{false, true} {
 		ip, level, discover, do, mtu, headers := b.endpoint.IPv4, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO, unix.IP_MTU, 28
 		if v6 {
@@ -196,8 +200,8 @@ func TestPacketsTooBigForThePathAreAnswered(t *testing.T) {
 		must(t, control.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, discover, do) }))
 		must(t, err)
 		deadline := time.Now().Add(patience)
-		for path := 0; path != 1450; {
-			if _, err := conn.Write(make([]byte, 1500-headers)); err == nil && time.Now().After(deadline) {
+		for path := 0; path != want; {
+			if _, err := conn.Write(make([]byte, device-headers)); err == nil && time.Now().After(deadline) {
 				t.Fatalf("no word of the path's MTU: it is thought to be %d", path)
 			}
 			must(t, control.Control(func(fd uintptr) { path, err = unix.GetsockoptInt(int(fd), level, mtu) }))
@@ -212,13 +216,11 @@ func TestPacketTooBigWithoutAnswerIsCounted(t *testing.T) {
 	t.Parallel()
 	c, n1, n2 := twoNodes(t, AttachAuto, net4(t, "red", "web", 1, "10.1.1.0/24", "10.1.1.254"))
 	a, b := n1.start("red:web", "10.1.1.1"), n2.start("red:web", "10.1.1.2")
-	eth0, err := a.nl.LinkByName("eth0")
-	must(t, err)
-	must(t, a.nl.LinkSetMTU(eth0, 1500))
+	a.setMTU(1500)
 	c.apply()
-	n1.wantDrop("too_big", func() {
-		a.raw(t, "eth0").send(udp4(a.endpoint.MAC, model.RouterMAC, a.endpoint.IPv4, b.endpoint.IPv4, 1500-28)) // without DF
-	})
+	later := udp4(a.endpoint.MAC, model.RouterMAC, a.endpoint.IPv4, b.endpoint.IPv4, 1500-28)
+	later[21] = 100 // its fragment offset, which the header's checksum need not know of
+	n1.wantDrop("too_big", func() { a.raw(t, "eth0").send(later) })
 }
 
 func TestEndpointThatIsRemovedIsNotReachedByKnownFlows(t *testing.T) {

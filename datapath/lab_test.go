@@ -208,12 +208,24 @@ func oneNode(t testing.TB, attach AttachMode, objects ...model.Object) (*cluster
 
 func twoNodes(t testing.TB, attach AttachMode, objects ...model.Object) (*cluster, *node, *node) {
 	t.Helper()
+	return twoNodesAt(t, attach, "192.168.2.10/24", "192.168.2.11/24", objects...)
+}
+
+// twoNodes6 have nothing but IPv6 between them.
+func twoNodes6(t testing.TB, attach AttachMode, objects ...model.Object) (*cluster, *node, *node) {
+	t.Helper()
+	return twoNodesAt(t, attach, "fd00:2::10/64", "fd00:2::11/64", objects...)
+}
+
+func twoNodesAt(t testing.TB, attach AttachMode, first, second string, objects ...model.Object) (*cluster, *node, *node) {
+	t.Helper()
 	c := newCluster(t, objects...)
 	a, b := newSpace(t), newSpace(t)
 	veth(t, a, "ul0", b, "ul0")
-	setUp(t, a, "ul0", "192.168.2.10/24")
-	setUp(t, b, "ul0", "192.168.2.11/24")
-	return c, c.newNode("ul0", "192.168.2.10", a, attach), c.newNode("ul0", "192.168.2.11", b, attach)
+	setUp(t, a, "ul0", first)
+	setUp(t, b, "ul0", second)
+	vtep := func(prefix string) string { return netip.MustParsePrefix(prefix).Addr().String() }
+	return c, c.newNode("ul0", vtep(first), a, attach), c.newNode("ul0", vtep(second), b, attach)
 }
 
 // veth joins two namespaces.
@@ -290,7 +302,7 @@ func (n *node) start(networkKey, addr string, addr6 ...string) *container {
 	eth0, err := c.nl.LinkByName("eth0")
 	must(t, err)
 	must(t, c.nl.LinkSetHardwareAddr(eth0, e.MAC[:]))
-	must(t, c.nl.LinkSetMTU(eth0, 1450))
+	must(t, c.nl.LinkSetMTU(eth0, 1500-Overhead(n.vtep)))
 	addrs := []string{netip.PrefixFrom(ip, network.IPv4.Prefix.Bits()).String()}
 	if len(addr6) > 0 {
 		c.endpoint.IPv6 = netip.MustParseAddr(addr6[0])
@@ -306,6 +318,20 @@ func (n *node) start(networkKey, addr string, addr6 ...string) *container {
 	must(t, n.dp.Attach(e.Port))
 	n.c.put(c.endpoint)
 	return c
+}
+
+// setMTU is of the container's eth0. The node's side takes all, as netdev makes it.
+func (c *container) setMTU(mtu int) {
+	c.t.Helper()
+	c.node.setMTU(c.t, c.endpoint.Port, 65535)
+	c.space.setMTU(c.t, "eth0", mtu)
+}
+
+func (s *space) setMTU(t testing.TB, device string, mtu int) {
+	t.Helper()
+	l, err := s.nl.LinkByName(device)
+	must(t, err)
+	must(t, s.nl.LinkSetMTU(l, mtu))
 }
 
 func (n *node) tables() compile.Tables { return compile.For(n.c.world, n.name) }
@@ -602,5 +628,12 @@ func deadline() time.Time { return time.Now().Add(patience) }
 // forward makes a namespace a router.
 func forward(t testing.TB, s *space) {
 	t.Helper()
-	must(t, s.do(func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) }))
+	must(t, s.do(func() error {
+		for _, setting := range []string{"ipv4/ip_forward", "ipv6/conf/all/forwarding"} {
+			if err := os.WriteFile("/proc/sys/net/"+setting, []byte("1"), 0); err != nil {
+				return err
+			}
+		}
+		return nil
+	}))
 }

@@ -31,7 +31,6 @@ type blueprint struct {
 type settings struct {
 	vtep              netip.Addr
 	port              uint16
-	mtu               int // of the underlay
 	wireMTU           int // of the uplinks for VLANs; 0: there are none
 	decapSetsProtocol bool
 	flows4, flows6    uint32
@@ -56,9 +55,10 @@ func blueprintFor(s settings) (blueprint, error) {
 		return blueprint{}, fmt.Errorf("read the built-in programs: %w", err)
 	}
 	for name, value := range map[string]any{
-		contivVarOwnVtep:           s.vtep.As4(),
+		contivVarOwnVtep:           as4(s.vtep),
+		contivVarOverIpv6:          flag(s.vtep.Is6()),
+		contivVarOwnVtep6:          as6(s.vtep),
 		contivVarVxlanPort:         [2]byte{byte(s.port >> 8), byte(s.port)},
-		contivVarTunnelMtu:         uint16(min(s.mtu-Overhead, 0xffff)),
 		contivVarWireMtu:           uint16(min(s.wireMTU, 0xffff)),
 		contivVarRouterMac:         [6]byte(model.RouterMAC),
 		contivVarDecapSetsProtocol: flag(s.decapSetsProtocol),

@@ -26,17 +26,23 @@ const (
 	AttachClsact AttachMode = "clsact" // every kernel; 0.15 ms to attach
 )
 
-// Overhead is what VXLAN over IPv4 adds to a packet, in bytes.
-const Overhead = 50
+// Overhead is what VXLAN from the VTEP address adds to a packet, in bytes: an outer IPv4 header (20) or IPv6 header (40), UDP (8),
+// VXLAN (8) and the inner Ethernet header (14).
+func Overhead(vtep netip.Addr) int {
+	if vtep.Unmap().Is4() {
+		return 50
+	}
+	return 70
+}
 
 // minMTU leaves containers the 1280 bytes that IPv6 needs.
-const minMTU = 1280 + Overhead
+func minMTU(vtep netip.Addr) int { return 1280 + Overhead(vtep) }
 
 // Options say where a Datapath works. The zero value of a field is its default where one is named.
 type Options struct {
 	PinDir    string     // a directory in a bpffs, made if absent; default DefaultPinDir
 	Uplink    string     // the device that has the VTEP address
-	VTEP      netip.Addr // this node's end of tunnels; IPv4
+	VTEP      netip.Addr // this node's end of tunnels; those of all nodes are of one family
 	VXLANPort uint16     // UDP, the same on all nodes; default 4789
 	Uplinks   []string   // the devices on whose wire VLANs are, the one that is used until UseUplink names another first; none by default
 	Attach    AttachMode // default AttachAuto
@@ -81,14 +87,14 @@ func (o Options) check() error {
 	default:
 		return fmt.Errorf("attach mode %q is unknown; use %s, %s or %s", o.Attach, AttachAuto, AttachTCX, AttachClsact)
 	}
-	if !o.VTEP.Unmap().Is4() {
-		return fmt.Errorf("VTEP address %s is not IPv4, and tunnels over IPv6 are not carried yet: give an IPv4 address of the underlay", o.VTEP)
+	if !o.VTEP.IsValid() {
+		return errors.New("no VTEP address is given: name one of the uplink's")
 	}
 	if o.Uplink == "" {
 		return errors.New("no uplink is given: name the device that has the VTEP address")
 	}
-	if o.MTU != 0 && o.MTU < minMTU {
-		return fmt.Errorf("the underlay's MTU of %d bytes is too small: IPv6 in VXLAN needs %d", o.MTU, minMTU)
+	if need := minMTU(o.VTEP); o.MTU != 0 && o.MTU < need {
+		return fmt.Errorf("the underlay's MTU of %d bytes is too small: IPv6 in VXLAN needs %d", o.MTU, need)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func exampleTables() compile.Tables {
 
 func exampleRows(t compile.Tables) rows {
 	return encode(t, map[string]uint32{"vvport1": 17, "vvport2": 18},
-		map[netip.Addr]contivPeer{netip.MustParseAddr("192.168.2.11"): {Ifindex: 2, NextHop: [4]byte{192, 168, 2, 11}}})
+		map[netip.Addr]contivPeer{netip.MustParseAddr("192.168.2.11"): {Ifindex: 2, NextHop: netip.MustParseAddr("192.168.2.11").As16()}})
 }
 
 func TestTablesSurviveTheKernelsForm(t *testing.T) {
@@ -66,17 +66,14 @@ func TestEqualAddressesOfTwoTenantsHaveTheirOwnKeys(t *testing.T) {
 	if red.Ifindex != 17 || blue.Ifindex != 18 {
 		t.Errorf("red is at %d and blue at %d, want 17 and 18", red.Ifindex, blue.Ifindex)
 	}
-	if remote := at(1, "10.1.1.2"); remote.Ifindex != 0 || remote.Vtep != [4]byte{192, 168, 2, 11} {
+	if remote := at(1, "10.1.1.2"); remote.Ifindex != 0 || remote.Vtep != netip.MustParseAddr("192.168.2.11").As16() {
 		t.Errorf("the endpoint of another node is %+v", remote)
 	}
 }
 
-func TestWhatHasNoDeviceOrNoIPv4TunnelIsLeftOut(t *testing.T) {
+func TestWhatHasNoDeviceIsLeftOut(t *testing.T) {
 	t.Parallel()
 	tables := exampleTables()
-	v6 := netip.MustParseAddr("fd00::11")
-	tables.Peers = append(tables.Peers, compile.Peer{Name: "n3", VTEP: v6})
-	tables.Endpoints = append(tables.Endpoints, compile.Endpoint{Tenant: 1, Addr: netip.MustParseAddr("10.1.1.3"), Network: 1, VTEP: v6})
 	r := encode(tables, map[string]uint32{"vvport2": 18}, nil)
 	if len(r.ports) != 1 || len(r.endpoints) != 2 || len(r.peers) != 1 {
 		t.Errorf("got %d ports, %d endpoints and %d peers, want 1, 2 and 1", len(r.ports), len(r.endpoints), len(r.peers))
@@ -165,7 +162,7 @@ func TestDifferencesOfTablesAreThoseOfMaps(t *testing.T) {
 
 func TestDropReasonsHaveNames(t *testing.T) {
 	t.Parallel()
-	b, err := blueprintFor(settings{vtep: netip.MustParseAddr("192.168.2.10"), port: 4789, mtu: 1500})
+	b, err := blueprintFor(settings{vtep: netip.MustParseAddr("192.168.2.10"), port: 4789})
 	must(t, err)
 	reasons, err := dropReasons(b.spec)
 	must(t, err)
@@ -179,14 +176,14 @@ func TestDropReasonsHaveNames(t *testing.T) {
 
 func TestMapsOfAnotherLayoutHaveAnotherName(t *testing.T) {
 	t.Parallel()
-	s := settings{vtep: netip.MustParseAddr("192.168.2.10"), port: 4789, mtu: 1500}
+	s := settings{vtep: netip.MustParseAddr("192.168.2.10"), port: 4789}
 	name := func(s settings) string {
 		b, err := blueprintFor(s)
 		must(t, err)
 		return b.abi
 	}
 	first := name(s)
-	s.port, s.mtu = 8472, 9000
+	s.port, s.vtep = 8472, netip.MustParseAddr("fd00:2::10")
 	if name(s) != first {
 		t.Error("settings that are not in the maps change their name")
 	}

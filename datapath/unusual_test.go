@@ -111,11 +111,15 @@ func TestNeighboursAreStillThereWhenTheKernelLooks(t *testing.T) {
 func TestContainersOwnTunnelsAreCarried(t *testing.T) {
 	t.Parallel()
 	c, n1, n2 := twoNodes(t, AttachAuto, net4(t, "red", "web", 1, "10.1.1.0/24", ""))
-	a, b := n1.start("red:web", "10.1.1.1"), n2.start("red:web", "10.1.1.2")
+	tunnelsOfTheirOwn(t, c, n1.start("red:web", "10.1.1.1"), n2.start("red:web", "10.1.1.2"))
+}
+
+func tunnelsOfTheirOwn(t *testing.T, c *cluster, a, b *container) {
+	t.Helper()
 	c.apply()
 	inside := func(x, other *container, addr string) *container {
 		must(t, x.nl.LinkAdd(&netlink.Vxlan{
-			LinkAttrs: netlink.LinkAttrs{Name: "own0", MTU: 1400}, VxlanId: 5, Port: 4789, Learning: true,
+			LinkAttrs: netlink.LinkAttrs{Name: "own0", MTU: 1380}, VxlanId: 5, Port: 4789, Learning: true,
 			SrcAddr: net.IP(x.endpoint.IPv4.AsSlice()), Group: net.IP(other.endpoint.IPv4.AsSlice()),
 		}))
 		setUp(t, x.space, "own0", addr+"/24")
@@ -131,15 +135,21 @@ func TestContainersOwnTunnelsAreCarried(t *testing.T) {
 	sendsMuch(t, ina, inb, false)
 }
 
+// asOlderKernels has all nodes do without what came with kernel 6.3.
+func (c *cluster) asOlderKernels() {
+	c.t.Helper()
+	for _, n := range c.nodes {
+		must(c.t, n.dp.Close())
+		n.opts.decapFrom = 1 << 30
+		n.open()
+	}
+}
+
 // Kernels before 6.3 cannot say that IPv6 comes out of an IPv4 tunnel.
 func TestIPv6LeavesTunnelsOnOlderKernels(t *testing.T) {
 	t.Parallel()
 	c, n1, n2 := twoNodes(t, AttachAuto, net46(t, "red", "web", 1, "10.1.1.0/24", "10.1.1.254", "fd01::/64", "fd01::1"))
-	for _, n := range c.nodes {
-		must(t, n.dp.Close())
-		n.opts.decapFrom = 1 << 30
-		n.open()
-	}
+	c.asOlderKernels()
 	a, b := n1.start("red:web", "10.1.1.1", "fd01::a"), n2.start("red:web", "10.1.1.2", "fd01::b")
 	c.apply()
 	a.reaches(b.endpoint.IPv6)

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 	"slices"
 	"time"
 
@@ -116,7 +117,8 @@ func (m *Master) askNode(asked api.Node) (write, error) {
 }
 
 // mayBeNode refuses a machine that would take another's name while that one lives, or another's address: packets for the one would
-// go to the other.
+// go to the other. And one that could not meet those that live, as tunnels are over IPv4 or over IPv6. Those that are down are not
+// asked, so that a cluster can go from one to the other.
 func mayBeNode(w model.World, old, n model.Node) error {
 	if old.VTEP.IsValid() && old.VTEP != n.VTEP && nodeState(w, n.Name) == api.NodeUp {
 		return model.Exists("nodeName", "node %s is up at %s: give this one at %s another --host-label, or stop the other and wait %d s",
@@ -124,7 +126,11 @@ func mayBeNode(w model.World, old, n model.Node) error {
 	}
 	for other := range w.Nodes.Sorted() {
 		switch {
-		case other.Name == n.Name || other.VTEP != n.VTEP:
+		case other.Name == n.Name:
+		case other.VTEP.Is4() != n.VTEP.Is4() && nodeState(w, other.Name) == api.NodeUp:
+			return model.Exists("vtepIP", "VTEP address %s of node %s is %s, and node %s, which is up, has %s: no tunnel joins the two. Give this one an %s address of the underlay with --vtep-ip, or stop the netplugins of all nodes and start them with %s ones",
+				n.VTEP, n.Name, family(n.VTEP), other.Name, other.VTEP, family(other.VTEP), family(n.VTEP))
+		case other.VTEP != n.VTEP:
 		case nodeState(w, other.Name) == api.NodeUp:
 			return model.Exists("vtepIP", "VTEP address %s belongs to node %s, which is up: give node %s an address of its own with --vtep-ip, or stop the other and remove it with netctl node rm %s",
 				n.VTEP, other.Name, n.Name, other.Name)
@@ -134,6 +140,13 @@ func mayBeNode(w model.World, old, n model.Node) error {
 		}
 	}
 	return nil
+}
+
+func family(a netip.Addr) string {
+	if a.Is4() {
+		return "IPv4"
+	}
+	return "IPv6"
 }
 
 // knownSeconds is how long a node is known after its last word.

@@ -104,6 +104,29 @@ func TestLiveNodesNameAndAddressAreItsOwn(t *testing.T) {
 	}
 }
 
+func TestNodesThatNoTunnelCanJoinAreNotLetIn(t *testing.T) {
+	t.Parallel()
+	mem := memory.New()
+	s := serve(t, mem, master.Options{})
+	s.node("n1", "192.168.2.10")
+	put := func(name, vtep string) error {
+		_, err := s.client.Put(t.Context(), api.ObjectPath(api.Nodes, name), api.Node{VtepIP: netip.MustParseAddr(vtep), VXLANPort: 4789}, nil)
+		return err
+	}
+	refused(t, put("n2", "fd00:2::11"), model.ErrExists, "vtepIP", "n1", "IPv4", "IPv6", "--vtep-ip")
+	refused(t, put("n2", "fe80::11"), model.ErrInvalid, "vtepIP", "fe80::11", "fd00::/8")
+	if err := put("n2", "::ffff:192.168.2.11"); err != nil {
+		t.Errorf("an IPv4 address in another spelling: %v", err)
+	}
+	// All are stopped, and come back on the other underlay.
+	mem.Advance((model.AliveSeconds + 1) * time.Second)
+	s.node("n1", "fd00:2::10")
+	if err := put("n2", "fd00:2::11"); err != nil {
+		t.Error(err)
+	}
+	refused(t, put("n3", "192.168.2.12"), model.ErrExists, "vtepIP", "IPv6")
+}
+
 func TestRemovedNodeTakesEverythingWithIt(t *testing.T) {
 	t.Parallel()
 	s := alone(t)

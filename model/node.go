@@ -7,7 +7,7 @@ import "net/netip"
 // Node is a machine on which a netplugin runs.
 type Node struct {
 	Name string     `json:"name"`          // its host label
-	VTEP netip.Addr `json:"vtep"`          // where VXLAN packets for it go: its VXLAN tunnel endpoint
+	VTEP netip.Addr `json:"vtep"`          // where VXLAN packets for it go: its VXLAN tunnel endpoint, IPv4 or IPv6
 	Ctrl netip.Addr `json:"ctrl,omitzero"` // where its agent can be asked for its status
 	// VXLANPort is the UDP port at which it listens, equal on all nodes.
 	VXLANPort uint16 `json:"vxlanPort"`
@@ -27,6 +27,9 @@ func (n Node) Check() error {
 	}
 	if !n.VTEP.IsValid() || n.VTEP.IsUnspecified() || n.VTEP.IsLoopback() || n.VTEP.IsMulticast() {
 		return Invalid("vtepIP", "VTEP address %s of node %s cannot carry tunnels; start netplugin with --vtep-ip and an address of the underlay", n.VTEP, n.Name)
+	}
+	if n.VTEP.Is6() && n.VTEP.IsLinkLocalUnicast() || n.VTEP.Zone() != "" {
+		return Invalid("vtepIP", "VTEP address %s of node %s means something on one link only; start netplugin with --vtep-ip and a global or unique local address (fd00::/8)", n.VTEP, n.Name)
 	}
 	if n.VXLANPort == 0 {
 		return Invalid("vxlanPort", "vxlanPort 0 of node %s is not a UDP port; use 1 to 65535 (default 4789)", n.Name)

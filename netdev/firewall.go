@@ -63,7 +63,7 @@ import (
 //
 // What the data path sends to other containers does not pass netfilter, so it pays nothing.
 type Firewall struct {
-	VTEP      netip.Addr // this node's, IPv4
+	VTEP      netip.Addr // this node's
 	VXLANPort uint16     // UDP
 	// Private are the private subnets, one of a family; none where containers have no way to the outside.
 	Private []netip.Prefix
@@ -186,10 +186,10 @@ type chain struct {
 }
 
 func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
-	v4 := addressesLike(f.VTEP)
+	is := addressesLike(f.VTEP)
 	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
 	forged := chain{name: forgedChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter, rules: []parts{{
-		v4.is(), udpTo(f.VXLANPort), {
+		is.is(), udpTo(f.VXLANPort), {
 			&expr.Fib{Register: 1, FlagSADDR: true, FlagIIF: true, ResultOIF: true},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: make([]byte, 4)}, // no device: the way back is another
 		}, drop,
@@ -227,7 +227,7 @@ func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 	leaving := chain{name: "leaving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: *nftables.ChainPriorityNATSource, unread: true}
 	leaving.rules = []parts{{
 		out, from(netip.MustParsePrefix("127.0.0.0/8")), {
-			&expr.Immediate{Register: 1, Data: f.VTEP.AsSlice()},
+			&expr.Immediate{Register: 1, Data: ownIPv4(f.VTEP).AsSlice()},
 			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
 		},
 	}}
@@ -270,6 +270,15 @@ func (f addresses) lookUp(m *nftables.Set, at bool) []expr.Any {
 		&expr.Payload{DestRegister: next + 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: m.Name, SetID: m.ID},
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.proto), RegAddrMin: 1, RegProtoMin: register32 + words})
+}
+
+// ownIPv4 is the address under which the node itself speaks to its containers when it has asked for 127.0.0.1. Where tunnels are over IPv6
+// it may have none: then the dummy address (RFC 7600 section 4.8), which nobody else has. Answers are translated back before they are routed.
+func ownIPv4(vtep netip.Addr) netip.Addr {
+	if vtep.Is4() {
+		return vtep
+	}
+	return netip.AddrFrom4([4]byte{192, 0, 0, 8})
 }
 
 // maps are of what is published, by name: to one address of the node (…at) and to any.

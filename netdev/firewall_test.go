@@ -27,7 +27,9 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 		{unix.IPPROTO_UDP, netip.MustParseAddr("192.0.2.1"), 53, netip.MustParseAddrPort("172.19.0.2:53")},
 		{unix.IPPROTO_TCP, netip.IPv6Unspecified(), 8080, netip.MustParseAddrPort("[fd63::1]:80")},
 	}
-	for name, f := range map[string]Firewall{"plain": plain, "full": full} {
+	over6 := full
+	over6.VTEP = netip.MustParseAddr("fd00:2::10")
+	for name, f := range map[string]Firewall{"plain": plain, "full": full, "tunnels over IPv6": over6} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			path := namespace(t)
@@ -70,9 +72,14 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if name == "full" {
+			if name != "plain" {
 				listed := nft("list", "table", "inet", "contiv")
+				own, forged := "ip saddr 127.0.0.0/8 snat ip to 192.0.2.1", "meta nfproto ipv4 udp dport 4789"
+				if name != "full" {
+					own, forged = "ip saddr 127.0.0.0/8 snat ip to 192.0.0.8", "meta nfproto ipv6 udp dport 4789"
+				}
 				for _, want := range []string{
+					own, forged,
 					`oifname "contivh0" ip saddr 172.19.0.0/16 snat ip to ct original ip daddr`, `oifname "contivh1" ct status dnat`, `oifname "contivh1" counter`,
 					`tcp . 8080 : 172.19.0.1 . 80`, `192.0.2.1 . udp . 53 : 172.19.0.2 . 53`, `tcp . 8080 : fd63::1 . 80`, "masquerade",
 				} {

@@ -79,7 +79,7 @@ func run(ctx context.Context, o options) error {
 	}
 	engine := docker.NewEngine(o.docker, o.plugin)
 	a, err := agent.New(agent.Options{
-		Node: node, Client: client, Datapath: path, MTU: underlay.MTU - vxlanOverhead, VLANMTU: wires.mtu, Underlay: underlay.Interface,
+		Node: node, Client: client, Datapath: path, MTU: containerMTU(underlay), VLANMTU: wires.mtu, Underlay: underlay.Interface,
 		RunDir: o.runDir, StateDir: o.stateDir, SweepEvery: o.sweep, Patience: o.sweep, Log: o.log,
 		Live: engine.Live,
 	})
@@ -100,7 +100,7 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	o.log.Info("netplugin", "version", version, "node", node.Name, "masters", client.Masters(), "vtep", node.VTEP, "device", underlay.Interface,
-		"container MTU", underlay.MTU-vxlanOverhead, "VXLAN port", o.vxlanPort, "docker", o.docker)
+		"container MTU", containerMTU(underlay), "VXLAN port", o.vxlanPort, "docker", o.docker)
 	names := dns.New(a.World, o.log)
 	seen, err := newSeen(path, firewallDrops)
 	if err != nil {

@@ -9,15 +9,15 @@ import (
 	"net/netip"
 	"net/url"
 
+	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/netdev"
 )
 
-const (
-	// vxlanOverhead is what an IPv4 underlay takes of a packet: outer IPv4 (20 bytes), UDP (8), VXLAN (8), inner Ethernet (14).
-	vxlanOverhead = 50
-	// smallestMTU is what IPv6 needs of a link (RFC 8200 section 5).
-	smallestMTU = 1280
-)
+// smallestMTU is what IPv6 needs of a link (RFC 8200 section 5).
+const smallestMTU = 1280
+
+// containerMTU is how long packets of containers may be, in bytes, so that they fit into tunnels.
+func containerMTU(u netdev.Underlay) int { return u.MTU - datapath.Overhead(u.Addr) }
 
 // findUnderlay decides which of this machine's addresses carries tunnels.
 func findUnderlay(ctx context.Context, vtep string, masters []string) (netdev.Underlay, error) {
@@ -35,9 +35,9 @@ func findUnderlay(ctx context.Context, vtep string, masters []string) (netdev.Un
 	if err != nil {
 		return u, err
 	}
-	if u.MTU-vxlanOverhead < smallestMTU {
+	if containerMTU(u) < smallestMTU {
 		return u, fmt.Errorf("the underlay device %s has MTU %d: containers would have %d and need %d; raise it to %d or more, or choose another underlay with --vtep-ip",
-			u.Interface, u.MTU, u.MTU-vxlanOverhead, smallestMTU, smallestMTU+vxlanOverhead)
+			u.Interface, u.MTU, containerMTU(u), smallestMTU, smallestMTU+datapath.Overhead(u.Addr))
 	}
 	return u, nil
 }

@@ -130,7 +130,7 @@ struct endpoint_key {
 struct endpoint {
 	__u32 network; // its number
 	__u32 ifindex; // of its port; 0: it is on another node
-	__u8 vtep[4];  // of the node that has it; zero: this one
+	__u8 vtep[16]; // of the node that has it, IPv4 as ::ffff:a.b.c.d; zero: this one
 	__u8 mac[6];
 	__u8 virtual;  // a service's address: nobody has it
 	__u8 provides; // replies from it may be a service's
@@ -286,12 +286,14 @@ struct {
 } routes SEC(".maps");
 
 struct vtep {
-	__u8 address[4];
+	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
 };
 
 struct peer {
-	__u32 ifindex;    // the device that leads there; 0: no route
-	__u8 next_hop[4]; // the router on the way, or the VTEP itself
+	__u32 ifindex;     // the device that leads there; 0: no route
+	__u16 mtu;         // largest inner IP packet in bytes that both ends take
+	__u8 pad[2];
+	__u8 next_hop[16]; // the router on the way, or the VTEP itself; IPv4 as ::ffff:a.b.c.d
 };
 
 // peers: VTEP of another node → how to send there. A miss: no node, drop.
@@ -469,6 +471,7 @@ enum flow_asks {
 #define HEADER_ADDRESS 16
 
 #define OUTER_LEN 50 // IPv4, UDP, VXLAN and the inner Ethernet header
+#define OUTER6_LEN 70 // the same with IPv6
 
 // How a packet goes on.
 enum way {
@@ -478,6 +481,7 @@ enum way {
 	WAY_ROUTE,  // without a tag, to the next router, whose address is in the header's place
 	WAY_ALL,    // to all of a VLAN: its ports on this node and, from one of them, the wire
 	WAY_OUTSIDE, // into the node's own stack, from the private address that is in the header
+	WAY_TUNNEL6, // in VXLAN over IPv6 to another node
 };
 
 // A decision to carry. What is dropped is decided anew each time: drops are rare, and an endpoint that comes
@@ -492,8 +496,9 @@ struct flow {
 	__u8 older;      // there were packets before anything was asked about them
 	// Written in front of the packet. On this node: an Ethernet header. In a tunnel: all OUTER_LEN bytes; the
 	// IPv4 checksum field then holds the sum of the header without its length, not yet inverted, and the
-	// ports of the packet are still to be mixed into the UDP source port. By a route: 16 bytes, its next hop. On the wire
-	// nothing is written; an endpoint there has its MAC here.
+	// ports of the packet are still to be mixed into the UDP source port. Over IPv6: struct ready6 of tunnel.h. By a route: 16 bytes,
+	// its next hop. On the wire nothing is written; an endpoint there has its MAC here. Out of a tunnel the sending node's VTEP is
+	// there too, from HEADER_ADDRESS on.
 	__u8 header[OUTER_LEN];
 	__u16 chains; // which rows the roles below have for this flow, see chains_of
 	__u16 vlan;   // the id, on the wire
@@ -505,7 +510,7 @@ struct flow {
 	__u32 source_class, destination_class;
 	__u8 limited; // the sender has a rate, see qos.h
 	__u8 queued;  // the destination has, or is the node itself: its packets go through the queue of its veth pair
-	__u8 pad[2];
+	__be16 outer_port; // of a tunnel over IPv6: its UDP source port, without the packet's ports
 };
 
 // flows4, flows6: what came in → what to do with it. A miss: decide, and write it. Both are allocated whole at

@@ -17,7 +17,10 @@
 
 #define AF_INET 2
 #define AF_INET6 10
-#ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV6 // younger than some distributions' headers
+#ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV4 // younger than some distributions' headers
+#define BPF_F_ADJ_ROOM_DECAP_L3_IPV4 (1ULL << 7)
+#endif
+#ifndef BPF_F_ADJ_ROOM_DECAP_L3_IPV6
 #define BPF_F_ADJ_ROOM_DECAP_L3_IPV6 (1ULL << 8)
 #endif
 
@@ -84,15 +87,17 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	return decide_tunnel(skb, f, to, from->mac, same_network, q->ethertype);
 }
 
-static __noinline int decide_from_tunnel(const struct question *q, struct flow *f)
+static __noinline int decide_from_tunnel(struct __sk_buff *skb, const struct question *q, struct flow *f)
 {
-	__be32 outer_source = q->sender;
+	__u8 *outer_source = f->header + HEADER_ADDRESS;
 	__u32 tag = q->scope & ~SCOPE_NETWORK;
 	__u32 bank = f->epoch & EPOCH_BANK;
 	struct network *network;
 	struct endpoint *from, *to;
 
-	if (!bpf_map_lookup_elem(&peers, &outer_source))
+	if (read_outer_source(skb, outer_source))
+		return DROP_MALFORMED;
+	if (!bpf_map_lookup_elem(&peers, outer_source))
 		return DROP_UNKNOWN_PEER;
 	network = bpf_map_lookup_elem(&networks, &tag);
 	if (!network)
@@ -101,7 +106,7 @@ static __noinline int decide_from_tunnel(const struct question *q, struct flow *
 		return DROP_ND_UNSOLICITED;
 	STEP(check_kind_of_destination(q));
 	from = endpoint_of(network->tenant, q->source);
-	STEP(check_tunnel_source(q, from));
+	STEP(check_tunnel_source(outer_source, from));
 	to = endpoint_of(network->tenant, q->destination);
 	if (!to)
 		return DROP_UNKNOWN_DESTINATION;
@@ -135,7 +140,7 @@ static __always_inline int decide(struct __sk_buff *skb, const struct question *
 		return decide_from_wire(skb, q, f);
 	if (is_routed(q->scope))
 		return decide_from_router(q, f);
-	return decide_from_tunnel(q, f);
+	return decide_from_tunnel(skb, q, f);
 }
 
 static __always_inline struct flow *new_draft(bool older)
@@ -295,6 +300,8 @@ static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __
 		return send_tunnel(skb, f, has_ports(kind) ? u->first : 0);
 	if (f->way == WAY_ROUTE)
 		return send_route(skb, f);
+	if (over_ipv6 && f->way == WAY_TUNNEL6)
+		return send_tunnel6(skb, f, has_ports(kind) ? u->first : 0);
 	if (f->way == WAY_ALL)
 		hand_out(skb, f, kind, u, skb->ifindex);
 	return send_wire(skb, f);
@@ -440,59 +447,120 @@ int from_container(struct __sk_buff *skb)
 
 // ---- from_uplink: the ingress of the underlay's device ----------------------------------------------------------
 
-#define INNER (ETH_HLEN + OUTER_LEN) // where the inner packet begins
+// Who has sent a packet into a tunnel, by its outer address.
+struct tunnel_sender {
+	__u64 shown; // IPv4, or the last half of IPv6: what the flow's packets have to show again
+	__u64 rest;  // the first half of IPv6
+	bool ipv6;   // known when this is compiled, so that each kind of underlay has a path of its own
+};
 
-static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, __be32 outer_source)
+// Where the inner packet begins.
+static __always_inline __u32 inner_offset(struct tunnel_sender from)
+{
+	return ETH_HLEN + (from.ipv6 ? OUTER6_LEN : OUTER_LEN);
+}
+
+// While a flow is current its endpoints live where they did, so whoever shows another rest of an address is not its node.
+static __always_inline bool is_from_other_node(struct tunnel_sender from, const struct flow *f)
+{
+	return from.ipv6 && *(const __u64 *)(f->header + HEADER_ADDRESS) != from.rest;
+}
+
+static __always_inline int ipv4_from_tunnel(struct __sk_buff *skb, __u32 scope, struct tunnel_sender from)
 {
 	struct flow4_key key = {.scope = scope};
 	struct flow *f;
 	struct upper u = {};
-	int outcome = read_ipv4(skb, INNER, &key, &u);
+	int outcome = read_ipv4(skb, inner_offset(from), &key, &u);
 
 	if (outcome)
 		return drop(skb, outcome);
-	outcome = find_flow4(skb, &key, outer_source, &f);
+	outcome = find_flow4(skb, &key, from.shown, &f);
 	if (outcome)
 		return drop(skb, outcome);
-	outcome = meet_policy4(skb, f, &key, outer_source, &u, INNER);
+	if (is_from_other_node(from, f))
+		return drop(skb, DROP_SPOOFED_TUNNEL);
+	outcome = meet_policy4(skb, f, &key, from.shown, &u, inner_offset(from));
 	if (outcome)
 		return drop_refused(skb, f, outcome);
-	outcome = give_back4(skb, f, &key, &u, INNER);
+	outcome = give_back4(skb, f, &key, &u, inner_offset(from));
 	if (outcome)
 		return drop(skb, outcome);
-	return receive_tunnel(skb, f, false);
+	return from.ipv6 ? receive_tunnel6(skb, f, false) : receive_tunnel(skb, f, false);
 }
 
-static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, __be32 outer_source)
+static __always_inline int ipv6_from_tunnel(struct __sk_buff *skb, __u32 scope, struct tunnel_sender from)
 {
 	struct flow6_key key = {.scope = scope};
 	struct flow *f;
 	struct upper u = {};
-	int outcome = read_ipv6(skb, INNER, &key, &u);
+	int outcome = read_ipv6(skb, inner_offset(from), &key, &u);
 
 	if (outcome)
 		return drop(skb, outcome);
-	outcome = find_flow6(skb, &key, outer_source, &f);
+	outcome = find_flow6(skb, &key, from.shown, &f);
 	if (outcome)
 		return drop(skb, outcome);
-	outcome = meet_policy6(skb, f, &key, outer_source, &u, INNER);
+	if (is_from_other_node(from, f))
+		return drop(skb, DROP_SPOOFED_TUNNEL);
+	outcome = meet_policy6(skb, f, &key, from.shown, &u, inner_offset(from));
 	if (outcome)
 		return drop_refused(skb, f, outcome);
-	outcome = give_back6(skb, f, &key, &u, INNER);
+	outcome = give_back6(skb, f, &key, &u, inner_offset(from));
 	if (outcome)
 		return drop(skb, outcome);
-	return receive_tunnel(skb, f, true);
+	return from.ipv6 ? receive_tunnel6(skb, f, true) : receive_tunnel(skb, f, true);
 }
 
 // VXLAN that carries neither IPv4 nor IPv6.
-static __noinline int drop_other_ethertype(struct __sk_buff *skb, __be32 outer_source)
+static __noinline int drop_other_ethertype(struct __sk_buff *skb)
 {
+	struct vtep outer_source;
+
+	if (read_outer_source(skb, outer_source.address))
+		return drop(skb, DROP_MALFORMED);
 	return drop(skb, bpf_map_lookup_elem(&peers, &outer_source) ? DROP_ETHERTYPE : DROP_UNKNOWN_PEER);
 }
 
-SEC("tc")
-int from_uplink(struct __sk_buff *skb)
+static __noinline int from_uplink6(struct __sk_buff *skb)
 {
+	struct tunnel_sender from = {.ipv6 = true};
+	struct tunnel6_header *h;
+	__u32 scope;
+
+	if (skb->protocol != bpf_htons(ETH_P_IPV6) || skb->vlan_present || skb->pkt_type != PACKET_HOST)
+		return PASS;
+	h = at(skb, ETH_HLEN, OUTER6_LEN);
+	if (!h || *(__u8 *)h >> 4 != 6 || h->next != IPPROTO_UDP) {
+		int outcome = check_unusual_outer6(skb);
+
+		if (outcome == PASS)
+			return PASS;
+		if (outcome)
+			return drop(skb, outcome);
+		h = pull_at(skb, ETH_HLEN, OUTER6_LEN);
+		if (!h)
+			return drop(skb, DROP_MALFORMED);
+	} else if (!is_vxlan_to_us6(h)) {
+		return PASS;
+	}
+	if (!(h->vxlan.flags & VXLAN_HAS_VNI))
+		return drop(skb, DROP_OUTER_HEADER);
+	scope = SCOPE_NETWORK | bpf_ntohl(h->vxlan.vni) >> 8;
+	from.shown = h->source[1];
+	from.rest = h->source[0];
+	switch (h->inner_ethertype) {
+	case bpf_htons(ETH_P_IP):
+		return ipv4_from_tunnel(skb, scope, from);
+	case bpf_htons(ETH_P_IPV6):
+		return ipv6_from_tunnel(skb, scope, from);
+	}
+	return drop_other_ethertype(skb);
+}
+
+static __always_inline int from_uplink4(struct __sk_buff *skb)
+{
+	struct tunnel_sender from = {};
 	struct outer {
 		struct ethhdr eth;
 		struct tunnel_header h;
@@ -518,13 +586,21 @@ int from_uplink(struct __sk_buff *skb)
 	if (!(o->h.vxlan.flags & VXLAN_HAS_VNI))
 		return drop(skb, DROP_OUTER_HEADER);
 	scope = SCOPE_NETWORK | bpf_ntohl(o->h.vxlan.vni) >> 8;
+	from.shown = o->h.ip.saddr;
 	switch (o->h.inner.h_proto) {
 	case bpf_htons(ETH_P_IP):
-		return ipv4_from_tunnel(skb, scope, o->h.ip.saddr);
+		return ipv4_from_tunnel(skb, scope, from);
 	case bpf_htons(ETH_P_IPV6):
-		return ipv6_from_tunnel(skb, scope, o->h.ip.saddr);
+		return ipv6_from_tunnel(skb, scope, from);
 	}
-	return drop_other_ethertype(skb, o->h.ip.saddr);
+	return drop_other_ethertype(skb);
+}
+
+// A setting decides, not a packet: the other half is taken out when the program is loaded.
+SEC("tc")
+int from_uplink(struct __sk_buff *skb)
+{
+	return over_ipv6 ? from_uplink6(skb) : from_uplink4(skb);
 }
 
 // ---- from_wire: the ingress of an uplink for VLANs ---------------------------------------------------------------

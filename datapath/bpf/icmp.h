@@ -185,7 +185,8 @@ static __always_inline int too_big4(struct __sk_buff *skb, __u16 mtu)
 	from = port_of(skb);
 	if (!from)
 		return DROP_UNKNOWN_PORT;
-	if (!(ip.frag_off & DONT_FRAGMENT) || ip.frag_off & FRAGMENT_OFFSET)
+	// Those that routers might fragment too: nobody here can, and who is told does it himself from then on.
+	if (ip.frag_off & FRAGMENT_OFFSET)
 		return DROP_TOO_BIG;
 	// Where no gateway is, the destination says it: nobody else has an address in the container's eyes.
 	return answer_error4(skb, from, be32(from->gateway4) ? be32(from->gateway4) : ip.daddr, &says);

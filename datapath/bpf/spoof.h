@@ -19,10 +19,10 @@ static __always_inline int check_address(const struct question *q, const struct 
 	return !is_zero_address(from->ipv6) && equal_address(q->source, from->ipv6) ? 0 : DROP_SPOOFED_ADDRESS;
 }
 
-// An inner source must live on the very node whose outer address the packet has (in sender).
-static __always_inline int check_tunnel_source(const struct question *q, const struct endpoint *from)
+// An inner source must live on the very node whose outer address the packet has.
+static __always_inline int check_tunnel_source(const __u8 *outer_source, const struct endpoint *from)
 {
-	if (!from || from->ifindex || be32(from->vtep) != (__be32)q->sender)
+	if (!from || from->ifindex || !equal_address(from->vtep, outer_source))
 		return DROP_SPOOFED_TUNNEL;
 	return 0;
 }

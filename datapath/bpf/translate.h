@@ -43,7 +43,7 @@ VERIFIED_ONCE int translate4(struct __sk_buff *skb, __u32 offset, const struct u
 	__u64 sum;
 	__u8 proto;
 
-	if (!u || !here || offset > ETH_HLEN + OUTER_LEN)
+	if (!u || !here || offset > ETH_HLEN + OUTER6_LEN)
 		return DROP_MALFORMED;
 	ip = pull_at(skb, offset, sizeof(*ip));
 	if (!ip)
@@ -71,7 +71,7 @@ VERIFIED_ONCE int translate6(struct __sk_buff *skb, __u32 offset, const struct u
 	struct ipv6hdr *ip;
 	int outcome;
 
-	if (!u || !here || offset > ETH_HLEN + OUTER_LEN)
+	if (!u || !here || offset > ETH_HLEN + OUTER6_LEN)
 		return DROP_MALFORMED;
 	copy_address(is, here->passage.source);
 	copy_address(is + 16, here->passage.destination);
