@@ -273,7 +273,7 @@ func (f addresses) lookUp(m *nftables.Set, at bool) []expr.Any {
 }
 
 // ownIPv4 is the address under which the node itself speaks to its containers when it has asked for 127.0.0.1. Where tunnels are over IPv6
-// it may have none: then the dummy address (RFC 7600 section 4.8), which nobody else has. Answers are translated back before they are routed.
+// it may have none: then the dummy address (192.0.0.8, RFC 7600), which nobody else has. Answers are translated back before they are routed.
 func ownIPv4(vtep netip.Addr) netip.Addr {
 	if vtep.Is4() {
 		return vtep

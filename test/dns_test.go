@@ -119,6 +119,10 @@ func outside(t *testing.T, enter func(func() error) error, at netip.Addr, addr s
 
 // askServer asks a server for IPv4 addresses in the namespace at path.
 func askServer(path, network, server, name string) (*dns.Msg, error) {
+	return askServerFor(path, network, server, name, dns.TypeA)
+}
+
+func askServerFor(path, network, server, name string, kind uint16) (*dns.Msg, error) {
 	var conn net.Conn
 	err := netdev.Do(path, func() (err error) {
 		conn, err = net.DialTimeout(network, net.JoinHostPort(server, "53"), 5*time.Second)
@@ -129,7 +133,7 @@ func askServer(path, network, server, name string) (*dns.Msg, error) {
 	}
 	defer conn.Close()
 	client := dns.Client{Net: network, Timeout: 5 * time.Second}
-	m, _, err := client.ExchangeWithConn(new(dns.Msg).SetQuestion(name, dns.TypeA), &dns.Conn{Conn: conn})
+	m, _, err := client.ExchangeWithConn(new(dns.Msg).SetQuestion(name, kind), &dns.Conn{Conn: conn})
 	return m, err
 }
 

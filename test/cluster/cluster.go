@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -137,9 +138,13 @@ func (c *Cluster) program(name string) string { return filepath.Join(c.options.B
 func (c *Cluster) MasterURL() string {
 	var urls []string
 	for i := range c.Masters {
-		urls = append(urls, fmt.Sprintf("http://%s:9999", c.Nodes[i].Addr()))
+		urls = append(urls, c.masterURL(i))
 	}
 	return strings.Join(urls, ",")
+}
+
+func (c *Cluster) masterURL(i int) string {
+	return "http://" + netip.AddrPortFrom(c.Nodes[i].Addr(), 9999).String()
 }
 
 // StartMaster starts the master on the first host and waits until masters answer.
@@ -158,7 +163,7 @@ func (c *Cluster) RestartMaster(ctx context.Context, i int) error {
 	if err := c.launchMaster(i); err != nil {
 		return err
 	}
-	own := fmt.Sprintf("http://%s:9999", c.Nodes[i].Addr())
+	own := c.masterURL(i)
 	return Eventually(ctx, 30*time.Second, func() error {
 		_, err := c.Nodes[0].Output(ctx, c.program("netctl"), "--netmaster", own, "tenant", "ls")
 		return err
