@@ -59,6 +59,7 @@ func ReadConfig(path string) (*rest.Config, error) {
 // Pods is what the API server has said of the node's pods. Make one with New and Run it; Place may be called from any goroutine.
 type Pods struct {
 	Options
+	client           metadata.Interface
 	pods, namespaces cache.SharedIndexInformer
 
 	mu      sync.Mutex
@@ -72,11 +73,11 @@ func New(o Options) (*Pods, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a client of Kubernetes' API server: %w", err)
 	}
-	p := &Pods{Options: o, away: map[string]error{}, changed: make(chan struct{})}
-	if p.pods, err = p.follow(client, "pods", fields.OneTermEqualSelector("spec.nodeName", o.Node)); err != nil {
+	p := &Pods{Options: o, client: client, away: map[string]error{}, changed: make(chan struct{})}
+	if p.pods, err = p.follow(pods, fields.OneTermEqualSelector("spec.nodeName", o.Node)); err != nil {
 		return nil, err
 	}
-	p.namespaces, err = p.follow(client, "namespaces", fields.Everything())
+	p.namespaces, err = p.follow(namespaces, fields.Everything())
 	return p, err
 }
 
@@ -91,9 +92,19 @@ func (p *Pods) Run(ctx context.Context) error {
 	return nil
 }
 
-// follow makes what keeps a copy of the metadata of a resource of group "", version v1.
-func (p *Pods) follow(client metadata.Interface, resource string, which fields.Selector) (cache.SharedIndexInformer, error) {
-	from := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: resource})
+// Resources of group "", version v1.
+const (
+	pods       = "pods"
+	namespaces = "namespaces"
+)
+
+func (p *Pods) resource(name string) metadata.Getter {
+	return p.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: name})
+}
+
+// follow makes what keeps a copy of the metadata of a resource.
+func (p *Pods) follow(resource string, which fields.Selector) (cache.SharedIndexInformer, error) {
+	from := p.resource(resource)
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
 			o.FieldSelector = which.String()
@@ -108,7 +119,7 @@ func (p *Pods) follow(client metadata.Interface, resource string, which fields.S
 			return out, err
 		},
 	}
-	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, client), &metav1.PartialObjectMetadata{}, 0, nil)
+	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, p.client), &metav1.PartialObjectMetadata{}, 0, nil)
 	tell := func(any) { p.tell() }
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: tell, UpdateFunc: func(_, _ any) { p.tell() }, DeleteFunc: tell})
 	return informer, errors.Join(err, informer.SetTransform(trim),
@@ -167,9 +178,18 @@ func (p *Pods) silent() error {
 	return nil
 }
 
+// askEvery is how often a pod that is awaited is asked for where it is not told. One who listens learns that the API server is back
+// later than the kubelet: up to half a minute.
+const askEvery = time.Second
+
 // Place says where the pod goes, as the API server has it; a pod that it has not told of is awaited. See cni.Pods.
 func (p *Pods) Place(ctx context.Context, pod cni.Pod, otherwise cni.Placement) (cni.Placement, map[string]string, error) {
-	late := time.After(p.Patience)
+	patience, cancel := context.WithTimeout(ctx, p.Patience)
+	defer cancel()
+	var ask <-chan time.Time
+	if p.silent() != nil {
+		ask = time.After(0)
+	}
 	for {
 		changed := p.Changed()
 		if meta, namespace := p.find(pod); meta != nil && namespace != nil {
@@ -178,9 +198,16 @@ func (p *Pods) Place(ctx context.Context, pod cni.Pod, otherwise cni.Placement) 
 		select {
 		case <-changed:
 			continue
-		case <-ctx.Done():
+		case <-ask:
+			if meta, namespace, err := p.ask(patience, pod); err == nil {
+				return place(meta, namespace, otherwise), meta.GetLabels(), nil
+			}
+			ask = time.After(askEvery)
+			continue
+		case <-patience.Done():
+		}
+		if ctx.Err() != nil {
 			return otherwise, nil, ctx.Err()
-		case <-late:
 		}
 		silent := p.silent()
 		if silent == nil {
@@ -192,6 +219,19 @@ func (p *Pods) Place(ctx context.Context, pod cni.Pod, otherwise cni.Placement) 
 			"pod", pod.Namespace+"/"+pod.Name, "tenant", otherwise.Tenant, "network", otherwise.Network, "error", silent)
 		return otherwise, nil, nil
 	}
+}
+
+// ask asks the API server for the pod and its namespace.
+func (p *Pods) ask(ctx context.Context, pod cni.Pod) (meta, namespace *metav1.PartialObjectMetadata, err error) {
+	meta, err = p.resource(pods).Namespace(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+	if err == nil && !is(meta, pod) {
+		err = fmt.Errorf("pod %s/%s has the UID %s, not %s", pod.Namespace, pod.Name, meta.UID, pod.UID)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	namespace, err = p.resource(namespaces).Get(ctx, pod.Namespace, metav1.GetOptions{})
+	return meta, namespace, err
 }
 
 // Labels are the pod's as the API server told them last. See cni.Pods.
@@ -206,10 +246,15 @@ func (p *Pods) Labels(pod cni.Pod) (labels map[string]string, ending, ok bool) {
 // hashOfStatic is the annotation by which the API server's image of a static pod tells the UID that the kubelet gave it.
 const hashOfStatic = "kubernetes.io/config.hash"
 
+// is tells whether m is of the pod, and not of another of its name.
+func is(m *metav1.PartialObjectMetadata, pod cni.Pod) bool {
+	return pod.UID == "" || string(m.UID) == pod.UID || m.Annotations[hashOfStatic] == pod.UID
+}
+
 // find is the pod and its namespace; nil for what is not known yet.
 func (p *Pods) find(pod cni.Pod) (meta, namespace metav1.Object) {
 	if o, ok, _ := p.pods.GetStore().GetByKey(pod.Namespace + "/" + pod.Name); ok { // its error is that of other stores
-		if m := o.(*metav1.PartialObjectMetadata); pod.UID == "" || string(m.UID) == pod.UID || m.Annotations[hashOfStatic] == pod.UID {
+		if m := o.(*metav1.PartialObjectMetadata); is(m, pod) {
 			meta = m
 		}
 	}

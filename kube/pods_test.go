@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type server struct {
 	*httptest.Server
 	mu      sync.Mutex
 	down    bool
+	deaf    atomic.Bool // to who lists and watches
 	log     []event
 	changed chan struct{}
 }
@@ -48,7 +50,7 @@ func newServer(t *testing.T) *server {
 		s.stop()
 		s.Close()
 	})
-	s.tell("namespaces", "ADDED", metav1.ObjectMeta{Name: "shop", Labels: map[string]string{LabelTenant: "blue"}})
+	s.tell(namespaces, "ADDED", metav1.ObjectMeta{Name: "shop", Labels: map[string]string{LabelTenant: "blue"}})
 	return s
 }
 
@@ -88,10 +90,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	down := s.down
 	s.mu.Unlock()
 	switch {
-	case down:
+	case down, s.deaf.Load() && (q.Get("watch") != "" || !strings.Contains(resource, "/")):
 		http.Error(w, "down", http.StatusServiceUnavailable)
 		return
-	case resource == "pods" && q.Get("fieldSelector") != "spec.nodeName=n1":
+	case resource == pods && q.Get("fieldSelector") != "spec.nodeName=n1":
 		http.Error(w, "only the node's own pods are to be asked for", http.StatusForbidden)
 		return
 	}
@@ -99,6 +101,10 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if q.Get("sendInitialEvents") != "" { // as of servers that know only lists
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonInvalid, Code: 422})
+		return
+	}
+	if kind, name, one := strings.Cut(resource, "/"); one {
+		s.one(w, kind, name)
 		return
 	}
 	if q.Get("watch") == "" {
@@ -126,6 +132,22 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// one answers with an object: namespaces/shop, or namespaces/shop/pods/web-0.
+func (s *server) one(w http.ResponseWriter, kind, name string) {
+	if _, pod, ok := strings.Cut(name, "/pods/"); ok {
+		kind, name = pods, pod
+	}
+	events, _, _ := s.since(kind, 0)
+	for _, e := range events {
+		if e.Object.Name == name {
+			_ = json.NewEncoder(w).Encode(e.Object)
+			return
+		}
+	}
+	w.WriteHeader(http.StatusNotFound)
+	_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonNotFound, Code: 404})
+}
+
 // listen starts what reads the server, until the test ends.
 func listen(t *testing.T, s *server, patience time.Duration) *Pods {
 	t.Helper()
@@ -144,6 +166,21 @@ func listen(t *testing.T, s *server, patience time.Duration) *Pods {
 		}
 	})
 	return p
+}
+
+// heard waits until the pod has been told of, and all else that the server has.
+func heard(t *testing.T, p *Pods, name, uid string) {
+	t.Helper()
+	for {
+		if _, _, ok := p.Labels(cni.Pod{Namespace: "shop", Name: name, UID: uid}); ok && p.silent() == nil {
+			return
+		}
+		select {
+		case <-t.Context().Done():
+			t.Fatalf("nobody told of pod %s: %v", name, p.silent())
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }
 
 func podMeta(name, uid, network string) metav1.ObjectMeta {
@@ -168,14 +205,14 @@ func TestPodOfWhichTheKubeletHeardFirstIsAwaited(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	p := listen(t, s, time.Minute)
-	s.tell("pods", "ADDED", podMeta("first", "u1", "web"))
+	s.tell(pods, "ADDED", podMeta("first", "u1", "web"))
 	goes(t, p, "first", "u1", cni.Placement{Tenant: "blue", Network: "web"})
 	done := make(chan bool)
 	go func() {
 		goes(t, p, "second", "u2", cni.Placement{Tenant: "blue", Network: "db"})
 		close(done)
 	}()
-	s.tell("pods", "ADDED", podMeta("second", "u2", "db"))
+	s.tell(pods, "ADDED", podMeta("second", "u2", "db"))
 	<-done
 }
 
@@ -183,15 +220,15 @@ func TestPodIsNotTakenForTheLastOneOfItsName(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	p := listen(t, s, time.Minute)
-	s.tell("pods", "ADDED", podMeta("db-0", "old", "web"))
-	goes(t, p, "db-0", "old", cni.Placement{Tenant: "blue", Network: "web"})
+	s.tell(pods, "ADDED", podMeta("db-0", "old", "web"))
+	heard(t, p, "db-0", "old")
 	done := make(chan bool)
 	go func() {
 		goes(t, p, "db-0", "new", cni.Placement{Tenant: "blue", Network: "db"})
 		close(done)
 	}()
-	s.tell("pods", "DELETED", podMeta("db-0", "old", "web"))
-	s.tell("pods", "ADDED", podMeta("db-0", "new", "db"))
+	s.tell(pods, "DELETED", podMeta("db-0", "old", "web"))
+	s.tell(pods, "ADDED", podMeta("db-0", "new", "db"))
 	<-done
 }
 
@@ -199,15 +236,15 @@ func TestChangesOfAPodAreHeard(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	p := listen(t, s, time.Minute)
-	s.tell("pods", "ADDED", podMeta("first", "u1", "web"))
-	goes(t, p, "first", "u1", cni.Placement{Tenant: "blue", Network: "web"})
+	s.tell(pods, "ADDED", podMeta("first", "u1", "web"))
+	heard(t, p, "first", "u1")
 	pod := cni.Pod{Namespace: "shop", Name: "first", UID: "u1"}
 	if labels, ending, ok := p.Labels(pod); !ok || ending || labels["app"] != "first" {
 		t.Errorf("labels %v, ending %v, %v", labels, ending, ok)
 	}
 	m := podMeta("first", "u1", "web")
 	m.Labels["app"], m.DeletionTimestamp = "other", &metav1.Time{Time: time.Now()}
-	s.tell("pods", "MODIFIED", m)
+	s.tell(pods, "MODIFIED", m)
 	for {
 		changed := p.Changed()
 		if labels, ending, ok := p.Labels(pod); ok && ending && labels["app"] == "other" {
@@ -226,7 +263,7 @@ func TestStaticPodIsKnownByTheUIDThatItsKubeletGaveIt(t *testing.T) {
 	p := listen(t, s, time.Minute)
 	m := podMeta("proxy-n1", "u1", "web")
 	m.Annotations = map[string]string{hashOfStatic: "9d8f"}
-	s.tell("pods", "ADDED", m)
+	s.tell(pods, "ADDED", m)
 	goes(t, p, "proxy-n1", "9d8f", cni.Placement{Tenant: "blue", Network: "web"})
 }
 
@@ -234,8 +271,8 @@ func TestPodThatTheAPIServerDoesNotHaveIsToBeTriedAgain(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	p := listen(t, s, time.Minute)
-	s.tell("pods", "ADDED", podMeta("first", "u1", "web"))
-	goes(t, p, "first", "u1", cni.Placement{Tenant: "blue", Network: "web"}) // it has answered
+	s.tell(pods, "ADDED", podMeta("first", "u1", "web"))
+	heard(t, p, "first", "u1")
 	p.Patience = time.Millisecond
 	_, _, err := p.Place(t.Context(), cni.Pod{Namespace: "shop", Name: "ghost"}, otherwise)
 	var said *types.Error
@@ -248,8 +285,8 @@ func TestPodsStartWhileTheAPIServerIsAway(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	p := listen(t, s, time.Minute)
-	s.tell("pods", "ADDED", podMeta("known", "u1", "web"))
-	goes(t, p, "known", "u1", cni.Placement{Tenant: "blue", Network: "web"})
+	s.tell(pods, "ADDED", podMeta("known", "u1", "web"))
+	heard(t, p, "known", "u1")
 	s.stop()
 	for p.silent() == nil { // its watch has not ended yet
 		select {
@@ -266,6 +303,18 @@ func TestPodsStartWhileTheAPIServerIsAway(t *testing.T) {
 	gone := newServer(t)
 	gone.stop()
 	goes(t, listen(t, gone, time.Millisecond), "unknown", "u3", otherwise)
+}
+
+func TestPodIsAskedForWhereItIsNotTold(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	s.deaf.Store(true)
+	s.tell(pods, "ADDED", podMeta("first", "u1", "web"))
+	p := listen(t, s, time.Minute)
+	goes(t, p, "first", "u1", cni.Placement{Tenant: "blue", Network: "web"})
+	p.Patience = time.Millisecond
+	goes(t, p, "first", "other", otherwise) // the last one of its name
+	goes(t, p, "second", "u2", otherwise)
 }
 
 func TestConfigurationOfTheAPIServerThatCannotBeReadIsNamed(t *testing.T) {
