@@ -4,14 +4,26 @@ package test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
-	"sync"
+	"syscall"
 	"testing"
+
+	"github.com/containernetworking/cni/pkg/types"
 
 	"github.com/contivnet/contiv/test/cluster"
 )
+
+// refusal makes a call, of many at once, and gives what it is refused with.
+func (p pod) refusal(command, config string) error {
+	if _, err := p.call(command, config); err != nil {
+		return fmt.Errorf("%s of %s: %w", command, p.name, err)
+	}
+	return nil
+}
 
 func TestFiftyContainersComeAndGoByCNIAtOnce(t *testing.T) {
 	t.Parallel()
@@ -23,24 +35,15 @@ func TestFiftyContainersComeAndGoByCNIAtOnce(t *testing.T) {
 	for i := range pods {
 		pods[i] = newPod(t, n, fmt.Sprintf("p%d", i))
 	}
-	all := func(what func(i int, p pod)) {
-		var wg sync.WaitGroup
-		for i, p := range pods {
-			wg.Go(func() { what(i, p) })
-		}
-		wg.Wait()
-		if t.Failed() {
-			t.FailNow()
-		}
-	}
-	// try is a call that has to succeed, of many at once.
-	try := func(p pod, command, config string) {
-		if _, err := p.call(command, config); err != nil {
-			t.Errorf("%s of %s: %v", command, p.name, err)
-		}
-	}
 	given := make([][]netip.Addr, len(pods))
-	all(func(i int, p pod) { given[i] = p.addrs(web) })
+	took := atOnce(t, len(pods), func(i int) error {
+		given[i] = pods[i].addrs(web)
+		return nil
+	})
+	t.Logf("%d containers attached at once, each in %s", len(pods), spread(took))
+	if t.Failed() {
+		return
+	}
 	seen := map[netip.Addr]string{}
 	for i, addrs := range given {
 		if len(addrs) != 1 || seen[addrs[0]] != "" {
@@ -50,12 +53,12 @@ func TestFiftyContainersComeAndGoByCNIAtOnce(t *testing.T) {
 	}
 	endpoints(t, c, "web", len(pods))
 	// Again, as of a runtime that did not hear the answers, while others ask how things are.
-	all(func(i int, p pod) {
-		if again := p.addrs(web); len(again) != 1 || again[0] != given[i][0] {
+	atOnce(t, len(pods), func(i int) error {
+		p := pods[i]
+		if again := p.addrs(web); !slices.Equal(again, given[i]) {
 			t.Errorf("%s has %v after %v", p.name, again, given[i])
 		}
-		try(p, "CHECK", web)
-		try(p, "STATUS", web)
+		return errors.Join(p.refusal("CHECK", web), p.refusal("STATUS", web))
 	})
 	pods[0].reaches(given[49][0].String())
 
@@ -73,17 +76,74 @@ func TestFiftyContainersComeAndGoByCNIAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	collect := strings.Replace(web, "{", fmt.Sprintf(`{"cni.dev/valid-attachments": %s, `, said), 1)
-	all(func(i int, p pod) {
+	atOnce(t, len(pods), func(i int) error {
 		switch {
 		case i == 25 || i == 26:
-			try(p, "GC", collect)
+			return pods[i].refusal("GC", collect)
 		case i < 20:
-			try(p, "DEL", web)
+			return pods[i].refusal("DEL", web)
 		}
+		return nil
 	})
 	endpoints(t, c, "web", 5)
 	pods[20].reaches(given[24][0].String())
-	all(func(i int, p pod) { try(p, "DEL", web) })
+	atOnce(t, len(pods), func(i int) error { return pods[i].refusal("DEL", web) })
+	allocated(t, c, "10.1.2.254", "web")
+	healthy(t, c)
+}
+
+func TestContainersOfCNIComeAndGoWhileTheAgentIsKilled(t *testing.T) {
+	t.Parallel()
+	c := cluster.New(t, &programs, 1, cluster.Options{AgentFlags: []string{"--sweep", "1s"}})
+	n := c.Nodes[0]
+	network(t, c, "web", "-s", "10.1.2.0/24", "-g", "10.1.2.254")
+	web := conf("k8s", "web")
+	pods := make([]pod, 12)
+	for i := range pods {
+		pods[i] = newPod(t, n, fmt.Sprintf("p%d", i))
+	}
+	// insist calls as a runtime does: until it succeeds, and with DEL after an ADD that failed.
+	insist := func(p pod, command string) error {
+		return cluster.Eventually(t.Context(), patience, func() error {
+			_, err := p.call(command, web)
+			if err == nil {
+				return nil
+			}
+			if err.Code != types.ErrTryAgainLater {
+				t.Errorf("%s of %s: %+v", command, p.name, err)
+			}
+			if command == "ADD" {
+				_, _ = p.call("DEL", web) // a runtime does not look at how that ends either
+			}
+			return err
+		})
+	}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		atOnce(t, len(pods), func(i int) error {
+			var failed error
+			for _, command := range []string{"ADD", "DEL", "ADD", "DEL", "ADD", "DEL", "ADD"} {
+				failed = errors.Join(failed, insist(pods[i], command))
+			}
+			return failed
+		})
+	}()
+	for range 3 {
+		if err := n.RestartAgent(t.Context(), syscall.SIGKILL); err != nil {
+			t.Error(err)
+			break
+		}
+	}
+	<-ended
+	if t.Failed() {
+		return
+	}
+	endpoints(t, c, "web", len(pods))
+	atOnce(t, len(pods), func(i int) error { return insist(pods[i], "CHECK") })
+	pods[0].reaches("10.1.2.254")
+	healthy(t, c)
+	atOnce(t, len(pods), func(i int) error { return insist(pods[i], "DEL") })
 	allocated(t, c, "10.1.2.254", "web")
 	healthy(t, c)
 }
