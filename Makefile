@@ -12,10 +12,10 @@ NODE        ?= tutorial-node1
 DEMO        ?= up
 BENCH       ?=
 
-.PHONY: help build demo demo-hosts demo-shell demo-down test test-unit test-crash test-engines bench generate check clean
+.PHONY: help build demo demo-hosts demo-shell demo-down test test-unit test-crash test-engines test-k8s bench generate check clean
 
 help: ## list these verbs
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 build: ## build bin/netmaster, bin/netplugin, bin/netctl and bin/contivk8s, one static binary each
 	@mkdir -p bin
@@ -54,6 +54,10 @@ test-engines: ## the Docker tests with Debian's engine and with a current one bu
 	@$(MAKE) --no-print-directory build
 	@$(AS_ROOT) test/engines
 
+test-k8s: ## the tests with a real Kubernetes cluster, whose programs are built from their modules, once (a quarter of an hour)
+	@test/prepare run
+	@kubernetes=$$(test/kubernetes) && $(AS_ROOT) env CONTIV_TEST_KUBERNETES="$$kubernetes" PACKAGES=./test LOG=.cache/test-k8s.log test/all -tags kubernetes -run OfKubernetes
+
 bench: ## the benchmark table: ratios to the bare path, beside Docker's own networks (needs root or sudo); BENCH=-dns for names alone
 	@test/prepare run
 	@$(MAKE) --no-print-directory build
@@ -66,6 +70,7 @@ generate: ## rebuild generated files (eBPF objects and their Go side)
 check: generate ## formatting, vet, and that generated files are what their sources give
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	go vet ./...
+	go vet -tags kubernetes ./test
 	@git diff --exit-code --stat -- '*_bpfel.go' '*_bpfel.o' || { echo "generated files are stale: commit what make generate made"; exit 1; }
 
 clean: ## remove what was built

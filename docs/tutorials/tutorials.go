@@ -44,3 +44,8 @@ var Outside string
 //
 //go:embed host.md
 var Host string
+
+// Kubernetes is kubernetes.md.
+//
+//go:embed kubernetes.md
+var Kubernetes string

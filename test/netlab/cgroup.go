@@ -17,6 +17,9 @@ import (
 // cgroupOf names the cgroup below which all containers of a lab are, in each hierarchy that the machine has.
 func cgroupOf(lab string) string { return "netlab-" + lab }
 
+// Cgroup is the path, in each hierarchy, of the cgroup below which the host's containers are. It goes with the lab.
+func (h *Host) Cgroup() string { return "/" + cgroupOf(h.lab.state.Name) + "/" + h.Name() }
+
 // mount is a line of mountinfo: what is mounted where.
 type mount struct{ Point, Type string }
 

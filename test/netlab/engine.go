@@ -37,7 +37,7 @@ func (h *Host) StartEngine(ctx context.Context, o EngineOptions) (*Engine, error
 	args := append([]string{
 		"--data-root", "/var/lib/docker", "--exec-root", "/run/docker", "--pidfile", "/run/docker.pid",
 		"-H", "unix:///run/docker.sock",
-		"--cgroup-parent", "/" + cgroupOf(h.lab.state.Name) + "/" + h.Name(),
+		"--cgroup-parent", h.Cgroup(),
 		// A host has no systemd to ask for cgroups.
 		"--exec-opt", "native.cgroupdriver=cgroupfs",
 	}, o.Flags...)

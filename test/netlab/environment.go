@@ -46,9 +46,15 @@ func environment() []string {
 func Missing() error {
 	var err error
 	for program, pkg := range map[string]string{"tini": "tini", "dockerd": "docker.io", "docker": "docker.io (or docker-cli)", "busybox": "busybox-static"} {
-		if _, e := lookPath(program); e != nil {
-			err = errors.Join(err, fmt.Errorf("%s is missing: install the package %s", program, pkg))
-		}
+		err = errors.Join(err, Has(program, pkg))
 	}
 	return err
+}
+
+// Has names the package to install when this machine lacks a program; nil when it has it.
+func Has(program, pkg string) error {
+	if _, err := lookPath(program); err != nil {
+		return fmt.Errorf("%s is missing: install the package %s", program, pkg)
+	}
+	return nil
 }

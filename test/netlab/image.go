@@ -127,6 +127,9 @@ func archive(busybox []byte, applets []string) ([]byte, error) {
 	return out.Bytes(), errors.Join(failed, w.Close())
 }
 
+// Image is the root file system of the test image, as a tar archive, for engines that are given it in another way.
+func (l *Lab) Image() ([]byte, error) { return l.image() }
+
 // LoadImage gives the host's engine an image alpine:latest, made of the machine's static busybox.
 func (h *Host) LoadImage(ctx context.Context) error {
 	image, err := h.lab.image()

@@ -4,7 +4,8 @@
 // shows. The demo shows them as they run; a test fails where they differ.
 //
 // In a block marked console, a line `host$ command` is run on that host, and the lines after it are its
-// output. After `docker exec -it X /bin/sh`, lines `/ # command` are run in that container, up to `/ # exit`. In expected
+// output; a command that ends in `<<EOF` goes on up to EOF. After `docker exec -it X /bin/sh`, or for a pod `kubectl exec -it X -- /bin/sh`,
+// lines `/ # command` are run in that container, up to `/ # exit`. In expected
 // output `...` stands for any text, alone on a line for any number of lines, and white space counts as one space.
 // A command in a container whose output is `<awaiting connection>` is left running, and so is its shell.
 //
@@ -22,6 +23,7 @@ type Step struct {
 	Line      int    // of the document, from 1
 	Host      string // where it is typed
 	Container string // in whose shell; "" for the host's own
+	Pod       bool   // the container is a pod of Kubernetes
 	Command   string // as shown
 	Expect    []string
 }
@@ -35,13 +37,13 @@ func (s Step) stays() bool { return s.Container != "" && len(s.Expect) == 1 && s
 var (
 	hostPrompt  = regexp.MustCompile(`^([a-z][a-z0-9-]*)\$ (.+)$`)
 	shellPrompt = regexp.MustCompile(`^/ # (.+)$`)
-	enterShell  = regexp.MustCompile(`^docker exec -it (\S+) /bin/sh$`)
+	enterShell  = regexp.MustCompile(`^(?:docker exec -it (\S+)|kubectl exec -it (\S+) --) /bin/sh$`)
 )
 
 // Parse reads a document's console blocks.
 func Parse(document string) ([]Step, error) {
 	var steps []Step
-	inBlock, container := false, ""
+	inBlock, container, pod, text := false, "", false, false
 	for i, line := range strings.Split(document, "\n") {
 		switch {
 		case strings.HasPrefix(line, "```"):
@@ -49,17 +51,26 @@ func Parse(document string) ([]Step, error) {
 			if !inBlock && container != "" && steps[len(steps)-1].stays() {
 				container = ""
 			}
+			if !inBlock && text {
+				return nil, fmt.Errorf("line %d: the text up to EOF does not end", i+1)
+			}
 			if !inBlock && container != "" {
 				return nil, fmt.Errorf("line %d: the shell of container %s is not left with `/ # exit`", i+1, container)
 			}
 			continue
 		case !inBlock:
 			continue
+		case text:
+			last := &steps[len(steps)-1]
+			last.Command += "\n" + line
+			text = line != "EOF"
+			continue
 		}
 		if m := hostPrompt.FindStringSubmatch(line); m != nil && container == "" {
 			if e := enterShell.FindStringSubmatch(m[2]); e != nil {
-				container = e[1]
+				container, pod = e[1]+e[2], e[2] != ""
 			}
+			text = strings.HasSuffix(m[2], "<<EOF")
 			steps = append(steps, Step{Line: i + 1, Host: m[1], Command: m[2]})
 			continue
 		}
@@ -68,7 +79,7 @@ func Parse(document string) ([]Step, error) {
 		}
 		last := &steps[len(steps)-1]
 		if m := shellPrompt.FindStringSubmatch(line); m != nil && container != "" {
-			step := Step{Line: i + 1, Host: last.Host, Container: container, Command: m[1]}
+			step := Step{Line: i + 1, Host: last.Host, Container: container, Pod: pod, Command: m[1]}
 			if step.Command == "exit" {
 				container = ""
 			}

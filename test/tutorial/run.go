@@ -69,7 +69,7 @@ func (s Step) try(ctx context.Context, h Host, command string, settle time.Durat
 
 // looks tells whether the command only looks and may be typed again.
 func (s Step) looks() bool {
-	for _, word := range []string{" ls", "-ls ", " inspect ", " ps", "ping ", "nslookup ", "ip addr show ", "ip route show "} {
+	for _, word := range []string{" ls", "-ls ", " inspect ", " ps", "kubectl get ", "ping ", "nslookup ", "ip addr show ", "ip route show "} {
 		if strings.Contains(s.Command, word) || strings.HasPrefix(s.Command, word) {
 			return true
 		}
@@ -94,9 +94,12 @@ func (s Step) commandLine() string {
 	if m := endlessPing.FindStringSubmatch(inside); m != nil {
 		inside = "ping -c 2 " + m[1]
 	}
-	exec := "docker exec"
-	if s.stays() {
-		exec += " -d"
+	exec := "docker exec " + s.Container
+	switch {
+	case s.Pod:
+		exec = "kubectl exec " + s.Container + " --"
+	case s.stays():
+		exec = "docker exec -d " + s.Container
 	}
-	return fmt.Sprintf("%s %s /bin/sh -c '%s'", exec, s.Container, strings.ReplaceAll(inside, "'", `'\''`))
+	return fmt.Sprintf("%s /bin/sh -c '%s'", exec, strings.ReplaceAll(inside, "'", `'\''`))
 }

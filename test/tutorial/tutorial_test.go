@@ -87,6 +87,24 @@ func TestCommandThatAwaitsAConnectionIsLeftRunning(t *testing.T) {
 	}
 }
 
+func TestPodsAreMadeOfTextAndHaveShells(t *testing.T) {
+	t.Parallel()
+	steps, err := Parse("```console\nn1$ kubectl create -f - <<EOF\nkind: Pod\nEOF\npod/c1 created\nn1$ kubectl exec -it c1 -- /bin/sh\n/ # ip route\n...\n/ # exit\n```\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n1 := &script{answers: map[string]string{"kubectl create -f - <<EOF\nkind: Pod\nEOF": "pod/c1 created\n"}}
+	if err := Run(context.Background(), steps, map[string]Host{"n1": n1}, 0, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Join(n1.typed[1:], ", "); got != "kubectl exec c1 -- /bin/sh -c 'ip route'" {
+		t.Errorf("typed %s", got)
+	}
+	if _, err := Parse("```console\nn1$ kubectl create -f - <<EOF\nkind: Pod\n```\n"); err == nil {
+		t.Error("a text without an end is taken")
+	}
+}
+
 func TestEveryTutorialCanBeRead(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("../../docs/tutorials/*.md")
@@ -106,6 +124,7 @@ func TestEveryTutorialCanBeRead(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(document)
+	f.Add("```console\nn1$ kubectl create -f - <<EOF\nkind: Pod\nEOF\npod/c1 created\nn1$ kubectl exec -it c1 -- /bin/sh\n/ # exit\n```\n")
 	f.Fuzz(func(t *testing.T, doc string) {
 		steps, err := Parse(doc)
 		if err == nil && len(steps) == 0 {

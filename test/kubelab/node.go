@@ -1,0 +1,191 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubelab
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/contivnet/contiv/test/cluster"
+)
+
+const containerdConfig = `version = 2
+root = "/var/lib/containerd"
+state = "/run/containerd"
+[grpc]
+  address = "/run/containerd/containerd.sock"
+[plugins."io.containerd.grpc.v1.cri"]
+  sandbox_image = "registry.k8s.io/pause:3.10.1"
+  # Where root has no CAP_SYS_RESOURCE, as in many containers, runc cannot go below our own value.
+  restrict_oom_score_adj = true
+  [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc]
+    runtime_type = "io.containerd.runc.v2"
+    [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
+      SystemdCgroup = false
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    bin_dir = "/opt/cni/bin"
+    conf_dir = "/etc/cni/net.d"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "/etc/containerd/certs.d"
+`
+
+// kubeletConfig wants the authority's certificate, the cgroup, and the taints.
+const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
+kind: KubeletConfiguration
+containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
+authentication: {anonymous: {enabled: false}, webhook: {enabled: true}, x509: {clientCAFile: %s}}
+authorization: {mode: Webhook}
+cgroupDriver: cgroupfs
+cgroupRoot: %s
+failCgroupV1: false
+failSwapOn: false
+clusterDNS: [10.96.0.10]
+clusterDomain: cluster.local
+resolvConf: /etc/resolv.conf
+volumePluginDir: /var/lib/kubelet/volumeplugins
+# The disk is the machine's, and no image can be had again from elsewhere.
+imageGCHighThresholdPercent: 100
+evictionHard: {memory.available: 100Mi, nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%"}
+serializeImagePulls: false
+nodeStatusUpdateFrequency: 5s
+shutdownGracePeriod: 0s
+registerWithTaints: [%s]
+`
+
+// MasterLabel and the taint of the same name are what the first node has, as in clusters that kubeadm made of old.
+const MasterLabel = "node-role.kubernetes.io/master"
+
+// tunables are settings of the machine that a kubelet wants, below /proc/sys.
+var tunables = map[string]string{"vm/overcommit_memory": "1", "kernel/panic": "10", "kernel/panic_on_oops": "1"}
+
+func kubeletOf(node string) string { return "kubelet-" + node }
+
+// equip gives a host what its containerd and kubelet need. conflist is the CNI configuration.
+func (c *Cluster) equip(ctx context.Context, n *cluster.Node, conflist []byte) error {
+	registry := "http://" + c.Nodes[0].Addr().String() + ":" + registryPort
+	files := map[string]string{
+		"/etc/containerd/kubelab.toml":                containerdConfig,
+		"/etc/containerd/certs.d/_default/hosts.toml": fmt.Sprintf("server = %q\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", registry, registry),
+		"/etc/cni/net.d/10-contiv.conflist":           string(conflist),
+	}
+	for name, value := range tunables {
+		files["/run/kubelab/"+name] = value + "\n"
+	}
+	for path, text := range files {
+		if err := write(n, path, []byte(text), 0o644); err != nil {
+			return err
+		}
+	}
+	for name := range tunables {
+		if err := n.Run(ctx, "mount", "--bind", "/run/kubelab/"+name, "/proc/sys/"+name); err != nil {
+			return err
+		}
+	}
+	for _, program := range []string{c.own("contivk8s"), c.program("loopback"), c.program("portmap"), c.program("bandwidth")} {
+		b, err := os.ReadFile(program)
+		if err != nil {
+			return err
+		}
+		if err := write(n, "/opt/cni/bin/"+filepath.Base(program), b, 0o755); err != nil {
+			return err
+		}
+	}
+	return makeCgroup(n.Cgroup())
+}
+
+// write makes a file in the host.
+func write(n *cluster.Node, path string, b []byte, mode fs.FileMode) error {
+	path = filepath.Join(n.Root(), path)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("host %s: %w", n.Name(), err)
+	}
+	if err := os.WriteFile(path, b, mode); err != nil {
+		return fmt.Errorf("host %s: %w", n.Name(), err)
+	}
+	return nil
+}
+
+// startNode starts containerd and the kubelet of a host.
+func (c *Cluster) startNode(ctx context.Context, n *cluster.Node) error {
+	if _, err := n.Start("containerd", "containerd", "--config", "/etc/containerd/kubelab.toml"); err != nil {
+		return err
+	}
+	err := cluster.Eventually(ctx, 30*time.Second, func() error { return n.Run(ctx, "ctr", "version") })
+	if err != nil {
+		return err
+	}
+	return c.StartKubelet(n)
+}
+
+// StartKubelet starts the kubelet of a node on which containerd runs.
+func (c *Cluster) StartKubelet(n *cluster.Node) error {
+	taint := ""
+	if n == c.Nodes[0] {
+		taint = "{key: " + MasterLabel + ", effect: NoSchedule}"
+	}
+	config := fmt.Sprintf(kubeletConfig, c.authority.path("ca.crt"), n.Cgroup(), taint)
+	if err := write(n, "/etc/kubernetes/kubelet.yaml", []byte(config), 0o644); err != nil {
+		return err
+	}
+	_, err := n.Start("kubelet", c.program("kubelet"), "--config=/etc/kubernetes/kubelet.yaml", "--kubeconfig="+c.authority.path(kubeletOf(n.Name())+".conf"),
+		"--hostname-override="+n.Name(), "--node-ip="+n.Addr().String())
+	return err
+}
+
+// makeCgroup makes a cgroup in all hierarchies of the machine, v1, v2 or both: a kubelet makes those of pods only below one that is there.
+func makeCgroup(path string) error {
+	const at = "/sys/fs/cgroup"
+	roots, err := filepath.Glob(at + "/*/cgroup.procs")
+	if err != nil {
+		return err
+	}
+	_, err = os.Stat(at + "/cgroup.controllers")
+	if unified := err == nil; unified {
+		roots = []string{at + "/cgroup.procs"}
+	}
+	for _, root := range roots {
+		dir := filepath.Dir(root)
+		for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
+			above := dir
+			dir = filepath.Join(dir, part)
+			if err := os.MkdirAll(dir, 0o755); err != nil {
+				return fmt.Errorf("make the cgroup of a host: %w", err)
+			}
+			if err := inherit(above, dir); err != nil {
+				return fmt.Errorf("make the cgroup of a host: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// inherit gives a cgroup what nothing can run in it without: processors and memory nodes in v1, controllers in v2.
+func inherit(above, dir string) error {
+	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
+		if _, err := os.Stat(filepath.Join(above, "cgroup.controllers")); err == nil {
+			break
+		}
+		all, err := os.ReadFile(filepath.Join(above, file))
+		if err != nil {
+			continue // another hierarchy
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), all, 0); err != nil {
+			return err
+		}
+	}
+	controllers, err := os.ReadFile(filepath.Join(above, "cgroup.controllers"))
+	if err != nil {
+		return nil // v1
+	}
+	for name := range strings.FieldsSeq(string(controllers)) {
+		if err := os.WriteFile(filepath.Join(above, "cgroup.subtree_control"), []byte("+"+name), 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
