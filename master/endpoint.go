@@ -157,6 +157,11 @@ func (p *plan) updateEndpoint(old, e model.Endpoint) (model.Endpoint, error) {
 	case !e.MAC.IsZero() && e.MAC != old.MAC:
 		return e, fixed("macAddress", old.MAC.String(), e.MAC.String())
 	}
+	if n, ok := p.world().Networks.Get(old.NetworkKey()); ok {
+		if err := mayBeOn(n, e); err != nil {
+			return e, err
+		}
+	}
 	e.IPv4, e.IPv6, e.MAC = old.IPv4, old.IPv6, old.MAC
 	if !sameEndpoint(old, e) {
 		p.unchanged(old)

@@ -22,6 +22,8 @@ func mayBeOn(n model.Network, e model.Endpoint) error {
 		return model.Invalid("networkName", "network %s is an infra network, whose addresses nodes have themselves: choose a network of type data", n.Key())
 	case e.ID != model.InfraEndpoint(n.Name, e.Node):
 		return model.Invalid("endpointID", "endpoint %s would be the place of node %s in infra network %s, whose endpointID is %s", e.ID, e.Node, n.Name, model.InfraEndpoint(n.Name, e.Node))
+	case e.Port != model.InfraPort(n.Name):
+		return model.Invalid("intfName", "intfName %q of a node in infra network %s is not %s", e.Port, n.Name, model.InfraPort(n.Name))
 	case e.Group != "":
 		return model.Invalid("groupName", "group %s cannot have node %s in it: nodes are in no group", e.Group, e.Node)
 	}

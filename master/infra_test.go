@@ -51,7 +51,7 @@ func TestInfraNetworksAreForNodesAloneAndOthersForContainers(t *testing.T) {
 	t.Parallel()
 	s := onNet(t)
 	s.infra("contivh1", "132.1.1.0/24", "")
-	place := api.Endpoint{TenantName: "default", NetworkName: "contivh1", HomingHost: "n1", Runtime: model.RuntimeNode}
+	place := api.Endpoint{TenantName: "default", NetworkName: "contivh1", HomingHost: "n1", IntfName: "vvcontivh1", Runtime: model.RuntimeNode}
 	for name, row := range map[string]struct {
 		id     string
 		change func(*api.Endpoint)
@@ -61,6 +61,7 @@ func TestInfraNetworksAreForNodesAloneAndOthersForContainers(t *testing.T) {
 		"a node under another id": {"e", func(*api.Endpoint) {}, "endpointID"},
 		"another node's id":       {"contivh1@n2", func(*api.Endpoint) {}, "endpointID"},
 		"a node among containers": {"contivh1@n1", func(e *api.Endpoint) { e.NetworkName = "net" }, "runtime"},
+		"a port of containers":    {"contivh1@n1", func(e *api.Endpoint) { e.IntfName = "vvport1" }, "intfName"},
 		"a node in a group":       {"contivh1@n1", func(e *api.Endpoint) { e.GroupName = "g" }, "groupName"},
 	} {
 		e := place
@@ -72,8 +73,13 @@ func TestInfraNetworksAreForNodesAloneAndOthersForContainers(t *testing.T) {
 		}
 		refused(t, err, model.ErrInvalid, row.field)
 	}
-	err := s.try(api.Tenants, "blue", api.Tenant{})
-	s.must(err)
+	if _, err := s.place("contivh1", "n1"); err != nil {
+		t.Fatal(err)
+	}
+	place.Runtime = "cni"
+	_, err := s.client.Put(t.Context(), api.ObjectPath(api.Endpoints, "contivh1@n1"), place, nil)
+	refused(t, err, model.ErrInvalid, "networkName") // also of a place that is there
+	s.must(s.try(api.Tenants, "blue", api.Tenant{}))
 	err = s.try(api.Networks, "blue:contivh1", api.Network{NwType: model.NetworkInfra, Subnet: "132.1.1.0/24"})
 	refused(t, err, model.ErrInvalid, "nwType", "default")
 }
