@@ -34,6 +34,9 @@ type routerKind struct {
 	start     func(t *testing.T, r *router)
 	// routes are the prefixes that it has from neighbors, with the next hop of each.
 	routes func(ctx context.Context, r *router) (map[string]string, error)
+	// status is a command, and stale the words in what it prints while the router keeps routes from before a neighbor's restart.
+	status []string
+	stale  string
 }
 
 // peerOf is a node as its router sees it.
@@ -116,6 +119,7 @@ var frr = routerKind{
 		}
 		return out, nil
 	},
+	status: []string{"vtysh", "--vty_socket", "/run/frr", "-c", "show bgp ipv4 unicast json"}, stale: `"stale":true`,
 }
 
 var bird = routerKind{
@@ -167,6 +171,20 @@ var bird = routerKind{
 		}
 		return out, nil
 	},
+	status: []string{"birdc", "-s", "/run/bird.ctl", "show protocols all"}, stale: "graceful restart active",
+}
+
+// heardAll waits until neighbors that were restarted have told the router all. One that goes again before it has done so is forgotten
+// (RFC 4724, section 4.2: what is stale already is deleted).
+func (r *router) heardAll(t *testing.T) {
+	t.Helper()
+	eventually(t, func() error {
+		out, err := r.Output(t.Context(), r.kind.status[0], r.kind.status[1:]...)
+		if err == nil && strings.Contains(out, r.kind.stale) {
+			err = fmt.Errorf("%s still waits for a neighbor that was restarted: %s", r.kind.name, out)
+		}
+		return err
+	})
 }
 
 // id is the router's BGP identifier.

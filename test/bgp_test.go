@@ -175,6 +175,7 @@ func exchangesRoutes(t *testing.T, kind routerKind, routerAS, nodesAS uint32) {
 		must(t, l.nodes[1].RestartAgent(t.Context(), s))
 		session(t, c, l.nodes[1].Name(), true)
 		l.agreed(t, both)
+		l.router.heardAll(t)
 		stop()
 	}
 
