@@ -4,6 +4,7 @@ package datapath
 
 import (
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -32,10 +33,22 @@ func sendsMuch(t *testing.T, from, to *container, v6 bool) {
 		ip = to.endpoint.IPv6
 	}
 	conn := from.dial(to.serve(ip, "hello"))
+	greeted(t, conn)
+	streams(t, conn)
+}
+
+// greeted reads what the container says that serves.
+func greeted(t *testing.T, conn net.Conn) {
+	t.Helper()
 	greeting := make([]byte, 5)
 	if _, err := io.ReadFull(conn, greeting); err != nil || string(greeting) != "hello" {
 		t.Fatalf("greeting %q: %v", greeting, err)
 	}
+}
+
+// streams sends a megabyte over a connection and wants it back.
+func streams(t *testing.T, conn net.Conn) {
+	t.Helper()
 	const much = 1 << 20
 	wrote := make(chan error, 1)
 	go func() {

@@ -323,3 +323,27 @@ func TestNodesOfTwoFamiliesSayThatTheyCannotMeet(t *testing.T) {
 	c.apply()
 	n1.wantDrop("no_route", func() { a.doesNotReach(there.IPv4) })
 }
+
+// As docs/install.md has it: all netplugins are stopped, and start with addresses of the other family.
+func TestClusterMovesToIPv6UnderItsContainers(t *testing.T) {
+	t.Parallel()
+	c, n1, n2 := twoNodes(t, AttachAuto, webs(t))
+	a, b := n1.start("red:web", "10.1.1.1", "fd01::a"), n2.start("red:web", "10.1.1.2", "fd01::b")
+	c.apply()
+	a.reaches(b.endpoint.IPv4)
+	conn := a.dial(b.serve(b.endpoint.IPv4, "hello"))
+	greeted(t, conn)
+	for n, vtep := range map[*node]string{n1: "fd00:2::10", n2: "fd00:2::11"} {
+		setUp(t, n.space, "ul0", vtep+"/64")
+		must(t, n.dp.Close())
+		n.vtep = netip.MustParseAddr(vtep)
+		n.opts.VTEP = n.vtep
+		n.open()
+		c.put(model.Node{Name: n.name, VTEP: n.vtep, VXLANPort: 4789})
+	}
+	c.apply()
+	for _, ip := range b.endpoint.Addrs() {
+		a.reaches(ip)
+	}
+	streams(t, conn) // though its device takes more than the path does now
+}
