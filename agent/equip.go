@@ -33,7 +33,11 @@ func (a *Agent) Equip(id, sandbox string, d Device) error {
 	if !ok {
 		return fmt.Errorf("endpoint %s has no port", short(id))
 	}
-	return netdev.Equip(port, sandbox, d)
+	if err := netdev.Equip(port, sandbox, d); err != nil {
+		return err
+	}
+	a.sandboxChanged.notify() // it has its routes: names can be served by them
+	return nil
 }
 
 // Drift tells how the container's device differs from d; "" where it does not.

@@ -19,23 +19,31 @@ import (
 type Sandbox struct {
 	Path      string
 	Endpoints []string // ids, sorted
+	Ports     []string // theirs, in the same order
 	Docker    bool     // the container is Docker's, which has a resolver inside
+	// Gateway4 and Gateway6 say that a network of its has a gateway, so that it gets a default route by us.
+	Gateway4, Gateway6 bool
 }
 
 // Sandboxes are those of this node's containers that exist by now, by path. They are where names are served.
 func (a *Agent) Sandboxes() []Sandbox {
 	in := map[string]Sandbox{}
-	for id, rec := range a.records.list() {
+	networks, records := a.World().Networks, a.records.list()
+	for _, id := range slices.Sorted(maps.Keys(records)) {
+		rec := records[id]
 		if rec.Sandbox != "" && rec.Endpoint.Port != "" {
-			s := in[rec.Sandbox]
-			s.Endpoints, s.Docker = append(s.Endpoints, id), s.Docker || rec.Endpoint.Runtime == "docker"
+			s, e := in[rec.Sandbox], rec.Endpoint
+			s.Endpoints, s.Ports, s.Docker = append(s.Endpoints, id), append(s.Ports, e.Port), s.Docker || e.Runtime == "docker"
+			if n, ok := networks.Get(e.NetworkKey()); ok {
+				s.Gateway4 = s.Gateway4 || e.IPv4.IsValid() && n.IPv4.Gateway.IsValid()
+				s.Gateway6 = s.Gateway6 || e.IPv6.IsValid() && n.IPv6.Gateway.IsValid()
+			}
 			in[rec.Sandbox] = s
 		}
 	}
 	var out []Sandbox
 	for path, s := range in {
 		if netdev.IsNamespace(path) {
-			slices.Sort(s.Endpoints)
 			s.Path = path
 			out = append(out, s)
 		}

@@ -191,6 +191,14 @@ type contivMemberKey struct {
 	Place   uint32
 }
 
+type contivNames uint32
+
+const (
+	contivNamesNAMES_PORT contivNames = 5399
+	contivNamesNAMES_MARK contivNames = 25464
+	contivNamesNAMES_HOPS contivNames = 61
+)
+
 type contivNetwork struct {
 	_          structs.HostLayout
 	Tenant     uint32
@@ -421,6 +429,7 @@ const (
 	contivMapPrivates           = "privates"
 	contivMapProviderCounts     = "provider_counts"
 	contivMapProviders          = "providers"
+	contivMapReflected          = "reflected"
 	contivMapRoutes             = "routes"
 	contivMapRules              = "rules"
 	contivMapServices           = "services"
@@ -439,6 +448,7 @@ const (
 	contivVarDecapSetsProtocol  = "decap_sets_protocol"
 	contivVarMapMeaning         = "map_meaning"
 	contivVarNoEvent            = "no_event"
+	contivVarNoNames            = "no_names"
 	contivVarNoRow              = "no_row"
 	contivVarNoState            = "no_state"
 	contivVarNoTranslationState = "no_translation_state"
@@ -527,6 +537,7 @@ type contivMapSpecs struct {
 	Privates        *ebpf.MapSpec `ebpf:"privates"`
 	ProviderCounts  *ebpf.MapSpec `ebpf:"provider_counts"`
 	Providers       *ebpf.MapSpec `ebpf:"providers"`
+	Reflected       *ebpf.MapSpec `ebpf:"reflected"`
 	Routes          *ebpf.MapSpec `ebpf:"routes"`
 	Rules           *ebpf.MapSpec `ebpf:"rules"`
 	Services        *ebpf.MapSpec `ebpf:"services"`
@@ -547,6 +558,7 @@ type contivVariableSpecs struct {
 	DecapSetsProtocol  *ebpf.VariableSpec `ebpf:"decap_sets_protocol"`
 	MapMeaning         *ebpf.VariableSpec `ebpf:"map_meaning"`
 	NoEvent            *ebpf.VariableSpec `ebpf:"no_event"`
+	NoNames            *ebpf.VariableSpec `ebpf:"no_names"`
 	NoRow              *ebpf.VariableSpec `ebpf:"no_row"`
 	NoState            *ebpf.VariableSpec `ebpf:"no_state"`
 	NoTranslationState *ebpf.VariableSpec `ebpf:"no_translation_state"`
@@ -603,6 +615,7 @@ type contivMaps struct {
 	Privates        *ebpf.Map `ebpf:"privates"`
 	ProviderCounts  *ebpf.Map `ebpf:"provider_counts"`
 	Providers       *ebpf.Map `ebpf:"providers"`
+	Reflected       *ebpf.Map `ebpf:"reflected"`
 	Routes          *ebpf.Map `ebpf:"routes"`
 	Rules           *ebpf.Map `ebpf:"rules"`
 	Services        *ebpf.Map `ebpf:"services"`
@@ -643,6 +656,7 @@ func (m *contivMaps) Close() error {
 		m.Privates,
 		m.ProviderCounts,
 		m.Providers,
+		m.Reflected,
 		m.Routes,
 		m.Rules,
 		m.Services,
@@ -664,6 +678,7 @@ type contivVariables struct {
 	DecapSetsProtocol  *ebpf.Variable `ebpf:"decap_sets_protocol"`
 	MapMeaning         *ebpf.Variable `ebpf:"map_meaning"`
 	NoEvent            *ebpf.Variable `ebpf:"no_event"`
+	NoNames            *ebpf.Variable `ebpf:"no_names"`
 	NoRow              *ebpf.Variable `ebpf:"no_row"`
 	NoState            *ebpf.Variable `ebpf:"no_state"`
 	NoTranslationState *ebpf.Variable `ebpf:"no_translation_state"`

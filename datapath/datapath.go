@@ -151,7 +151,7 @@ func (d *Datapath) adopt() error {
 	for _, a := range found {
 		name, ok := d.dev.name(a.ifindex)
 		if !ok || !d.attach.alive(a) {
-			if err := d.attach.remove(a); err != nil {
+			if err := errors.Join(d.attach.remove(a), d.unreflect(a.ifindex)); err != nil {
 				return err
 			}
 			d.opts.Log.Info("forgot what was attached to a device that is gone", "attachment", a.String())
@@ -305,7 +305,7 @@ func (d *Datapath) Detach(port string) error {
 	if !ok {
 		return nil
 	}
-	if err := d.attach.remove(a); err != nil {
+	if err := errors.Join(d.attach.remove(a), d.unreflect(a.ifindex)); err != nil {
 		return err
 	}
 	d.portsMu.Lock()

@@ -609,10 +609,11 @@ func (s *space) setOffload(t testing.TB, device string, command uint32, on bool)
 	}))
 }
 
-// ETHTOOL_STSO and ETHTOOL_SGSO of linux/ethtool.h.
+// ETHTOOL_STSO, ETHTOOL_SGSO and ETHTOOL_STXCSUM of linux/ethtool.h.
 const (
-	setTSO = 0x1f
-	setGSO = 0x24
+	setTSO      = 0x1f
+	setGSO      = 0x24
+	setChecksum = 0x17
 )
 
 // within fails the test when ctx ends before the test does.

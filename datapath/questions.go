@@ -13,15 +13,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Questions is the program on lo of containers that gives questions for names the port where we listen (bpf/question.c). All that
-// were attached by one Questions stop together, when nobody has called Keep for long enough: questions go then where they are sent.
+// Questions is the program on lo of containers that gives questions for names the port where we listen (bpf/question.c): those that do
+// not leave the container. All that were attached by one Questions stop together, when nobody has called Keep for long enough: questions
+// go then where they are sent.
 type Questions struct{ until *ebpf.Map }
 
 // QuestionsOptions are those of one container.
 type QuestionsOptions struct {
 	Mark uint32 // of all that we send there
 	Port uint16 // where we listen
-	// WayOut4 and WayOut6 are the devices by which it reaches others, by their index there; 0: none.
+	// WayOut4 and WayOut6 are the devices by which questions to others go on that were brought to lo, by their index there; 0: none are.
 	WayOut4, WayOut6 int
 }
 
@@ -46,11 +47,11 @@ func NewQuestions() (*Questions, error) {
 
 // Keep has questions turned for as long, from now.
 func (q *Questions) Keep(life time.Duration) error {
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
-		return fmt.Errorf("read the clock: %w", err)
+	until, err := clockAfter(life)
+	if err != nil {
+		return err
 	}
-	if err := q.until.Put(uint32(0), uint64(now.Nano()+life.Nanoseconds())); err != nil {
+	if err := q.until.Put(uint32(0), until); err != nil {
 		return fmt.Errorf("keep questions turned: %w", err)
 	}
 	return nil

@@ -25,6 +25,26 @@ type outside struct {
 	container
 	asked atomic.Int64
 	from  sync.Map // addresses that asked
+
+	dp  *datapath.Datapath // through which they are joined; nil: they are directly
+	box Sandbox            // the container
+}
+
+// eachWay runs a test where questions are brought to lo, as the container's way out is none of ours, and where its port reflects them.
+func eachWay(t *testing.T, test func(t *testing.T, c container, o *outside)) {
+	for name, join := range map[string]func(*testing.T, container) *outside{"by lo": newOutside, "by a port": newOutsideAtPort} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newContainer(t)
+			test(t, c, join(t, c))
+		})
+	}
+}
+
+// netplugin is one on the node between.
+func (o *outside) netplugin(t *testing.T, life time.Duration) (s *Server, stop func()) {
+	t.Helper()
+	return netpluginAt(t, o.dp, town("routing"), life)
 }
 
 // servers are the addresses at which outside answers: 192.0.2.1 for everybody.
@@ -32,8 +52,16 @@ var servers = []string{"192.0.2.53", "2001:db8::53"}
 
 func newOutside(t *testing.T, c container) *outside {
 	t.Helper()
-	o := &outside{container: newContainer(t)}
+	o := &outside{container: newContainer(t), box: Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true}}
 	run(t, "ip", "-n", c.name, "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", o.name)
+	addressBoth(t, c, o)
+	o.serve(t, c)
+	return o
+}
+
+// addressBoth gives the devices eth0 of both their addresses.
+func addressBoth(t *testing.T, c container, o *outside) {
+	t.Helper()
 	for _, side := range []struct {
 		name  string
 		addrs []string
@@ -47,6 +75,22 @@ func newOutside(t *testing.T, c container) *outside {
 		}
 		run(t, "ip", "-n", side.name, "link", "set", "eth0", "up")
 	}
+}
+
+// serve answers at servers, when the container reaches them.
+func (o *outside) serve(t *testing.T, c container) {
+	t.Helper()
+	for _, addr := range servers { // IPv6 comes some time after its device
+		eventually(t, "the server is in reach", 10*time.Second, func() bool {
+			return exec.Command("ip", "netns", "exec", c.name, "ping", "-c", "1", "-W", "1", addr).Run() == nil
+		})
+	}
+	o.answer(t, servers)
+}
+
+// answer answers all questions at the addresses.
+func (o *outside) answer(t *testing.T, at []string) {
+	t.Helper()
 	h := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
 		o.asked.Add(1)
 		host, _, _ := net.SplitHostPort(w.RemoteAddr().String())
@@ -57,13 +101,8 @@ func newOutside(t *testing.T, c container) *outside {
 		_ = w.WriteMsg(m)
 	})
 	var running sync.WaitGroup
-	for _, addr := range servers { // IPv6 comes some time after its device
-		eventually(t, "the server is in reach", 10*time.Second, func() bool {
-			return exec.Command("ip", "netns", "exec", c.name, "ping", "-c", "1", "-W", "1", addr).Run() == nil
-		})
-	}
 	t.Cleanup(running.Wait) // after the listeners are closed: cleanups run backwards
-	for _, addr := range servers {
+	for _, addr := range at {
 		var (
 			pc net.PacketConn
 			l  net.Listener
@@ -80,7 +119,17 @@ func newOutside(t *testing.T, c container) *outside {
 		}
 		t.Cleanup(func() { _, _ = pc.Close(), l.Close() })
 	}
-	return o
+}
+
+// onlyAskedByClient fails the test when somebody else than the container has asked.
+func (o *outside) onlyAskedByClient(t *testing.T) {
+	t.Helper()
+	o.from.Range(func(from, _ any) bool {
+		if from != "192.0.2.2" && from != "2001:db8::2" {
+			t.Errorf("it was asked by %v", from)
+		}
+		return true
+	})
 }
 
 // askAt asks the server from the container.
@@ -101,12 +150,14 @@ func (c container) askAt(network, server, name string, patience time.Duration) (
 
 func TestAnyServerIsAnsweredForWhereNoResolverIsInside(t *testing.T) {
 	t.Parallel()
-	c := newContainer(t)
+	eachWay(t, answersForAnyServer)
+}
+
+func answersForAnyServer(t *testing.T, c container, o *outside) {
 	run(t, "ip", "-n", c.name, "link", "set", "lo", "down") // as a runtime without a plugin for it leaves it
-	o := newOutside(t, c)
-	for range 2 { // the second time as after a restart
-		s, stop := netplugin(t, town("routing"), lifetime)
-		sync1(t, s, Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true})
+	for range 2 {                                           // the second time as after a restart
+		s, stop := o.netplugin(t, lifetime)
+		sync1(t, s, o.box)
 		for _, server := range servers {
 			for _, network := range []string{"udp", "tcp"} {
 				before := o.asked.Load()
@@ -122,12 +173,7 @@ func TestAnyServerIsAnsweredForWhereNoResolverIsInside(t *testing.T) {
 		}
 		stop()
 	}
-	o.from.Range(func(from, _ any) bool {
-		if from != "192.0.2.2" && from != "2001:db8::2" {
-			t.Errorf("it was asked by %v", from)
-		}
-		return true
-	})
+	o.onlyAskedByClient(t)
 	if list := c.nft(t, "list ruleset"); list != "" {
 		t.Errorf("packets of the container meet %s", list)
 	}
@@ -159,12 +205,13 @@ func TestServerInsideTheContainerAnswersWhatIsNotOurs(t *testing.T) {
 
 func TestQuestionsToAnyServerWaitForARestartAndThenGoThere(t *testing.T) {
 	t.Parallel()
+	eachWay(t, waitsForARestart)
+}
+
+func waitsForARestart(t *testing.T, c container, o *outside) {
 	const life = 2 * time.Second
-	c := newContainer(t)
-	o := newOutside(t, c)
-	s, stop := netplugin(t, town("routing"), life)
-	box := Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true}
-	sync1(t, s, box)
+	s, stop := o.netplugin(t, life)
+	sync1(t, s, o.box)
 	stop()
 	for _, network := range []string{"udp", "tcp"} {
 		for _, server := range servers {
@@ -184,8 +231,8 @@ func TestQuestionsToAnyServerWaitForARestartAndThenGoThere(t *testing.T) {
 			})
 		}
 	}
-	s, _ = netplugin(t, town("routing"), lifetime)
-	sync1(t, s, box)
+	s, _ = o.netplugin(t, lifetime)
+	sync1(t, s, o.box)
 	for _, server := range servers {
 		if m, err := c.askAt("udp", server, "contiv-c1.", 2*time.Second); err != nil || address(m) != "10.1.1.1" {
 			t.Errorf("after a late restart: %v, %v", m, err)
@@ -196,10 +243,12 @@ func TestQuestionsToAnyServerWaitForARestartAndThenGoThere(t *testing.T) {
 // musl's stub asks so: the kernel looks for the way, and the client's address, with each question.
 func TestQuestionFromASocketThatIsNotConnectedHasTheClientsAddress(t *testing.T) {
 	t.Parallel()
-	c := newContainer(t)
-	o := newOutside(t, c)
-	s, _ := netplugin(t, town("routing"), lifetime)
-	sync1(t, s, Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true})
+	eachWay(t, asksFromASocketThatIsNotConnected)
+}
+
+func asksFromASocketThatIsNotConnected(t *testing.T, c container, o *outside) {
+	s, _ := o.netplugin(t, lifetime)
+	sync1(t, s, o.box)
 	for _, server := range servers {
 		var pc net.PacketConn
 		c.in(t, func() (err error) {
@@ -225,19 +274,16 @@ func TestQuestionFromASocketThatIsNotConnectedHasTheClientsAddress(t *testing.T)
 			}
 		}
 	}
-	o.from.Range(func(from, _ any) bool {
-		if from != "192.0.2.2" && from != "2001:db8::2" {
-			t.Errorf("it was asked by %v", from)
-		}
-		return true
-	})
+	o.onlyAskedByClient(t)
 }
 
 // Before, questions were turned where all packets left.
 func TestWhatAnOlderNetpluginLeftIsTakenAway(t *testing.T) {
 	t.Parallel()
-	c := newContainer(t)
-	newOutside(t, c)
+	eachWay(t, takesAwayWhatAnOlderNetpluginLeft)
+}
+
+func takesAwayWhatAnOlderNetpluginLeft(t *testing.T, c container, o *outside) {
 	clean := [2]string{run(t, "ip", "-n", c.name, "rule"), run(t, "ip", "-n", c.name, "-6", "rule")}
 	c.nft(t, "table inet "+tableName+` {
   set alive { type inet_service; flags dynamic,timeout; timeout 10s; elements = { 5399 }; }
@@ -247,17 +293,18 @@ func TestWhatAnOlderNetpluginLeftIsTakenAway(t *testing.T) {
 	for _, family := range []string{"-4", "-6"} {
 		run(t, "ip", "-n", c.name, family, "route", "add", "local", "default", "dev", "lo", "table", "5399")
 		run(t, "ip", "-n", c.name, family, "rule", "add", "fwmark", "0x6378", "lookup", "5399", "priority", "5399")
+		// And later wherever they were sent.
+		run(t, "ip", "-n", c.name, family, "rule", "add", "iif", "lo", "fwmark", "0/0xffffffff", "ipproto", "udp", "dport", "53", "lookup", "5399", "priority", "5399")
 	}
-	s, _ := netplugin(t, town("routing"), lifetime)
-	box := Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true}
-	sync1(t, s, box)
+	s, _ := o.netplugin(t, lifetime)
+	sync1(t, s, o.box)
 	for _, server := range servers {
 		if m, err := c.askAt("udp", server, "contiv-c1.", 2*time.Second); err != nil || address(m) != "10.1.1.1" {
 			t.Errorf("%s: %v, %v", server, m, err)
 		}
 	}
-	rules := run(t, "ip", "-n", c.name, "rule") + run(t, "ip", "-n", c.name, "-6", "rule")
-	if list := c.nft(t, "list ruleset"); list != "" || strings.Contains(rules, "0x6378") {
+	rules := [2]string{run(t, "ip", "-n", c.name, "rule"), run(t, "ip", "-n", c.name, "-6", "rule")}
+	if list := c.nft(t, "list ruleset"); list != "" || strings.Contains(rules[0]+rules[1], "0x6378") || o.dp != nil && rules != clean {
 		t.Errorf("left are %s and %s", list, rules)
 	}
 	sync1(t, s)
@@ -293,11 +340,13 @@ func TestWhatTurnsQuestionsComesBackWhenSomebodyRemovedIt(t *testing.T) {
 
 func TestContainerThatIsNoLongerWantedKeepsNothingOfOurs(t *testing.T) {
 	t.Parallel()
-	c := newContainer(t)
-	o := newOutside(t, c)
+	eachWay(t, keepsNothingOfOurs)
+}
+
+func keepsNothingOfOurs(t *testing.T, c container, o *outside) {
 	before := run(t, "ip", "-n", c.name, "rule") + run(t, "ip", "-n", c.name, "-6", "rule")
-	s, _ := netplugin(t, town("routing"), lifetime)
-	sync1(t, s, Sandbox{Path: c.path, Endpoints: []string{"c2"}, Everywhere: true})
+	s, _ := o.netplugin(t, lifetime)
+	sync1(t, s, o.box)
 	sync1(t, s)
 	if m, err := c.askAt("udp", servers[0], "contiv-c1.", 2*time.Second); err != nil || address(m) != "192.0.2.1" || o.asked.Load() != 1 {
 		t.Errorf("%v, %v", m, err)

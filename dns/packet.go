@@ -7,13 +7,14 @@ import (
 	"net/netip"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/datapath"
 )
 
 const (
 	ipv4HeaderLen = 20
 	ipv6HeaderLen = 40
 	udpHeaderLen  = 8
-	hops          = 64
 	// maxUDP is the longest payload of a datagram that we send, in bytes: 65535 less the longer header's.
 	maxUDP = 65535 - ipv6HeaderLen - udpHeaderLen
 )
@@ -26,11 +27,11 @@ func datagram(from, to netip.AddrPort, payload []byte) []byte {
 	if from.Addr().Is4() {
 		b = append(b, 0x45, 0)
 		b = binary.BigEndian.AppendUint16(b, ipv4HeaderLen+length)
-		b = append(b, 0, 0, 0, 0, hops, unix.IPPROTO_UDP, 0, 0)
+		b = append(b, 0, 0, 0, 0, byte(datapath.NamesHops), unix.IPPROTO_UDP, 0, 0)
 	} else {
 		b = append(b, 0x60, 0, 0, 0)
 		b = binary.BigEndian.AppendUint16(b, length)
-		b = append(b, unix.IPPROTO_UDP, hops)
+		b = append(b, unix.IPPROTO_UDP, byte(datapath.NamesHops))
 	}
 	addresses := len(b)
 	b = append(append(b, from.Addr().AsSlice()...), to.Addr().AsSlice()...)

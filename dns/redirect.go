@@ -13,16 +13,18 @@ import (
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/datapath"
 )
 
 const (
 	// mark is on every packet that we send in a container, so that the redirect lets it pass.
 	mark = 0x6377
 	// asked is the mark of a question on its way to us.
-	asked = 0x6378
+	asked = datapath.NamesMark
 	// tableName is our nftables table in a Docker container, of family inet.
 	tableName = "contiv-dns"
-	port      = 5399 // ours
+	port      = datapath.NamesPort // ours
 	dnsPort   = 53
 
 	// lifetime is how long the redirect outlives the last heartbeat. It is the time that a restart may take: until then

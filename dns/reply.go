@@ -14,6 +14,8 @@ const (
 	// udpSize is the largest answer that we send over UDP, in bytes, and what we say that we take. The packets
 	// never leave the container, so fragments are no concern.
 	udpSize = 4096
+	// udpByPortSize is the same of packets that leave it and come back: no fragments do. Every device takes a packet of that size.
+	udpByPortSize = 1280 - ipv6HeaderLen - udpHeaderLen
 	// smallestRR is an A record whose name is a pointer: no answer of n bytes has more than n/smallestRR records.
 	smallestRR = 16
 )
@@ -22,9 +24,25 @@ const (
 type transport int
 
 const (
-	udp transport = iota
+	udp       transport = iota
+	udpByPort           // the same, reflected by the port
 	tcp
 )
+
+// limit is the largest answer to a query, in bytes.
+func (over transport) limit(query *dns.Msg) int {
+	most := udpSize
+	switch over {
+	case tcp:
+		return dns.MaxMsgSize
+	case udpByPort:
+		most = udpByPortSize
+	}
+	if opt := query.IsEdns0(); opt != nil {
+		return min(max(int(opt.UDPSize()), dns.MinMsgSize), most)
+	}
+	return dns.MinMsgSize
+}
 
 // responder answers what is ours. It does no I/O and is asked for one packet at a time.
 type responder struct {
@@ -41,14 +59,7 @@ func (r responder) reply(query []byte, over transport) []byte {
 	if m.Unpack(query) != nil || m.Response || m.Opcode != dns.OpcodeQuery || len(m.Question) != 1 {
 		return nil
 	}
-	limit := dns.MaxMsgSize
-	opt := m.IsEdns0()
-	if over == udp {
-		limit = dns.MinMsgSize
-		if opt != nil {
-			limit = min(max(int(opt.UDPSize()), dns.MinMsgSize), udpSize)
-		}
-	}
+	limit, opt := over.limit(&m), m.IsEdns0()
 	// One record more than fits, so that Truncate sees that there were more.
 	q := question{Question: m.Question[0], name: canonical(m.Question[0].Name), turn: r.turn, most: limit/smallestRR + 1}
 	_, backwards := reverse(q.name)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -21,7 +22,7 @@ import (
 	"github.com/contivnet/contiv/netdev"
 )
 
-// sandbox is what we hold open in one container. Idle, it has two goroutines for each address family.
+// sandbox is what we hold open in one container. Idle, it has two goroutines for each address family at each door.
 type sandbox struct {
 	path       string
 	everywhere bool // questions to any server are ours to answer; else those to Docker's resolver
@@ -30,12 +31,20 @@ type sandbox struct {
 	// reply answers a query of the container with these endpoints; nil where it is for who was asked.
 	reply func(endpoints []string, query []byte, over transport) []byte
 	life  time.Duration
-	// questions has the program that turns them, and ways is what it was given; with everywhere only.
-	questions *datapath.Questions
-	ways      netdev.WaysOut
-	log       *slog.Logger
+	log   *slog.Logger
 
-	doors   []door          // that of IPv4 is the first
+	dp        *datapath.Datapath  // whose ports reflect; nil: none
+	questions *datapath.Questions // has the program on lo; with everywhere only
+	began     time.Time
+
+	turning sync.Mutex // held while questions are turned to us, and for what follows
+	wanted  Sandbox
+	doors   []door // those at lo are the first
+	given   datapath.QuestionsOptions
+	turned  bool
+	settled bool // nothing is awaited that would change how questions are turned
+	over    bool // they are no longer to be
+
 	ctx     context.Context // ends with the sandbox, or when its sockets broke
 	cancel  context.CancelFunc
 	running sync.WaitGroup
@@ -52,97 +61,82 @@ func namespaceAt(path string) (namespaceID, error) {
 	return namespaceID{st.Dev, st.Ino}, nil
 }
 
-// open fills in the sockets and turns the container's questions to them.
+// open makes the sockets and turns the container's questions to them.
 func (s *sandbox) open() (err error) {
 	if s.namespace, err = namespaceAt(s.path); err != nil {
 		return err
 	}
+	s.began = time.Now()
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	// A socket belongs to its namespace for good; only its making has to happen there.
 	err = netdev.Do(s.path, func() error {
 		var here unix.Stat_t
 		if err := unix.Stat("/proc/thread-self/ns/net", &here); err != nil || here.Ino != s.namespace.inode {
 			return fmt.Errorf("network namespace %s was replaced just now: %w", s.path, fs.ErrNotExist)
 		}
-		if err := s.openDoors(); err != nil {
+		s.turning.Lock()
+		defer s.turning.Unlock()
+		if err := s.openDoors(netdev.Loopback); err != nil {
 			return err
 		}
-		return s.redirect()
+		if !s.everywhere {
+			return installRedirect(s.life)
+		}
+		return s.turn()
 	})
 	if err != nil {
-		s.closeSockets()
+		s.close()
 		if errors.Is(err, fs.ErrPermission) {
 			err = fmt.Errorf("%w (run netplugin as root: it needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW)", err)
 		}
-		return err
 	}
-	s.ctx, s.cancel = context.WithCancel(context.Background())
-	for _, d := range s.doors {
+	return err
+}
+
+// openDoors opens one for IPv4 at the device and, where the container may ask servers of IPv6 and has it, one for that.
+func (s *sandbox) openDoors(device int) error {
+	for _, at := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+		if at.Is6() && !s.everywhere {
+			continue
+		}
+		d, err := openDoor(at, device)
+		if at.Is6() && (errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT)) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.doors = append(s.doors, d)
 		s.running.Go(func() { s.serveUDP(d) })
 		s.running.Go(func() { s.serveTCP(d) })
 	}
 	return nil
 }
 
-// openDoors opens one for IPv4 and, where the container may ask servers of IPv6 and has it, one for that.
-func (s *sandbox) openDoors() error {
-	d, err := openDoor(netip.IPv4Unspecified())
-	if err != nil {
-		return err
-	}
-	s.doors = []door{d}
-	if !s.everywhere {
-		return nil
-	}
-	d, err = openDoor(netip.IPv6Unspecified())
-	if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
-		return nil
-	}
-	if err == nil {
-		s.doors = append(s.doors, d)
-	}
-	return err
-}
-
-// redirect turns questions to our sockets. It is called in the container's namespace.
-func (s *sandbox) redirect() (err error) {
-	if !s.everywhere {
-		return installRedirect(s.life)
-	}
-	v6 := len(s.doors) > 1
-	if s.ways, err = netdev.FindWaysOut(v6); err != nil {
-		return err
-	}
-	// First who knows what to do with a question that comes back.
-	o := datapath.QuestionsOptions{Mark: mark, Port: port, WayOut4: s.ways.V4, WayOut6: s.ways.V6}
-	if err := s.questions.Attach(o); err != nil {
-		return err
-	}
-	if err := netdev.ReturnSent(dnsPort, mark, s.ways.Source4, v6); err != nil {
-		return err
-	}
-	return removeRedirect() // of a netplugin that had one here too
-}
-
-// keep makes the redirect again if it is no longer what the container needs. It is called in the container's namespace.
-func (s *sandbox) keep() error {
-	v6 := len(s.doors) > 1
-	ways, err := netdev.FindWaysOut(v6)
-	if err != nil {
-		return err
-	}
-	attached, err := datapath.QuestionsAttached()
-	if err != nil {
-		return err
-	}
-	if !attached || ways != s.ways {
-		s.log.Info("what turns a container's questions has to be made anew", "netns", s.path, "attached", attached)
-		return s.redirect()
-	}
-	return netdev.ReturnSent(dnsPort, mark, s.ways.Source4, v6)
-}
-
 // errGone says that a sandbox has to be closed: its namespace went, or its sockets broke.
 var errGone = errors.New("sandbox is gone")
+
+// want says what the container has by now, and whether that may change how its questions are turned.
+func (s *sandbox) want(w Sandbox) (unsettled bool) {
+	s.endpoints.Store(new(slices.Clone(w.Endpoints)))
+	s.turning.Lock()
+	defer s.turning.Unlock()
+	same := slices.Equal(s.wanted.Ports, w.Ports) && s.wanted.Gateway4 == w.Gateway4 && s.wanted.Gateway6 == w.Gateway6
+	s.wanted = w
+	return s.everywhere && !(same && s.settled)
+}
+
+// keep has turn done, wherever it is called, for what is wanted or is no longer as it was.
+func (s *sandbox) keep() error {
+	return netdev.Do(s.path, func() error {
+		s.turning.Lock()
+		defer s.turning.Unlock()
+		if s.over || s.ctx.Err() != nil {
+			return errGone
+		}
+		return s.turn()
+	})
+}
 
 // heartbeat keeps the redirect for another lifetime.
 func (s *sandbox) heartbeat() error {
@@ -150,8 +144,8 @@ func (s *sandbox) heartbeat() error {
 	if err != nil || id != s.namespace || s.ctx.Err() != nil {
 		return errGone
 	}
-	if s.everywhere { // how long is not its own, but the server's
-		return netdev.Do(s.path, s.keep)
+	if s.everywhere {
+		return s.keep()
 	}
 	_, err = s.doors[0].udp.WriteToUDPAddrPort([]byte{0}, netip.AddrPortFrom(resolver, port))
 	switch {
@@ -162,7 +156,7 @@ func (s *sandbox) heartbeat() error {
 	}
 	// It came through to ourselves.
 	s.log.Warn("the DNS redirect of a container was removed by somebody; making it again", "netns", s.path)
-	return netdev.Do(s.path, s.redirect)
+	return netdev.Do(s.path, func() error { return installRedirect(s.life) })
 }
 
 func (s *sandbox) serveUDP(d door) {
@@ -177,22 +171,22 @@ func (s *sandbox) serveUDP(d door) {
 // takeUDP answers a packet in the name of the server that it was sent to, or sends it there, in the name of the client:
 // what the server answers is none of our business then. A client that is gone, or that the container's own firewall
 // shields, misses nothing that it did not want to miss.
-func (s *sandbox) takeUDP(d door, packet []byte, client netip.AddrPort, server netip.Addr) {
-	to := netip.AddrPortFrom(server, dnsPort)
+func (s *sandbox) takeUDP(d door, packet []byte, from netip.AddrPort, to netip.Addr) {
+	client, server := d.ends(from, to)
 	if client.Port() == port {
 		return // a heartbeat of ours, that came through
 	}
-	if b := s.reply(*s.endpoints.Load(), packet, udp); b != nil {
-		_ = d.send(to, client, b)
+	if b := s.reply(*s.endpoints.Load(), packet, d.over()); b != nil {
+		_ = d.answer(client, server, b)
 		return
 	}
 	if len(packet) > maxUDP {
 		return
 	}
-	if err := d.send(client, to, packet); err != nil {
-		s.log.Debug("a DNS question cannot be passed on", "netns", s.path, "server", server, "err", err)
+	if err := d.send(client, server, packet); err != nil {
+		s.log.Debug("a DNS question cannot be passed on", "netns", s.path, "server", server.Addr(), "err", err)
 		if b := failure(packet); b != nil {
-			_ = d.send(to, client, b)
+			_ = d.answer(client, server, b)
 		}
 	}
 }
@@ -207,8 +201,12 @@ func (s *sandbox) ended(err error) {
 
 // unredirect lets the container's questions go where they are sent.
 func (s *sandbox) unredirect() error {
+	s.turning.Lock()
+	defer s.turning.Unlock()
+	s.over = true
+	failed := s.unreflect()
 	if id, err := namespaceAt(s.path); err != nil || id != s.namespace {
-		return nil // the table went with its namespace, or nobody can reach it any more
+		return failed // the rest went with its namespace, or nobody can reach it any more
 	}
 	err := netdev.Do(s.path, func() error {
 		if s.everywhere {
@@ -217,20 +215,18 @@ func (s *sandbox) unredirect() error {
 		return removeRedirect()
 	})
 	if err != nil && !netdev.Gone(err) {
-		return fmt.Errorf("remove the DNS redirect from %s: %w", s.path, err)
+		failed = errors.Join(failed, fmt.Errorf("remove the DNS redirect from %s: %w", s.path, err))
 	}
-	return nil
+	return failed
 }
 
 // close ends the sandbox and waits for it. The redirect stays until its lifetime is over.
 func (s *sandbox) close() {
 	s.cancel()
-	s.closeSockets()
-	s.running.Wait()
-}
-
-func (s *sandbox) closeSockets() {
+	s.turning.Lock()
 	for _, d := range s.doors {
 		d.close()
 	}
+	s.turning.Unlock()
+	s.running.Wait()
 }

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -25,11 +24,17 @@ type Sandbox struct {
 	// Everywhere says that the container has no resolver inside and that its questions to any server are taken; else
 	// those to Docker's resolver, at 127.0.0.11, are.
 	Everywhere bool
+	// Ports are the node's sides of the container's devices that are ours, by name. With Everywhere, questions that leave by one are
+	// reflected there.
+	Ports []string
+	// Gateway4 and Gateway6 say that there will soon be a default route by one of them, if there is none yet.
+	Gateway4, Gateway6 bool
 }
 
 // Server answers the questions of the containers that Sync named last. Run has to run meanwhile.
 type Server struct {
 	names *index
+	dp    *datapath.Datapath
 	log   *slog.Logger
 	life  time.Duration // of a redirect without a heartbeat
 
@@ -37,14 +42,15 @@ type Server struct {
 	mu      sync.Mutex
 	closed  bool
 	open    map[string]*sandbox // by path
-	// questions turns those of containers without a resolver inside; nil until there is one.
+	// questions has the program on lo of containers without a resolver inside; nil until there is one.
 	questions *datapath.Questions
 }
 
 // New makes a server that answers from what world returns at the time of the question. Each World must be complete: a
-// server that is asked before the first one has come would tell containers that their peers do not exist.
-func New(world func() model.World, log *slog.Logger) *Server {
-	return &Server{names: newIndex(world), log: log, life: lifetime, open: map[string]*sandbox{}}
+// server that is asked before the first one has come would tell containers that their peers do not exist. The ports of dp reflect
+// questions; where it is nil, none does.
+func New(world func() model.World, dp *datapath.Datapath, log *slog.Logger) *Server {
+	return &Server{names: newIndex(world), dp: dp, log: log, life: lifetime, open: map[string]*sandbox{}}
 }
 
 // Run keeps the redirects of all containers alive until ctx ends, and then closes the sockets. The redirects stay for up to
@@ -107,6 +113,7 @@ func (s *Server) Sync(ctx context.Context, want []Sandbox) error {
 	for _, w := range want {
 		wanted[w.Path] = w
 	}
+	var failed []error
 	for _, sb := range s.sandboxes() {
 		w, ok := wanted[sb.path]
 		if id, err := namespaceAt(sb.path); !ok || err != nil || id != sb.namespace {
@@ -115,10 +122,13 @@ func (s *Server) Sync(ctx context.Context, want []Sandbox) error {
 			}
 			continue
 		}
-		sb.endpoints.Store(new(slices.Clone(w.Endpoints)))
 		delete(wanted, sb.path)
+		if sb.want(w) {
+			if err := sb.keep(); err != nil && !errors.Is(err, errGone) && !netdev.Gone(err) {
+				failed = append(failed, fmt.Errorf("turn the questions of the container at %s: %w", sb.path, err))
+			}
+		}
 	}
-	var failed []error
 	for path, w := range wanted {
 		if err := ctx.Err(); err != nil {
 			return errors.Join(append(failed, fmt.Errorf("open DNS for containers: %w", err))...)
@@ -141,8 +151,8 @@ func (s *Server) start(w Sandbox) error {
 	if err != nil {
 		return err
 	}
-	sb := &sandbox{questions: questions, path: w.Path, everywhere: w.Everywhere, reply: s.reply, life: s.life, log: s.log}
-	sb.endpoints.Store(new(slices.Clone(w.Endpoints)))
+	sb := &sandbox{questions: questions, dp: s.dp, path: w.Path, everywhere: w.Everywhere, reply: s.reply, life: s.life, log: s.log}
+	sb.want(w)
 	if err := sb.open(); err != nil {
 		return err
 	}

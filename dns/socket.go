@@ -12,6 +12,7 @@ import (
 	"github.com/miekg/dns"
 	"golang.org/x/sys/unix"
 
+	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/netdev"
 )
 
@@ -67,29 +68,58 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// listening prepares a socket before it is bound: it takes what comes through lo, whoever it was sent to.
-func listening(network, _ string, c syscall.RawConn) error {
-	options := [][3]int{{unix.SOL_SOCKET, unix.SO_MARK, mark}, {unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, netdev.Loopback}}
-	if network[len(network)-1] == '4' {
-		options = append(options, [3]int{unix.SOL_IP, unix.IP_TRANSPARENT, 1}, [3]int{unix.SOL_IP, unix.IP_PKTINFO, 1})
-	} else {
-		options = append(options, [3]int{unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1}, [3]int{unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1})
+// listening prepares a socket at a device before it is bound. On lo it takes what comes, whoever it was sent to; elsewhere only
+// questions that were reflected, so that nobody else gets an answer.
+func listening(device int) func(network, _ string, c syscall.RawConn) error {
+	return func(network, _ string, c syscall.RawConn) error {
+		options := append(sent(network, device), option{unix.SOL_IP, unix.IP_PKTINFO, 1})
+		transparent := option{unix.SOL_IP, unix.IP_TRANSPARENT, 1}
+		if isIPv6(network) {
+			options[len(options)-1] = option{unix.SOL_IPV6, unix.IPV6_RECVPKTINFO, 1}
+			transparent = option{unix.SOL_IPV6, unix.IPV6_TRANSPARENT, 1}
+		}
+		if network[0] == 't' {
+			// A connection is one when its first question is there. Before, there is nothing to reset when we end: glibc asks again
+			// after a reset where it reads, but not where it writes.
+			options = append(options, option{unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, int(streamIdle / time.Second)})
+		}
+		if device == netdev.Loopback {
+			return setOptions(c, append(options, transparent, option{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, device})...)
+		}
+		if err := setOptions(c, options...); err != nil {
+			return err
+		}
+		return datapath.TakeReflected(c)
 	}
-	if network[0] == 't' {
-		// A connection is one when its first question is there. Before, there is nothing to reset when we end: glibc asks again
-		// after a reset where it reads, but not where it writes.
-		options = append(options, [3]int{unix.SOL_TCP, unix.TCP_DEFER_ACCEPT, int(streamIdle / time.Second)})
-	}
-	return setOptions(c, options...)
 }
 
-// sending prepares a socket whose packets the redirect lets pass.
-func sending(_, _ string, c syscall.RawConn) error {
-	return setOptions(c, [3]int{unix.SOL_SOCKET, unix.SO_MARK, mark})
+// sending prepares a socket at a device whose packets are let pass, to whom they are sent.
+func sending(device int) func(network, _ string, c syscall.RawConn) error {
+	return func(network, _ string, c syscall.RawConn) error { return setOptions(c, sent(network, device)...) }
 }
 
-// setOptions sets a socket's options, each a level, a name and a value.
-func setOptions(c syscall.RawConn, options ...[3]int) error {
+// sent are the options of all sockets that send something: what they send is told from what the container's programs do, by its mark
+// in the container and by its hops at its ports. On lo they reach everybody.
+func sent(network string, device int) []option {
+	hops := option{unix.SOL_IP, unix.IP_TTL, datapath.NamesHops}
+	if isIPv6(network) {
+		hops = option{unix.SOL_IPV6, unix.IPV6_UNICAST_HOPS, datapath.NamesHops}
+	}
+	options := []option{{unix.SOL_SOCKET, unix.SO_MARK, mark}, hops}
+	if device != netdev.Loopback {
+		options = append(options, option{unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, device})
+	}
+	return options
+}
+
+// isIPv6 tells the family of a network as package net gives it to those who prepare a socket.
+func isIPv6(network string) bool { return network[len(network)-1] == '6' }
+
+// option is a level, a name and a value.
+type option [3]int
+
+// setOptions sets a socket's options.
+func setOptions(c syscall.RawConn, options ...option) error {
 	var failed error
 	err := c.Control(func(fd uintptr) {
 		for _, o := range options {
@@ -104,9 +134,10 @@ func setOptions(c syscall.RawConn, options ...[3]int) error {
 	return failed
 }
 
-// dialer makes connections to the servers that a container asks; it has to be used in the container's namespace.
-func dialer() *net.Dialer {
-	d := &net.Dialer{Timeout: patience, Control: sending}
+// dialer makes connections to the servers that a container asks at a door of that device; it has to be used in the container's
+// namespace.
+func dialer(device int) *net.Dialer {
+	d := &net.Dialer{Timeout: patience, Control: sending(device)}
 	d.SetMultipathTCP(false)
 	return d
 }

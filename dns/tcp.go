@@ -38,7 +38,7 @@ func (s *sandbox) serveTCP(d door) {
 		case err == nil:
 			s.running.Go(func() {
 				defer func() { <-places }()
-				s.serveStream(c.(*net.TCPConn))
+				s.serveStream(d, c.(*net.TCPConn))
 			})
 		case errors.Is(err, net.ErrClosed) || s.ctx.Err() != nil:
 			return
@@ -55,7 +55,7 @@ func (s *sandbox) serveTCP(d door) {
 }
 
 // serveStream answers the queries of one connection until the client leaves.
-func (s *sandbox) serveStream(c *net.TCPConn) {
+func (s *sandbox) serveStream(d door, c *net.TCPConn) {
 	// When this process ends or is killed, the connection is reset: glibc asks again then, and takes an orderly end for a failure.
 	_ = c.SetLinger(0)
 	defer context.AfterFunc(s.ctx, func() { _ = c.Close() })()
@@ -65,9 +65,8 @@ func (s *sandbox) serveStream(c *net.TCPConn) {
 		}
 		_ = c.Close()
 	}()
-	// Its address is that of the server that the client asked.
-	server := netip.AddrPortFrom(c.LocalAddr().(*net.TCPAddr).AddrPort().Addr(), dnsPort)
-	up := upstream{ctx: s.ctx, path: s.path, server: server.String(), client: c}
+	_, server := d.ends(addrPortOf(c.RemoteAddr()), addrPortOf(c.LocalAddr()).Addr())
+	up := upstream{ctx: s.ctx, path: s.path, device: d.device, server: server.String(), client: c}
 	defer up.close()
 	for {
 		_ = c.SetReadDeadline(time.Now().Add(streamIdle))
@@ -92,11 +91,14 @@ func (s *sandbox) serveStream(c *net.TCPConn) {
 	}
 }
 
+func addrPortOf(a net.Addr) netip.AddrPort { return a.(*net.TCPAddr).AddrPort() }
+
 // upstream is the connection to the server that a client means, made when it is needed. Its answers go to the client as they
 // come, any number to a question: it may be a zone that is transferred.
 type upstream struct {
 	ctx    context.Context
 	path   string // of the network namespace
+	device int    // of the door at which the client is
 	server string
 
 	writing sync.Mutex // to the client
@@ -119,7 +121,7 @@ func (u *upstream) send(query []byte) error {
 		u.drop() // it was closed while it was idle
 	}
 	err := netdev.Do(u.path, func() error {
-		conn, err := dialer().DialContext(u.ctx, "tcp", u.server)
+		conn, err := dialer(u.device).DialContext(u.ctx, "tcp", u.server)
 		if err == nil {
 			u.conn = conn.(*net.TCPConn)
 		}

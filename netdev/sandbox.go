@@ -54,6 +54,19 @@ func WaitForDevice(ctx context.Context, path string, port int) error {
 	})
 }
 
+// OtherSide finds, in the namespace of the calling thread, the other side of the node's port with that index. up tells whether it is
+// there, and up.
+func OtherSide(port int) (device int, up bool, err error) {
+	link, err := peerOf(port)
+	if errors.Is(err, unix.ENODEV) {
+		return 0, false, nil
+	}
+	if err != nil {
+		return 0, false, err
+	}
+	return link.Attrs().Index, link.Attrs().Flags&net.FlagUp != 0, nil
+}
+
 // SetRoutes makes our routes through the other side of the port with that index, in the namespace at path,
 // exactly those given.
 // Destinations are on the link: the node answers ARP and ND for what exists there.

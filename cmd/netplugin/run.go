@@ -101,7 +101,7 @@ func run(ctx context.Context, o options) error {
 	}
 	o.log.Info("netplugin", "version", version, "node", node.Name, "masters", client.Masters(), "vtep", node.VTEP, "device", underlay.Interface,
 		"container MTU", containerMTU(underlay), "VXLAN port", o.vxlanPort, "docker", o.docker)
-	names := dns.New(a.World, o.log)
+	names := dns.New(a.World, path, o.log)
 	seen, err := newSeen(path, firewallDrops)
 	if err != nil {
 		return err
@@ -183,7 +183,9 @@ func serveNames(ctx context.Context, a *agent.Agent, names *dns.Server, o option
 		if a.World().Revision > 0 {
 			var want []dns.Sandbox
 			for _, s := range a.Sandboxes() {
-				want = append(want, dns.Sandbox{Path: s.Path, Endpoints: s.Endpoints, Everywhere: !s.Docker})
+				want = append(want, dns.Sandbox{
+					Path: s.Path, Endpoints: s.Endpoints, Everywhere: !s.Docker, Ports: s.Ports, Gateway4: s.Gateway4, Gateway6: s.Gateway6,
+				})
 			}
 			if err := names.Sync(ctx, want); err != nil && ctx.Err() == nil {
 				o.log.Warn("not all containers have names answered", "error", err)

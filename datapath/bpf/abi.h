@@ -122,6 +122,25 @@ struct {
 	__type(value, struct port);
 } ports SEC(".maps");
 
+// What netplugin and reflect.h have agreed on, for questions for names.
+enum names {
+	NAMES_PORT = 5399,   // where netplugin listens in containers
+	NAMES_MARK = 0x6378, // on the questions that come back to it
+	NAMES_HOPS = 61,     // TTL or hop limit of what it sends there, by which that is told from what the container's programs send
+};
+
+const volatile enum names no_names; // has the object tell Go of the names above
+
+// reflected: ifindex of a port → until when questions for names from its container are netplugin's, in nanoseconds of CLOCK_MONOTONIC.
+// Go writes it again and again while netplugin listens there. A miss: they go where they are sent.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 16384);
+	__type(key, __u32);
+	__type(value, __u64);
+} reflected SEC(".maps");
+
 struct endpoint_key {
 	__u32 tenant; // first, so that equal addresses of two tenants never meet
 	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d

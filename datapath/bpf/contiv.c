@@ -44,6 +44,7 @@
 #include "refuse.h"
 #include "service.h"
 #include "translate.h"
+#include "reflect.h"
 #include "flood.h"
 #include "outside.h"
 #include "vlan.h"
@@ -317,6 +318,11 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 
 	if (outcome)
 		return drop(skb, outcome);
+	if (is_about_names(&u)) {
+		outcome = reflect(skb, &u, key.kind);
+		if (outcome)
+			return finish(skb, outcome);
+	}
 	outcome = find_flow4(skb, &key, sender, &f);
 	if (outcome)
 		return finish(skb, outcome);
@@ -376,6 +382,11 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 
 	if (outcome)
 		return drop(skb, outcome);
+	if (is_about_names(&u)) {
+		outcome = reflect(skb, &u, key.kind);
+		if (outcome)
+			return finish(skb, outcome);
+	}
 	outcome = find_flow6(skb, &key, sender, &f);
 	if (outcome)
 		return finish(skb, outcome);

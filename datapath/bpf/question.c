@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 
-// Questions for names, on lo of a container that CNI attached: an object of its own, with nothing of contiv.c's. A routing rule in
-// the container brings them here, with their addresses as they were; they go on to the port where netplugin listens.
+// Questions for names, on lo of a container that CNI attached: an object of its own, with nothing of contiv.c's. They are for servers
+// inside the container or, where the way out is no port of ours that reflects them, brought here by a routing rule with their addresses
+// as they were. They go on to the port where netplugin listens.
+#include <stdbool.h>
 #include <stddef.h>
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -29,7 +31,7 @@ struct {
 
 const volatile __u32 our_mark = 0;   // on every packet that netplugin sends in a container
 const volatile __be16 our_port = 0;  // where it listens
-const volatile __u32 way_out4 = 0;   // the device by which the container reaches others, by its index; 0: none
+const volatile __u32 way_out4 = 0;   // the device by which the container reaches others, by its index; 0: none, or no rule brings them here
 const volatile __u32 way_out6 = 0;
 
 // What a packet says of itself.
@@ -39,30 +41,35 @@ struct seen {
 	__u8 protocol;
 };
 
+// A server at an own address of the container is left alone. The kernel takes what is sent to one for what came by its device, and
+// netplugin would not see it.
 static __always_inline int see4(void *data, void *end, struct seen *s)
 {
 	struct iphdr *ip = data + L3;
+	bool loopback;
 
 	if ((void *)(ip + 1) > end || ip->ihl < 5 || ip->frag_off & FRAGMENT_OFFSET)
 		return -1;
+	loopback = (ip->daddr & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000);
 	s->protocol = ip->protocol;
 	s->l4 = L3 + ip->ihl * 4;
-	s->way_out = ip->saddr == ip->daddr || (ip->daddr & bpf_htonl(0xff000000)) == bpf_htonl(0x7f000000) ? 0 : way_out4;
-	return 0;
+	s->way_out = loopback ? 0 : way_out4;
+	return loopback || ip->saddr != ip->daddr ? 0 : -1;
 }
 
 static __always_inline int see6(void *data, void *end, struct seen *s)
 {
+	const __u32 one[4] = {0, 0, 0, bpf_htonl(1)};
 	struct ipv6hdr *ip = data + L3;
+	bool loopback;
 
 	if ((void *)(ip + 1) > end)
 		return -1;
+	loopback = !__builtin_memcmp(&ip->daddr, one, sizeof(one));
 	s->protocol = ip->nexthdr;
 	s->l4 = L3 + sizeof(*ip);
-	s->way_out = way_out6;
-	if (!__builtin_memcmp(&ip->saddr, &ip->daddr, sizeof(ip->saddr)))
-		s->way_out = 0; // a server in the container: the kernel asks an own address from that address
-	return 0;
+	s->way_out = loopback ? 0 : way_out6;
+	return loopback || __builtin_memcmp(&ip->saddr, &ip->daddr, sizeof(ip->saddr)) ? 0 : -1;
 }
 
 static __always_inline void set_port(struct __sk_buff *skb, const struct seen *s, __u32 offset, __be16 from, __be16 to)
