@@ -159,6 +159,18 @@ func TestPodsOfKubernetesJoinTheNetworksOfTheirLabels(t *testing.T) {
 	pings(t, c, "contiv-c2", "c3")
 	reaches(t, master, "c3", "contiv-c2")
 
+	// Nodes that are in the network for them reach pods, so probes pass.
+	netctl(t, c.Cluster, "net", "create", "-n", "infra", "-s", "132.1.1.0/24", "-g", "132.1.1.1", "contivh1")
+	apply(t, c, `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "probed", "labels": {"io.contiv.network": "contiv-net"}}, "spec": {"terminationGracePeriodSeconds": 0,
+		"containers": [{"name": "alpine", "image": "contiv/alpine", "command": ["httpd", "-f", "-p", "8080", "-h", "/etc"],
+			"startupProbe": {"tcpSocket": {"port": 8080}, "periodSeconds": 1, "failureThreshold": 60},
+			"readinessProbe": {"httpGet": {"path": "/os-release", "port": 8080}, "periodSeconds": 1}}]}}`)
+	ready(t, c, "probed")
+	probed := kubectl(t, c, "get", "pod", "probed", "-o", "jsonpath={.status.podIP}")
+	for _, n := range c.Nodes {
+		eventually(t, func() error { return n.Run(t.Context(), "ping", "-c", "1", "-W", "1", probed) })
+	}
+
 	// Labels that a pod gets later make it a provider of services, and those that it loses no more.
 	netctl(t, c.Cluster, "service", "create", "shop", "-s", "contiv-net", "-l", "app=web", "-p", "80:8080:TCP", "--preferred-ip", "10.1.2.100")
 	shows(t, c, "contiv-c2", "mkdir /tmp/www && echo hello > /tmp/www/index.html && httpd -p 8080 -h /tmp/www && echo started", "started")
