@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
-	"runtime"
 	"strings"
-	"time"
 
 	"github.com/contivnet/contiv/test/netlab"
 )
@@ -209,24 +207,5 @@ func (o outcome) outsideTable() string {
 
 // benchOutside is the mode -outside, and a part of the whole.
 func benchOutside(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	r := &race{topology: same, trials: policyTrials(), rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
-	began := time.Now()
-	result, err := r.run(ctx, crossings(o.programs))
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(stdout, "\n## Beyond the node: medians of %d rounds of %g s, %d CPUs, %s\n\n%s", o.rounds, o.secs, runtime.NumCPU(),
-		time.Since(began).Round(time.Second), result.outsideTable())
-	for _, f := range result.failures {
-		fmt.Fprintf(stdout, "failed: %s\n", f)
-	}
-	if o.json != "" {
-		if err := writeEntries(o.json, result.entries); err != nil {
-			return err
-		}
-	}
-	if len(result.failures) > 0 {
-		return fmt.Errorf("%d failures, named under the table", len(result.failures))
-	}
-	return nil
+	return benchRace(ctx, o, "Beyond the node", crossings(o.programs), outcome.outsideTable, stdout, stderr)
 }

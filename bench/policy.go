@@ -268,18 +268,18 @@ func policyTrials() []trial {
 
 // benchPolicy is the mode -policy, and a part of the whole.
 func benchPolicy(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	return benchOnNode(ctx, o, "Policy", ruledContestants(o.programs), outcome.policyTable, stdout, stderr)
+	return benchRace(ctx, o, "Policy on a node", ruledContestants(o.programs), outcome.policyTable, stdout, stderr)
 }
 
-// benchOnNode has contestants race on a node and shows the table of what came of it.
-func benchOnNode(ctx context.Context, o options, what string, all []contestant, show func(outcome) string, stdout, stderr io.Writer) error {
+// benchRace has contestants race from one node and shows the table of what came of it.
+func benchRace(ctx context.Context, o options, title string, all []contestant, show func(outcome) string, stdout, stderr io.Writer) error {
 	r := &race{topology: same, trials: policyTrials(), rounds: o.rounds, secs: o.secs, tries: 3, quiet: 0.15, progress: stderr}
 	began := time.Now()
 	result, err := r.run(ctx, all)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stdout, "\n## %s on a node: medians of %d rounds of %g s, %d CPUs, %s\n\n%s", what, o.rounds, o.secs, runtime.NumCPU(),
+	fmt.Fprintf(stdout, "\n## %s: medians of %d rounds of %g s, %d CPUs, %s\n\n%s", title, o.rounds, o.secs, runtime.NumCPU(),
 		time.Since(began).Round(time.Second), show(result))
 	for _, f := range result.failures {
 		fmt.Fprintf(stdout, "failed: %s\n", f)

@@ -149,5 +149,5 @@ func (o outcome) serviceTable() string {
 
 // benchService is the mode -service, and a part of the whole.
 func benchService(ctx context.Context, o options, stdout, stderr io.Writer) error {
-	return benchOnNode(ctx, o, "Services", serviceContestants(o.programs), outcome.serviceTable, stdout, stderr)
+	return benchRace(ctx, o, "Services on a node", serviceContestants(o.programs), outcome.serviceTable, stdout, stderr)
 }
