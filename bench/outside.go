@@ -12,21 +12,15 @@ import (
 	"github.com/contivnet/contiv/test/netlab"
 )
 
-// brink is a node with a machine beyond it, to which a wire of its own leads. All contestants of one engine live on one.
+// brink is a node with machines beyond it, to each of which a wire of its own leads. All contestants of one engine live on one.
 type brink struct {
 	contiv
 	plain   bool // there is an engine alone, with a network that a user has made
-	beyond  *namespace
+	beyond  []*namespace
 	users   int
 	started bool
 	broken  error
 }
-
-// The two ends of the wire. Docker and Contiv masquerade alike what leaves by it.
-var (
-	brinkAddress  = netip.MustParseAddr("192.0.2.1")
-	beyondAddress = netip.MustParseAddr("192.0.2.2")
-)
 
 // userNetwork is one that a user has made, whose containers have Docker's resolver and the rules that it needs.
 const userNetwork = "bench-user"
@@ -63,21 +57,32 @@ func (b *brink) make(ctx context.Context) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// machine makes one more beyond the node. near and far are the ends of its wire; Docker and Contiv masquerade alike what leaves by it.
+func (b *brink) machine() (namespace string, near, far netip.Addr, err error) {
 	node, err := openNamespace(b.all[0].Netns())
 	if err != nil {
-		return err
+		return "", near, far, err
 	}
 	defer node.close()
-	if b.beyond, err = newNamespace(); err != nil {
-		return err
+	m, err := newNamespace()
+	if err != nil {
+		return "", near, far, err
 	}
-	if err := join(cable{in: node, name: "ext0"}, cable{in: b.beyond, name: "eth0"}, underlayMTU); err != nil {
-		return err
+	number := byte(len(b.beyond))
+	b.beyond = append(b.beyond, m)
+	near, far = netip.AddrFrom4([4]byte{198, 18, number, 1}), netip.AddrFrom4([4]byte{198, 18, number, 2}) // RFC 2544
+	device := fmt.Sprintf("ext%d", number)
+	err = join(cable{in: node, name: device}, cable{in: m, name: "eth0"}, underlayMTU)
+	if err == nil {
+		err = node.address(device, netip.PrefixFrom(near, 24))
 	}
-	if err := node.address("ext0", netip.PrefixFrom(brinkAddress, 24)); err != nil {
-		return err
+	if err == nil {
+		err = m.address("eth0", netip.PrefixFrom(far, 24))
 	}
-	return b.beyond.address("eth0", netip.PrefixFrom(beyondAddress, 24))
+	return m.path(), near, far, err
 }
 
 // Down takes the node down with its last user.
@@ -85,8 +90,8 @@ func (b *brink) Down() error {
 	if b.users--; b.users > 0 {
 		return nil
 	}
-	if b.beyond != nil {
-		b.beyond.close()
+	for _, m := range b.beyond {
+		m.close()
 	}
 	return b.contiv.Down()
 }
@@ -123,6 +128,10 @@ func (c *crossing) Up(ctx context.Context, _ topology) (pair, error) {
 	if err := c.node.start(ctx); err != nil {
 		return pair{}, err
 	}
+	machine, near, far, err := c.node.machine()
+	if err != nil {
+		return pair{}, err
+	}
 	name := "bench-" + strings.ReplaceAll(c.Name(), ", ", "-")
 	host := c.node.all[0]
 	if c.published {
@@ -134,20 +143,19 @@ func (c *crossing) Up(ctx context.Context, _ topology) (pair, error) {
 			}
 		}
 		server, err := c.node.run(ctx, host, c.network, name, ports...)
-		p := pair{client: c.node.beyond.path(), server: server.namespace, address: brinkAddress}
+		p := pair{client: machine, server: server.namespace, address: near}
 		if c.network == userNetwork {
 			p.shift = serviceShift
 		}
 		return p, err
 	}
 	var client container
-	var err error
 	if c.network == "" {
 		client, err = c.node.attach(ctx, host, name, "")
 	} else {
 		client, err = c.node.run(ctx, host, c.network, name)
 	}
-	return pair{client: client.namespace, server: c.node.beyond.path(), address: beyondAddress}, err
+	return pair{client: client.namespace, server: machine, address: far}, err
 }
 
 // crossings are the limit, the ways out and the ways in.
