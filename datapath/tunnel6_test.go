@@ -313,6 +313,24 @@ func TestConnectionsDifferInTheOuterSourcePortAndFlowLabelOverIPv6(t *testing.T)
 	}
 }
 
+func TestNetprofileMarksWhatItsMembersSendOverIPv6Tunnels(t *testing.T) {
+	t.Parallel()
+	c, n1, n2 := twoNodes6(t, AttachAuto, webs(t))
+	a, b := n1.start("red:web", "10.1.1.1", "fd01::a"), n2.start("red:web", "10.1.1.2", "fd01::b")
+	a.profile(model.Netprofile{DSCP: 46})
+	c.apply()
+	there := n2.raw(t, "ul0")
+	for _, ip := range b.endpoint.Addrs() {
+		a.reaches(ip)
+		outer := there.receive(patience, func(f []byte) bool {
+			return len(f) > 14+70 && binary.BigEndian.Uint16(f[56:]) == 4789 && netip.AddrFrom16([16]byte(f[22:38])) == n1.vtep
+		})
+		if outer == nil || serviceClass(outer) != 46<<2 || serviceClass(outer[70:]) != 46<<2 {
+			t.Errorf("to %s goes % x", ip, outer)
+		}
+	}
+}
+
 func TestNodesOfTwoFamiliesSayThatTheyCannotMeet(t *testing.T) {
 	t.Parallel()
 	c, n1, _ := twoNodes6(t, AttachAuto, webs(t))
