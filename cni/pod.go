@@ -4,6 +4,7 @@ package cni
 
 import (
 	"context"
+	"log/slog"
 	"maps"
 	"time"
 
@@ -61,38 +62,56 @@ func podOf(labels map[string]string) (pod Pod, ours map[string]string, ok bool) 
 	return Pod{ours[labelPodNamespace], ours[labelPodName], ours[labelPodUID]}, ours, ours[labelPodName] != ""
 }
 
-// followAgain is how soon what no master could be told is tried again.
-const followAgain = 5 * time.Second
+const (
+	// updatePatience is how long a master may take for an endpoint. A DEL of it waits as long.
+	updatePatience = 3 * time.Second
+	// followAgain is how soon what no master could be told is tried again.
+	followAgain = 5 * time.Second
+)
+
+// endpoints is what follow needs of the agent.
+type endpoints interface {
+	Attached() []model.Endpoint
+	SandboxesChanged() <-chan struct{}
+	Update(ctx context.Context, id string, change func(*model.Endpoint)) error
+}
 
 // follow keeps the labels of pods on their endpoints, where services look at them, and has those pods that were told to end be passed over.
-func (s *Server) follow(ctx context.Context) {
+func follow(ctx context.Context, pods Pods, here endpoints, log *slog.Logger) {
 	ending := map[string]bool{} // endpoints that are known to
+	behind := map[string]bool{} // endpoints that could not be updated last
 	for {
-		changed, attached := s.Pods.Changed(), s.Agent.SandboxesChanged()
+		changed, attached := pods.Changed(), here.SandboxesChanged()
 		var again <-chan time.Time
-		still := map[string]bool{}
-		for _, e := range s.Agent.Attached() {
+		still, failed := map[string]bool{}, map[string]bool{}
+		for _, e := range here.Attached() {
 			pod, ours, ok := podOf(e.Labels)
 			if !ok || e.Runtime != "cni" {
 				continue
 			}
-			own, ends, ok := s.Pods.Labels(pod)
+			own, ends, ok := pods.Labels(pod)
 			still[e.ID] = ending[e.ID]
 			labels := joined(own, ours)
 			if !ok || maps.Equal(labels, e.Labels) && ends == ending[e.ID] {
 				continue
 			}
-			err := s.Agent.Update(ctx, e.ID, func(e *model.Endpoint) {
+			call, cancel := context.WithTimeout(ctx, updatePatience)
+			err := here.Update(call, e.ID, func(e *model.Endpoint) {
 				e.Labels = labels
 				e.Stopping = e.Stopping || ends && !ending[e.ID] // once: a pod that lives on for long works after all
 			})
+			cancel()
 			if err != nil {
+				if !behind[e.ID] && ctx.Err() == nil {
+					log.Warn("what a pod has become is not on its endpoint yet; it is tried again", "pod", pod.Namespace+"/"+pod.Name, "error", err)
+				}
+				failed[e.ID] = true
 				again = time.After(followAgain)
 				continue
 			}
 			still[e.ID] = ends
 		}
-		ending = still
+		ending, behind = still, failed
 		select {
 		case <-ctx.Done():
 			return

@@ -53,7 +53,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer done.Wait()
 	defer end()
 	if s.Pods != nil {
-		done.Go(func() { s.follow(following) })
+		done.Go(func() { follow(following, s.Pods, s.Agent, s.Log) })
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
