@@ -241,7 +241,7 @@ func TestPodsOfKubernetesAreToldWhatTheirLabelsLack(t *testing.T) {
 	ready(t, c, "early")
 	shows(t, c, "early", "ifconfig eth0", "inet addr:10.1.7.1")
 
-	// What the API server said once is used while it is away; the agent does not need it to run, nor to let pods go.
+	// The agent does not need the API server to run, and reads it when it is back.
 	if err := c.StopAPIServer(); err != nil {
 		t.Fatal(err)
 	}
