@@ -14,6 +14,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/go-logr/logr"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/fields"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -115,7 +116,9 @@ func (p *Pods) follow(resource string, which fields.Selector) (cache.SharedIndex
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 			o.FieldSelector = which.String()
 			out, err := from.Watch(ctx, o)
-			p.heard(resource, err)
+			if o.SendInitialEvents == nil || !apierrors.IsInvalid(err) { // who cannot start a watch with a list is asked for the list next
+				p.heard(resource, err)
+			}
 			return out, err
 		},
 	}

@@ -151,7 +151,12 @@ func (s *server) one(w http.ResponseWriter, kind, name string) {
 // listen starts what reads the server, until the test ends.
 func listen(t *testing.T, s *server, patience time.Duration) *Pods {
 	t.Helper()
-	p, err := New(Options{Config: &rest.Config{Host: s.URL}, Node: "n1", Patience: patience, Log: slog.New(slog.DiscardHandler)})
+	return listenAndLog(t, s, patience, slog.New(slog.DiscardHandler))
+}
+
+func listenAndLog(t *testing.T, s *server, patience time.Duration, log *slog.Logger) *Pods {
+	t.Helper()
+	p, err := New(Options{Config: &rest.Config{Host: s.URL}, Node: "n1", Patience: patience, Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,6 +171,14 @@ func listen(t *testing.T, s *server, patience time.Duration) *Pods {
 		}
 	})
 	return p
+}
+
+// complaint fails a test in which something is logged.
+type complaint struct{ *testing.T }
+
+func (c complaint) Write(line []byte) (int, error) {
+	c.Errorf("it logged %s", line)
+	return len(line), nil
 }
 
 // heard waits until the pod has been told of, and all else that the server has.
@@ -255,6 +268,14 @@ func TestChangesOfAPodAreHeard(t *testing.T) {
 	if _, _, ok := p.Labels(cni.Pod{Namespace: "shop", Name: "first", UID: "u2"}); ok {
 		t.Error("a pod of the same name is taken for it")
 	}
+}
+
+func TestAPIServerThatKnowsOnlyListsIsNotSaidToBeAway(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	p := listenAndLog(t, s, time.Minute, slog.New(slog.NewTextHandler(complaint{t}, nil)))
+	s.tell(pods, "ADDED", podMeta("first", "u1", "web"))
+	heard(t, p, "first", "u1")
 }
 
 func TestStaticPodIsKnownByTheUIDThatItsKubeletGaveIt(t *testing.T) {
