@@ -181,15 +181,19 @@ func (c complaint) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
+// limit is how long a test waits for what comes within moments.
+const limit = time.Minute
+
 // heard waits until the pod has been told of, and all else that the server has.
 func heard(t *testing.T, p *Pods, name, uid string) {
 	t.Helper()
+	late := time.After(limit)
 	for {
 		if _, _, ok := p.Labels(cni.Pod{Namespace: "shop", Name: name, UID: uid}); ok && p.silent() == nil {
 			return
 		}
 		select {
-		case <-t.Context().Done():
+		case <-late:
 			t.Fatalf("nobody told of pod %s: %v", name, p.silent())
 		case <-time.After(10 * time.Millisecond):
 		}
@@ -258,12 +262,17 @@ func TestChangesOfAPodAreHeard(t *testing.T) {
 	m := podMeta("first", "u1", "web")
 	m.Labels["app"], m.DeletionTimestamp = "other", &metav1.Time{Time: time.Now()}
 	s.tell(pods, "MODIFIED", m)
+	late := time.After(limit)
 	for {
 		changed := p.Changed()
 		if labels, ending, ok := p.Labels(pod); ok && ending && labels["app"] == "other" {
 			break
 		}
-		<-changed
+		select {
+		case <-late:
+			t.Fatal("nobody told that the pod has changed")
+		case <-changed:
+		}
 	}
 	if _, _, ok := p.Labels(cni.Pod{Namespace: "shop", Name: "first", UID: "u2"}); ok {
 		t.Error("a pod of the same name is taken for it")
@@ -309,9 +318,10 @@ func TestPodsStartWhileTheAPIServerIsAway(t *testing.T) {
 	s.tell(pods, "ADDED", podMeta("known", "u1", "web"))
 	heard(t, p, "known", "u1")
 	s.stop()
+	late := time.After(limit)
 	for p.silent() == nil { // its watch has not ended yet
 		select {
-		case <-t.Context().Done():
+		case <-late:
 			t.Fatal("nobody noticed that the API server is away")
 		case <-time.After(10 * time.Millisecond):
 		}
