@@ -6,7 +6,8 @@
 // annotation. What a pod leaves open its namespace may say in the same way, and after that the CNI configuration.
 //
 // The API server is listed and watched, for the metadata of this node's pods and of namespaces alone; what it said last is
-// used while it is away.
+// used while it is away. Then a pod of which it has not told is asked for each second, by name: a watch begins again later than
+// a kubelet does.
 //
 // What bites: a kubelet may hear of a pod before we do, and a pod of the same name may follow the last one at once. So a pod is
 // awaited, and known by its UID.
