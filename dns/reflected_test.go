@@ -3,6 +3,7 @@
 package dns
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -172,6 +173,53 @@ func TestNoRulesAreMadeForAMoment(t *testing.T) {
 	}
 }
 
+// atDevice has a socket be one of eth0's.
+func atDevice(_, _ string, rc syscall.RawConn) error {
+	var failed error
+	err := rc.Control(func(fd uintptr) { failed = unix.BindToDevice(int(fd), "eth0") })
+	return errors.Join(err, failed)
+}
+
+// A port reflects both address families, or none.
+func TestPortReflectsNothingWhileOurPortIsTakenForOneAddressFamily(t *testing.T) {
+	t.Parallel()
+	c := newContainer(t)
+	o := newOutsideAtPort(t, c)
+	var program net.PacketConn
+	c.in(t, func() (err error) {
+		program, err = (&net.ListenConfig{Control: atDevice}).ListenPacket(t.Context(), "udp6", fmt.Sprintf("[::]:%d", port))
+		return err
+	})
+	defer program.Close()
+	answered := func(when string) {
+		for _, server := range servers {
+			if m, err := c.askAt("udp", server, "contiv-c1.", 2*time.Second); err != nil || address(m) != "10.1.1.1" {
+				t.Errorf("%s, %s: %v, %v", when, server, m, err)
+			}
+		}
+	}
+	s, _ := o.netplugin(t, lifetime)
+	without := o.box
+	without.Ports = nil
+	sync1(t, s, without) // so that rules bring them to lo
+	if err := s.Sync(t.Context(), []Sandbox{o.box}); !errors.Is(err, unix.EADDRINUSE) {
+		t.Errorf("that a program has the port is told by: %v", err)
+	}
+	for range 2 {
+		s.heartbeat()
+		answered("while a program has the port")
+	}
+	if rules := c.rules(t); !strings.Contains(rules, "5399") {
+		t.Errorf("by no port and by no rule: %s", rules)
+	}
+	_ = program.Close()
+	s.heartbeat()
+	answered("when it is gone")
+	if rules := c.rules(t); strings.Contains(rules, "5399") {
+		t.Errorf("at the end there are %s", rules)
+	}
+}
+
 // systemd-resolved asks so.
 func TestQuestionFromASocketThatIsBoundToADeviceIsAnswered(t *testing.T) {
 	t.Parallel()
@@ -179,20 +227,12 @@ func TestQuestionFromASocketThatIsBoundToADeviceIsAnswered(t *testing.T) {
 	o := newOutsideAtPort(t, c)
 	s, _ := o.netplugin(t, lifetime)
 	sync1(t, s, o.box)
-	bound := func(_, _ string, rc syscall.RawConn) error {
-		var failed error
-		err := rc.Control(func(fd uintptr) { failed = unix.BindToDevice(int(fd), "eth0") })
-		if err == nil {
-			err = failed
-		}
-		return err
-	}
 	for _, server := range servers {
 		for _, network := range []string{"udp", "tcp"} {
 			for name, want := range map[string]string{"contiv-c1.": "10.1.1.1", "example.com.": "192.0.2.1"} {
 				var conn net.Conn
 				c.in(t, func() (err error) {
-					conn, err = (&net.Dialer{Timeout: 2 * time.Second, Control: bound}).Dial(network, net.JoinHostPort(server, "53"))
+					conn, err = (&net.Dialer{Timeout: 2 * time.Second, Control: atDevice}).Dial(network, net.JoinHostPort(server, "53"))
 					return err
 				})
 				client := dns.Client{Net: network, Timeout: 2 * time.Second}

@@ -93,8 +93,10 @@ func (s *sandbox) open() (err error) {
 	return err
 }
 
-// openDoors opens one for IPv4 at the device and, where the container may ask servers of IPv6 and has it, one for that.
+// openDoors opens one for IPv4 at the device and, where the container may ask servers of IPv6 and has it, one for that. After an error
+// none is open: a port reflects questions of both.
 func (s *sandbox) openDoors(device int) error {
+	var opened []door
 	for _, at := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
 		if at.Is6() && !s.everywhere {
 			continue
@@ -104,9 +106,15 @@ func (s *sandbox) openDoors(device int) error {
 			continue
 		}
 		if err != nil {
+			for _, d := range opened {
+				d.close()
+			}
 			return err
 		}
-		s.doors = append(s.doors, d)
+		opened = append(opened, d)
+	}
+	s.doors = append(s.doors, opened...)
+	for _, d := range opened { // only now: who serves a door that closes ends the sandbox
 		s.running.Go(func() { s.serveUDP(d) })
 		s.running.Go(func() { s.serveTCP(d) })
 	}
