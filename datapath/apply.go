@@ -37,7 +37,7 @@ func (d *Datapath) Apply(t compile.Tables) error {
 		d.held = nil
 		return err
 	}
-	if !d.switched {
+	if !d.switched.Load() {
 		if err := d.switchLinks(); err != nil {
 			return err
 		}
@@ -47,7 +47,7 @@ func (d *Datapath) Apply(t compile.Tables) error {
 			d.held = nil
 			return err
 		}
-		d.switched = true
+		d.switched.Store(true)
 	}
 	d.revision = t.Revision
 	return nil

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/features"
@@ -39,13 +40,14 @@ type Datapath struct {
 
 	names nameLocks // taken for a port while it is attached or detached
 
+	switched atomic.Bool // all links run the programs of this process
+
 	portsMu sync.Mutex
 	ports   map[string]attachment // by the device's name
 
 	applyMu  sync.Mutex
 	held     *rows // what the kernel's tables hold; nil: not known, read them
 	revision int64 // of the tables that were applied last
-	switched bool  // whether all links run the programs of this process
 	noRoute  map[netip.Addr]bool
 	grace    chan struct{} // closed when nothing reads the bank of policy that is not in force
 }

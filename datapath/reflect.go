@@ -37,6 +37,10 @@ func (d *Datapath) Reflect(port string, life time.Duration) error {
 	return nil
 }
 
+// Reflects tells whether all ports do what Reflect says. Until the first Apply those that an earlier process attached run its program,
+// which may know nothing of that, or ask another map.
+func (d *Datapath) Reflects() bool { return d.switched.Load() }
+
 // Unreflect lets questions go where they are sent. That none are reflected there is fine.
 func (d *Datapath) Unreflect(port string) error {
 	defer d.names.lock(port)()

@@ -283,7 +283,13 @@ func TestQuestionsGoWhereTheyAreSentWhenNetpluginIsNoLongerHeardOf(t *testing.T)
 	must(t, x.n.dp.Close())
 	x.isAnsweredBy("netplugin", x.at[0], []byte("who?"))
 	x.n.open()
+	if x.n.dp.Reflects() {
+		t.Error("the ports are said to run programs of this process before it has put them there")
+	}
 	must(t, x.n.dp.Apply(x.n.tables()))
+	if !x.n.dp.Reflects() {
+		t.Error("the ports are said to run programs of an earlier process for ever")
+	}
 	x.isAnsweredBy("netplugin", x.at[0], []byte("who?"))
 	must(t, x.n.dp.Reflect(port, time.Millisecond))
 	for _, at := range x.at {

@@ -16,6 +16,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/netdev"
 )
@@ -28,6 +29,11 @@ type outside struct {
 
 	dp  *datapath.Datapath // through which they are joined; nil: they are directly
 	box Sandbox            // the container
+
+	// With dp, to open it again:
+	node    container
+	options datapath.Options
+	tables  compile.Tables
 }
 
 // eachWay runs a test where questions are brought to lo, as the container's way out is none of ours, and where its port reflects them.

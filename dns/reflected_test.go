@@ -37,13 +37,11 @@ func newOutsideAtPort(t *testing.T, c container) *outside {
 		t.Skipf("needs the right to mount a bpffs: %v", err)
 	}
 	t.Cleanup(func() { _ = unix.Unmount(bpffs, unix.MNT_DETACH) })
-	node.in(t, func() (err error) {
-		o.dp, err = datapath.Open(datapath.Options{
-			PinDir: filepath.Join(bpffs, "contiv"), Uplink: "ul0", VTEP: netip.MustParseAddr("192.168.2.10"),
-			Flows4: 1024, Flows6: 1024, Connections4: 1024, Connections6: 1024, Translations: 1024,
-		})
-		return err
-	})
+	o.node, o.options = node, datapath.Options{
+		PinDir: filepath.Join(bpffs, "contiv"), Uplink: "ul0", VTEP: netip.MustParseAddr("192.168.2.10"),
+		Flows4: 1024, Flows6: 1024, Connections4: 1024, Connections6: 1024, Translations: 1024,
+	}
+	o.open(t)
 	t.Cleanup(func() { _ = o.dp.Close() })
 	v4, err := model.ParsePool("192.0.2.0/24", "192.0.2.254", false)
 	if err != nil {
@@ -73,7 +71,8 @@ func newOutsideAtPort(t *testing.T, c container) *outside {
 			t.Fatal(err)
 		}
 	}
-	if err := o.dp.Apply(compile.For(worldOf("routing", objects...), "n1")); err != nil {
+	o.tables = compile.For(worldOf("routing", objects...), "n1")
+	if err := o.dp.Apply(o.tables); err != nil {
 		t.Fatal(err)
 	}
 	addressBoth(t, c, o)
@@ -81,6 +80,15 @@ func newOutsideAtPort(t *testing.T, c container) *outside {
 	run(t, "ip", "-n", c.name, "route", "add", "default", "via", "2001:db8::fe")
 	o.serve(t, c)
 	return o
+}
+
+// open opens the data path between.
+func (o *outside) open(t *testing.T) {
+	t.Helper()
+	o.node.in(t, func() (err error) {
+		o.dp, err = datapath.Open(o.options)
+		return err
+	})
 }
 
 // rules are the routing rules in the container.
@@ -127,6 +135,50 @@ func TestContainerWhoseWayOutIsOursHasNoRoutingRules(t *testing.T) {
 	if after := c.rules(t); after != before {
 		t.Errorf("at the end there are %s", after)
 	}
+}
+
+// Without masters the data path does not switch.
+func TestRulesOfAnEarlierVersionStayUntilThePortsReflect(t *testing.T) {
+	t.Parallel()
+	c := newContainer(t)
+	o := newOutsideAtPort(t, c)
+	before := c.rules(t)
+	for _, family := range []string{"-4", "-6"} {
+		run(t, "ip", "-n", c.name, family, "route", "add", "local", "default", "dev", "lo", "table", "5399")
+		for _, protocol := range []string{"udp", "tcp"} {
+			run(t, "ip", "-n", c.name, family, "rule", "add", "iif", "lo", "fwmark", "0/0xffffffff", "ipproto", protocol, "dport", "53", "lookup", "5399", "priority", "5399")
+		}
+	}
+	if err := o.dp.Close(); err != nil {
+		t.Fatal(err)
+	}
+	o.options.Flows4 *= 2 // another layout, so other maps: the ports' programs do not know the new ones
+	o.open(t)
+	s, _ := o.netplugin(t, lifetime)
+	answered := func(when string) {
+		for _, server := range servers {
+			for _, network := range []string{"udp", "tcp"} {
+				for name, want := range map[string]string{"contiv-c1.": "10.1.1.1", "example.com.": "192.0.2.1"} {
+					if m, err := c.askAt(network, server, name, 2*time.Second); err != nil || address(m) != want {
+						t.Errorf("%s, %s %s asked for %s: %v, %v", when, network, server, name, m, err)
+					}
+				}
+			}
+		}
+	}
+	sync1(t, s, o.box)
+	answered("at the start")
+	s.heartbeat()
+	answered("later")
+	if err := o.dp.Apply(o.tables); err != nil {
+		t.Fatal(err)
+	}
+	answered("when the ports have switched")
+	s.heartbeat()
+	if after := c.rules(t); after != before {
+		t.Errorf("at the end there are %s", after)
+	}
+	answered("at the end")
 }
 
 func TestNoRulesAreMadeForAMoment(t *testing.T) {

@@ -85,6 +85,7 @@ func (s *sandbox) open() (err error) {
 		return s.turn()
 	})
 	if err != nil {
+		err = errors.Join(err, s.unreflect()) // first, so that no question meets closed sockets
 		s.close()
 		if errors.Is(err, fs.ErrPermission) {
 			err = fmt.Errorf("%w (run netplugin as root: it needs CAP_SYS_ADMIN, CAP_NET_ADMIN and CAP_NET_RAW)", err)

@@ -32,6 +32,15 @@ func (s *sandbox) turn() error {
 	way4 := way{device: ways.V4, everywhere: ways.Default4, awaited: awaited || s.wanted.Gateway4 && !late}
 	way6 := way{device: ways.V6, everywhere: ways.Default6, awaited: awaited || s.wanted.Gateway6 && !late}
 	rules := netdev.Returned{Port: dnsPort, V4: way4.needsRules(devices), V6: v6 && way6.needsRules(devices), Source4: ways.Source4, Back: mark}
+	if s.dp != nil && !s.dp.Reflects() {
+		// After an upgrade, the rules that are there are all that brings us questions.
+		there4, there6, err := netdev.FindReturned()
+		if err != nil {
+			return err
+		}
+		rules.V4, rules.V6 = rules.V4 || there4, rules.V6 || v6 && there6
+	}
+	// Each way is ready before questions come by it, and they come by it before the former one goes.
 	if err := s.serveLo(rules, ways); err != nil {
 		return err
 	}
@@ -40,6 +49,15 @@ func (s *sandbox) turn() error {
 			return err
 		}
 	}
+	if err := netdev.ReturnSent(rules); err != nil {
+		return err
+	}
+	if !s.turned {
+		if err := removeRedirect(); err != nil { // of a netplugin that had one here too
+			return err
+		}
+	}
+	s.turned = true
 	s.settled = !awaited && !way4.isAwaited() && !(v6 && way6.isAwaited())
 	return nil
 }
@@ -97,7 +115,7 @@ func (s *sandbox) openAtPorts() (devices map[string]int, err error) {
 	return devices, nil
 }
 
-// serveLo has questions on lo come to us, with those that the rules bring there.
+// serveLo has questions on lo come to us, with those that the rules will bring there.
 func (s *sandbox) serveLo(rules netdev.Returned, ways netdev.WaysOut) error {
 	o := datapath.QuestionsOptions{Mark: mark, Port: port}
 	if rules.V4 {
@@ -110,7 +128,6 @@ func (s *sandbox) serveLo(rules netdev.Returned, ways netdev.WaysOut) error {
 	if err != nil {
 		return err
 	}
-	// First who knows what to do with a question that comes back.
 	if !s.turned || !attached || o != s.given {
 		if err := s.questions.Attach(o); err != nil {
 			return err
@@ -120,19 +137,7 @@ func (s *sandbox) serveLo(rules netdev.Returned, ways netdev.WaysOut) error {
 	if s.turned && !attached {
 		s.log.Info("what turns a container's questions had gone from lo", "netns", s.path)
 	}
-	if err := netdev.SetLoopbackUp(); err != nil {
-		return err
-	}
-	if err := netdev.ReturnSent(rules); err != nil {
-		return err
-	}
-	if !s.turned {
-		if err := removeRedirect(); err != nil { // of a netplugin that had one here too
-			return err
-		}
-	}
-	s.turned = true
-	return nil
+	return netdev.SetLoopbackUp()
 }
 
 // unreflect lets the questions of all ports go where they are sent.

@@ -73,6 +73,17 @@ func ReturnSent(r Returned) error {
 	return forgetReturned(families(!r.V4, !r.V6))
 }
 
+// FindReturned tells for which address families there are rules of ReturnSent's, or of its like in an earlier version, in the namespace
+// of the calling thread.
+func FindReturned() (v4, v6 bool, err error) {
+	four, err := ourRules(netlink.FAMILY_V4)
+	if err != nil {
+		return false, false, err
+	}
+	six, err := ourRules(netlink.FAMILY_V6)
+	return len(four) > 0, len(six) > 0, err
+}
+
 // ForgetReturned takes back what ReturnSent did in the namespace of the calling thread, if it did.
 func ForgetReturned() error { return forgetReturned(families(true, true)) }
 
@@ -102,15 +113,12 @@ func SetLoopbackUp() error {
 
 // removeRules removes those of the rules to our table that are meant.
 func removeRules(family int, meant func(netlink.Rule) bool) error {
-	rules, err := netlink.RuleList(family)
-	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
-		return nil
-	}
+	rules, err := ourRules(family)
 	if err != nil {
-		return fmt.Errorf("list routing rules: %w", err)
+		return err
 	}
 	for _, r := range rules {
-		if r.Table != returnedTable || !meant(r) {
+		if !meant(r) {
 			continue
 		}
 		r.Family = family
@@ -119,6 +127,18 @@ func removeRules(family int, meant func(netlink.Rule) bool) error {
 		}
 	}
 	return nil
+}
+
+// ourRules are the rules to our table; a kernel without the address family has none.
+func ourRules(family int) ([]netlink.Rule, error) {
+	rules, err := netlink.RuleList(family)
+	if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list routing rules: %w", err)
+	}
+	return slices.DeleteFunc(rules, func(r netlink.Rule) bool { return r.Table != returnedTable }), nil
 }
 
 // wayOut finds the device of the route that leads to most, the address of those who take it, and whether it leads everywhere.
