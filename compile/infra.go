@@ -14,7 +14,7 @@ import (
 type Infra struct {
 	Network string
 	Port    string         // the data path's side
-	Addrs   []netip.Prefix // the node's, with the subnets' lengths, IPv4 first
+	Addrs   []netip.Prefix // the node's, with the subnets' lengths, IPv4 first; none of a subnet that would take nodes' tunnels
 	MAC     model.MAC
 	VLAN    bool
 	Routes  []NodeRoute // by prefix
@@ -32,6 +32,7 @@ func isHome(e model.Endpoint, n model.Network) bool {
 }
 
 func (c *compiler) infra() {
+	nodes := c.nodeAddrs()
 	for _, e := range c.local { // by port, and so by network
 		n, _ := c.world.Networks.Get(e.NetworkKey())
 		if !isHome(e, n) {
@@ -39,33 +40,54 @@ func (c *compiler) infra() {
 		}
 		row := Infra{Network: n.Name, Port: e.Port, MAC: e.MAC, VLAN: n.Encap == model.EncapVLAN}
 		for _, a := range e.Addrs() {
-			row.Addrs = append(row.Addrs, netip.PrefixFrom(a, n.Pool(a).Subnet().Bits()))
+			subnet := n.Pool(a).Subnet()
+			if node, ok := firstIn(subnet, nodes); ok {
+				c.note(n, "nodes have no address in %s of network %s: node address %s is in it; use another subnet for the network", subnet, n.Key(), node)
+				continue
+			}
+			row.Addrs = append(row.Addrs, netip.PrefixFrom(a, subnet.Bits()))
 		}
 		if n.Name == model.HostAccess {
-			row.Routes = c.nodeRoutes(n)
+			row.Routes = c.nodeRoutes(n, row.Addrs, nodes)
 		}
 		c.out.Infra = append(c.out.Infra, row)
 	}
 }
 
-// nodeRoutes are the subnets of the networks that host access reaches. One in which another node has its address would take that node's
-// tunnels to itself.
-func (c *compiler) nodeRoutes(own model.Network) (out []NodeRoute) {
-	var nodes []netip.Addr
+// nodeAddrs are the addresses at which nodes reach each other, sorted. A subnet with one of them, on a device of the nodes' own, would take
+// that node's tunnels to itself.
+func (c *compiler) nodeAddrs() (out []netip.Addr) {
 	for _, n := range c.world.Nodes.All() {
-		nodes = append(nodes, n.VTEP)
+		out = append(out, n.VTEP)
 		if n.Ctrl.IsValid() {
-			nodes = append(nodes, n.Ctrl)
+			out = append(out, n.Ctrl)
 		}
 	}
-	slices.SortFunc(nodes, compareAddr)
+	slices.SortFunc(out, compareAddr)
+	return out
+}
+
+// firstIn is the first of sorted addresses that is in the subnet.
+func firstIn(subnet netip.Prefix, sorted []netip.Addr) (netip.Addr, bool) {
+	i, _ := slices.BinarySearchFunc(sorted, subnet.Addr(), compareAddr)
+	if i < len(sorted) && subnet.Contains(sorted[i]) {
+		return sorted[i], true
+	}
+	return netip.Addr{}, false
+}
+
+// nodeRoutes are the subnets of the networks that host access reaches, in the families in which the node has one of addrs.
+func (c *compiler) nodeRoutes(own model.Network, addrs []netip.Prefix, nodes []netip.Addr) (out []NodeRoute) {
 	add := func(n model.Network, by, to model.Pool) {
 		if by.IsZero() || to.IsZero() || to.Subnet() == by.Subnet() { // another range of one subnet
 			return
 		}
+		if !slices.ContainsFunc(addrs, func(a netip.Prefix) bool { return by.Subnet().Contains(a.Addr()) }) {
+			return
+		}
 		subnet := to.Subnet()
-		if i, _ := slices.BinarySearchFunc(nodes, subnet.Addr(), compareAddr); i < len(nodes) && subnet.Contains(nodes[i]) {
-			c.note(n, "nodes have no route to %s of network %s: node address %s is in it; use another subnet for containers", subnet, n.Key(), nodes[i])
+		if node, ok := firstIn(subnet, nodes); ok {
+			c.note(n, "nodes have no route to %s of network %s: node address %s is in it; use another subnet for containers", subnet, n.Key(), node)
 			return
 		}
 		out = append(out, NodeRoute{subnet, by.Gateway})

@@ -84,3 +84,43 @@ func TestNodesHaveNoRouteToASubnetThatHasANodesAddress(t *testing.T) {
 		t.Errorf("notes are %v", got.Notes)
 	}
 }
+
+func pool6(t *testing.T, subnet string) model.Pool {
+	t.Helper()
+	p, err := model.ParsePool(subnet, "", true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func TestNodesHaveNoAddressInASubnetThatHasANodesAddress(t *testing.T) {
+	t.Parallel()
+	n3 := node("n3", "192.168.3.10")
+	n3.Ctrl = netip.MustParseAddr("192.168.4.10")
+	for subnet, taken := range map[string]string{"192.168.3.0/24": "192.168.3.10", "192.168.4.0/24": "192.168.4.10", "192.168.0.0/16": "192.168.2.10"} {
+		p := netip.MustParsePrefix(subnet)
+		home, own := infraNetwork(t, model.HostAccess, 5, subnet, ""), p.Addr().Next()
+		place := nodePlace(model.HostAccess, "n1", own.String())
+		got := infraOnNode1(t, n3, home, place)
+		if len(got.Infra) != 1 || len(got.Infra[0].Addrs) > 0 || len(got.Infra[0].Routes) > 0 { // the device stays, and is guarded
+			t.Errorf("with %s, infra is %v", subnet, got.Infra)
+		}
+		if !slices.ContainsFunc(got.Notes, func(n Note) bool {
+			return strings.Contains(n.Text, subnet) && strings.Contains(n.Text, model.HostAccess) && strings.Contains(n.Text, taken)
+		}) {
+			t.Errorf("with %s, notes are %v", subnet, got.Notes)
+		}
+		// Its other family goes on.
+		home.IPv6 = pool6(t, "2001:db8:5::/64")
+		place.IPv6 = netip.MustParseAddr("2001:db8:5::1")
+		both := network(t, "default", "both", 6, "10.1.8.0/24", "")
+		both.IPv6 = pool6(t, "2001:db8:8::/64")
+		got = infraOnNode1(t, n3, home, place, both)
+		if want := []netip.Prefix{netip.MustParsePrefix("2001:db8:5::1/64")}; len(got.Infra) != 1 || !slices.Equal(got.Infra[0].Addrs, want) {
+			t.Errorf("with %s, infra is %v", subnet, got.Infra)
+		} else if want := []NodeRoute{{Prefix: netip.MustParsePrefix("2001:db8:8::/64")}}; !slices.Equal(got.Infra[0].Routes, want) {
+			t.Errorf("with %s, the routes are %v", subnet, got.Infra[0].Routes)
+		}
+	}
+}
