@@ -58,11 +58,14 @@ type Agent struct {
 	swept    chan struct{} // closed after the first sweep of a fresh World
 	ready    chan struct{}
 
+	applying sync.Mutex // held while tables are applied; taken before mu
+
 	mu       sync.Mutex
 	world    model.World
 	fresh    bool  // the World came from a master, not from the snapshot
 	applied  int64 // the revision that the kernel holds
 	failed   error // why the newest World is not applied
+	again    bool  // it is to be applied once more, for what applyLoop may not have seen
 	tables   compile.Tables
 	ports    map[string]string    // name of each port in use, or about to be → endpoint
 	busy     map[string]chan bool // endpoints that are being attached or detached
@@ -111,6 +114,7 @@ func New(o Options) (*Agent, error) {
 		o.Log.Warn("the snapshot of the last World cannot be used", "error", err)
 	}
 	a.tables = compile.For(a.world, o.Node.Name)
+	a.outside.end, a.outside.tables = a.tables.Outside, a.tables
 	return a, nil
 }
 

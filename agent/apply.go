@@ -43,6 +43,8 @@ var errNoWord = errors.New("no master has been heard since this agent started: l
 
 // Reapply makes the kernel hold the tables again, whatever is thought to be in it.
 func (a *Agent) Reapply(ctx context.Context) error {
+	a.applying.Lock()
+	defer a.applying.Unlock()
 	a.mu.Lock()
 	tables, fresh := a.tables, a.fresh && a.applied > 0
 	a.mu.Unlock()
@@ -50,6 +52,28 @@ func (a *Agent) Reapply(ctx context.Context) error {
 		return errNoWord // the kernel holds what the last run put there, which is better than nothing
 	}
 	return a.Datapath.Apply(tables)
+}
+
+// apply makes the kernel hold newer tables. Nobody applies older ones after them.
+func (a *Agent) apply(t compile.Tables) error {
+	a.applying.Lock()
+	defer a.applying.Unlock()
+	err := a.Datapath.Apply(t)
+	a.mu.Lock()
+	a.tables = t
+	a.mu.Unlock()
+	return err
+}
+
+// applyAgain has applyLoop apply the newest tables once more, and says why until it has. Before a master is heard there is nothing to
+// apply: what is applied then is applied whole.
+func (a *Agent) applyAgain(why error) {
+	a.mu.Lock()
+	if a.fresh {
+		a.failed, a.again = why, true
+	}
+	a.mu.Unlock()
+	a.worldChanged.notify()
 }
 
 // applyLoop applies each new World. Until one comes from a master nothing is applied: the kernel
@@ -61,21 +85,24 @@ func (a *Agent) applyLoop(ctx context.Context) error {
 		next := a.worldChanged.next()
 		a.mu.Lock()
 		world, due := a.world, a.fresh && (a.world.Revision != a.applied || a.failed != nil)
+		a.again = false
 		a.mu.Unlock()
 		var retry <-chan time.Time
 		if due {
 			tables := memo.For(world, a.Node.Name)
-			a.makeOutside(tables, false)
+			a.makeOutside(tables)
 			a.makeInfra(tables)
-			err := a.Datapath.Apply(tables)
-			a.openOutside(tables, false)
+			err := a.apply(tables)
+			a.openOutside(tables)
 			a.routeInfra()
 			if err != nil {
 				a.Log.Error("the data path does not hold the newest World; trying again", "revision", world.Revision, "error", err)
 				retry = time.After(applyRetry)
 			}
 			a.mu.Lock()
-			a.failed, a.tables = err, tables
+			if err != nil || !a.again { // or this turn came too early for what asks for another
+				a.failed = err
+			}
 			if err == nil {
 				a.applied = world.Revision
 			}

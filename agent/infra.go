@@ -78,7 +78,7 @@ func (a *Agent) makeInfra(t compile.Tables) {
 	}
 	x.heard, x.wanted, x.routed = true, t.Infra, false
 	if slices.ContainsFunc(t.Infra, func(i compile.Infra) bool { return !a.guards(i.Network) }) {
-		a.openOutside(t, false) // before there is something to guard
+		a.openOutside(t) // before there is something to guard
 	}
 	a.makeInfraDevices()
 }
@@ -240,12 +240,4 @@ func (a *Agent) MendInfra() {
 		a.applyAgain(errors.New("a device of this node in an infra network was made again"))
 	}
 	a.routeInfraDevices()
-}
-
-// applyAgain has the newest tables applied once more, and says why until they are.
-func (a *Agent) applyAgain(why error) {
-	a.mu.Lock()
-	a.failed = why
-	a.mu.Unlock()
-	a.worldChanged.notify()
 }

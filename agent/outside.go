@@ -19,9 +19,14 @@ import (
 // outside is this node's end of its containers' way to the world outside their tenants: a device, a firewall, and the node's own
 // forwarding. All of it outlives the process, as the data path does.
 type outside struct {
-	mu              sync.Mutex
-	made            compile.Outside // as the device was made last
-	opened, opened6 bool            // whether the node forwards what goes that way, of each family
+	mu sync.Mutex
+	// What applyLoop asked for last; before it did, what the snapshot does. Agent.Tables are older while newer ones are applied.
+	end    compile.Outside // as the device should be
+	tables compile.Tables  // what netfilter should be for
+	asked  bool            // by applyLoop, for netfilter
+
+	tried           bool // to make the device
+	opened, opened6 bool // whether the node forwards what goes that way, of each family
 	loaded          *netdev.Firewall
 	device          error // why containers have no way out
 	filter          error // why the firewall is not as it should be
@@ -42,41 +47,66 @@ func (a *Agent) OutsideTrouble() error {
 	return errors.Join(o.device, o.filter, err)
 }
 
-// makeOutside makes the device, so that the tables that are applied next find it. again: look also where it was made before. It
-// tells whether the device is another than before.
-func (a *Agent) makeOutside(t compile.Tables, again bool) (made bool) {
+// makeOutside makes the device, so that the tables that are applied next find it.
+func (a *Agent) makeOutside(t compile.Tables) {
 	o := &a.outside
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if !again && o.made == t.Outside && o.device == nil {
-		return false
+	if o.tried && o.end == t.Outside && o.device == nil {
+		return
 	}
+	o.end = t.Outside
+	a.makeOutsideDevice()
+}
+
+// makeOutsideDevice is called with mu held. made tells that the device is new, so that the data path does not know of it.
+func (a *Agent) makeOutsideDevice() (made bool) {
+	o := &a.outside
 	was := o.device
-	want := netdev.Outside{Addrs: []netip.Prefix{t.Outside.IPv4, t.Outside.IPv6}, MAC: t.Outside.MAC, MTU: a.Node.MTU}
+	want := netdev.Outside{Addrs: []netip.Prefix{o.end.IPv4, o.end.IPv6}, MAC: o.end.MAC, MTU: a.Node.MTU}
 	if made, o.device = netdev.MakeOutside(want); o.device == nil {
 		o.device = a.Datapath.AttachOutside()
 	}
-	o.made = t.Outside
+	o.tried = true
 	if o.device != nil && (was == nil || was.Error() != o.device.Error()) {
 		a.Log.Error("containers in networks with a gateway have no way to the outside", "error", o.device)
 	}
 	return made
 }
 
-// openOutside has the node's netfilter do what the tables need. again: also where it was done before.
-func (a *Agent) openOutside(t compile.Tables, again bool) {
+// openOutside has the node's netfilter do what tables that are being applied need.
+func (a *Agent) openOutside(t compile.Tables) {
 	o := &a.outside
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.tables, o.asked = t, true
+	a.filterOutside(false)
+}
+
+// mendOutside makes again what is missing.
+func (a *Agent) mendOutside() {
+	o := &a.outside
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if a.makeOutsideDevice() {
+		a.applyAgain(errors.New("this node's device of the way to the outside was made again"))
+	}
+	a.filterOutside(true)
+}
+
+// filterOutside is called with mu held. again: also where it was done before.
+func (a *Agent) filterOutside(again bool) {
+	o := &a.outside
 	was := o.filter
-	o.filter = a.filterOutside(t, again)
+	o.filter = a.tryFilter(again)
 	if o.filter != nil && (was == nil || was.Error() != o.filter.Error()) {
 		a.Log.Warn("not all packets of containers are filtered and translated as they should be: is nf_tables, with fib and nat, in the kernel?", "error", o.filter)
 	}
 }
 
-func (a *Agent) filterOutside(t compile.Tables, again bool) error {
+func (a *Agent) tryFilter(again bool) error {
 	o := &a.outside
+	t := o.tables
 	uses := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private4.IsValid() })
 	uses6 := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private6.IsValid() })
 	if o.loaded != nil && !again && (o.opened || !uses) && (o.opened6 || !uses6) && reflect.DeepEqual(a.firewall(t, o.loaded.Uplinks), *o.loaded) {
@@ -106,7 +136,7 @@ func (a *Agent) filterOutside(t compile.Tables, again bool) error {
 func (a *Agent) loadFirewall(want netdev.Firewall) error {
 	o := &a.outside
 	known := o.loaded != nil && reflect.DeepEqual(want, *o.loaded)
-	if known || o.loaded == nil && !a.Fresh() { // what the last run loaded is newer than the snapshot
+	if known || o.loaded == nil && !o.asked { // what the last run loaded is newer than the snapshot
 		there, err := want.Loaded()
 		if there || err != nil {
 			return err
@@ -150,20 +180,8 @@ func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
 func (a *Agent) outsideLoop(ctx context.Context) error {
 	tick := time.NewTicker(a.SweepEvery)
 	defer tick.Stop()
-	unknown := false // the data path does not know of the device yet
 	for {
-		t := a.Tables()
-		if a.makeOutside(t, true) {
-			unknown = true
-		}
-		if unknown {
-			err := a.Reapply(ctx)
-			if err != nil && !errors.Is(err, errNoWord) {
-				a.Log.Warn("containers do not have the way to the outside yet; trying again", "error", err)
-			}
-			unknown = err != nil
-		}
-		a.openOutside(t, true)
+		a.mendOutside()
 		select {
 		case <-ctx.Done():
 			return nil

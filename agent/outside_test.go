@@ -3,10 +3,13 @@
 package agent
 
 import (
+	"errors"
 	"log/slog"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"testing"
 
 	"github.com/contivnet/contiv/compile"
@@ -31,7 +34,7 @@ func TestFirewallIsLoadedWhereIptablesFails(t *testing.T) {
 		Outside: compile.Outside{IPv4: netip.MustParsePrefix("172.19.255.254/16"), IPv6: netip.MustParsePrefix("fd63::ffff/64")},
 		Ports:   []compile.Port{{Private4: netip.MustParseAddr("172.19.0.1"), Private6: netip.MustParseAddr("fd63::1")}},
 	}
-	a.openOutside(tables, false)
+	a.openOutside(tables)
 	if a.outside.filter == nil {
 		t.Error("nobody is told that iptables fails")
 	}
@@ -41,4 +44,67 @@ func TestFirewallIsLoadedWhereIptablesFails(t *testing.T) {
 	if there, err := a.outside.loaded.Loaded(); !there || err != nil {
 		t.Errorf("the firewall is there: %t, %v", there, err)
 	}
+}
+
+// busyKernel has something happen while tables are being applied.
+type busyKernel struct {
+	*kernel
+	during atomic.Pointer[func(compile.Tables)]
+}
+
+func (k *busyKernel) Apply(t compile.Tables) error {
+	if during := k.during.Load(); during != nil {
+		(*during)(t)
+	}
+	return k.kernel.Apply(t)
+}
+
+// onBusyNode is an agent that is ready, on a node of the test's own; nil where the caller has nothing left to do.
+func onBusyNode(t *testing.T) (*masters, *busyKernel, *Agent) {
+	t.Helper()
+	if !onNode(t) {
+		return nil, nil, nil
+	}
+	ms := newMasters(t)
+	s := newSite(t, ms)
+	k := &busyKernel{kernel: s.kernel}
+	s.o.Datapath = k
+	return ms, k, s.ready()
+}
+
+func TestSweepWhileTablesAreAppliedLeavesTheirFirewall(t *testing.T) {
+	ms, k, a := onBusyNode(t)
+	if a == nil {
+		return
+	}
+	var swept atomic.Bool
+	sweep := func(tables compile.Tables) {
+		if !slices.ContainsFunc(tables.Infra, func(i compile.Infra) bool { return i.Network == model.HostAccess }) {
+			return
+		}
+		a.mendOutside()
+		if !a.guards(model.HostAccess) {
+			t.Error("others' containers may come by the node to the default tenant")
+		}
+		swept.Store(true)
+	}
+	k.during.Store(&sweep)
+	ms.infra(model.HostAccess, "132.1.1.0/24")
+	eventually(t, "a sweep meets the new network", swept.Load)
+}
+
+func TestTablesAreAppliedOnceMoreWhereThatIsAskedForMeanwhile(t *testing.T) {
+	ms, k, a := onBusyNode(t)
+	if a == nil {
+		return
+	}
+	var turns atomic.Int32
+	ask := func(compile.Tables) {
+		if turns.Add(1) == 1 {
+			a.applyAgain(errors.New("a device is new"))
+		}
+	}
+	k.during.Store(&ask)
+	ms.network("web", "10.1.2.0/24")
+	eventually(t, "they are applied again", func() bool { _, err := a.Applied(); return turns.Load() > 1 && err == nil })
 }
