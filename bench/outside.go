@@ -15,11 +15,9 @@ import (
 // brink is a node with machines beyond it, to each of which a wire of its own leads. All contestants of one engine live on one.
 type brink struct {
 	contiv
-	plain   bool // there is an engine alone, with a network that a user has made
-	beyond  []*namespace
-	users   int
-	started bool
-	broken  error
+	plain  bool // there is an engine alone, with a network that a user has made
+	beyond []*namespace
+	shared
 }
 
 // userNetwork is one that a user has made, whose containers have Docker's resolver and the rules that it needs.
@@ -27,13 +25,7 @@ const userNetwork = "bench-user"
 
 // start is called by whoever needs the node first.
 func (b *brink) start(ctx context.Context) error {
-	b.users++
-	if b.started {
-		return b.broken
-	}
-	b.started = true
-	b.broken = b.make(ctx)
-	return b.broken
+	return b.take(func() error { return b.make(ctx) })
 }
 
 func (b *brink) make(ctx context.Context) error {
@@ -87,13 +79,13 @@ func (b *brink) machine() (namespace string, near, far netip.Addr, err error) {
 
 // Down takes the node down with its last user.
 func (b *brink) Down() error {
-	if b.users--; b.users > 0 {
-		return nil
-	}
-	for _, m := range b.beyond {
-		m.close()
-	}
-	return b.contiv.Down()
+	return b.release(func() error {
+		for _, m := range b.beyond {
+			m.close()
+		}
+		b.beyond = nil
+		return b.contiv.Down()
+	})
 }
 
 // crossing is a container and the machine beyond its node: the container asks under the node's address, or is asked at a published port.

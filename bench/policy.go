@@ -30,32 +30,23 @@ func ruledPort(i int) int { return 20000 + i }
 // ruledNode is a node with Contiv on which all contestants of ruled live, each with a server in a group of its own.
 type ruledNode struct {
 	contiv
-	client  container
-	users   int
-	started bool
-	broken  error
+	client container
+	shared
 }
 
 // start is called by whoever needs it first.
 func (r *ruledNode) start(ctx context.Context) error {
-	r.users++
-	if r.started {
-		return r.broken
-	}
-	r.started = true
-	r.broken = r.create(ctx, 1)
-	if r.broken == nil {
-		r.client, r.broken = r.attach(ctx, r.all[0], "bench-client", "")
-	}
-	return r.broken
+	return r.take(func() (err error) {
+		if err = r.create(ctx, 1); err == nil {
+			r.client, err = r.attach(ctx, r.all[0], "bench-client", "")
+		}
+		return err
+	})
 }
 
 // Down takes the node down with its last user.
 func (r *ruledNode) Down() error {
-	if r.users--; r.users > 0 {
-		return nil
-	}
-	return r.contiv.Down()
+	return r.release(r.contiv.Down)
 }
 
 // ruled is Contiv with a policy of so many rules on the server; without any, nothing is asked.

@@ -64,6 +64,9 @@ func askBGP(asked api.BGP) (write, error) {
 	wanted, err := asked.Model()
 	return write{decide: func(p *plan) (any, error) {
 		old, exists := p.world().BGPs.Get(wanted.Key())
+		if asked.Neighbor == "" && asked.MoreNeighbors == nil && len(old.Neighbors) > 1 {
+			return nil, model.Invalid("more-neighbors", "host %s has %d neighbors and this names none: give neighbor, or more-neighbors as [] to remove all", wanted.Node, len(old.Neighbors))
+		}
 		b := withKept(wanted, old, asked)
 		if err := b.Check(); err != nil { // what is kept may not go with what is new
 			return nil, err

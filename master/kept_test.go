@@ -64,9 +64,14 @@ func TestWhatAClientOfV1DoesNotKnowStays(t *testing.T) {
 			t.Errorf("%s: what is told to be empty is\n%v, want\n%v", row.path, now, first)
 		}
 	}
+	// Nobody can tell which of several routers such a client means to take away.
+	s.put(api.ObjectPath(api.BGPs, "n1"), json.RawMessage(`{"routerip":"50.1.1.1/24","as":"65001","neighbor":"50.1.1.2","neighbor-as":"500","more-neighbors":[{"neighbor":"50.1.1.4","neighbor-as":"500"}]}`))
+	_, err := s.client.Put(t.Context(), api.ObjectPath(api.BGPs, "n1"), json.RawMessage(`{"routerip":"50.1.1.1/24","as":"65001"}`), nil)
+	refused(t, err, model.ErrInvalid, "more-neighbors", "2 neighbors")
+	s.put(api.ObjectPath(api.BGPs, "n1"), json.RawMessage(`{"routerip":"50.1.1.1/24","as":"65001","more-neighbors":[]}`))
 	// What is kept has to go with what is new.
 	s.put(api.ObjectPath(api.BGPs, "n1"), json.RawMessage(`{"routerip":"50.1.1.1/24","routerip6":"2001:db8::1/64","as":"65001"}`))
-	_, err := s.client.Put(t.Context(), api.ObjectPath(api.BGPs, "n1"), json.RawMessage(`{"routerip":"2001:db8:1::1/64","as":"65001"}`), nil)
+	_, err = s.client.Put(t.Context(), api.ObjectPath(api.BGPs, "n1"), json.RawMessage(`{"routerip":"2001:db8:1::1/64","as":"65001"}`), nil)
 	refused(t, err, model.ErrInvalid, "routerip6", "2001:db8::1/64")
 }
 

@@ -144,16 +144,14 @@ func InfraDevices() ([]string, error) {
 	return out, nil
 }
 
-// RemoveInfra removes the node's own devices in networks, but for those of the names. Their routes go with them. That there is none is fine.
-func RemoveInfra(but ...string) error {
+// RemoveInfra removes the node's own devices in networks. Their routes go with them. That there is none is fine.
+func RemoveInfra() error {
 	all, err := InfraDevices()
 	if err != nil {
 		return err
 	}
 	for _, device := range all {
-		if !slices.Contains(but, device) {
-			err = errors.Join(err, RemovePort(device))
-		}
+		err = errors.Join(err, RemovePort(device))
 	}
 	return err
 }
