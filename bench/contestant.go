@@ -46,10 +46,10 @@ func entrants(programs string) []entrant {
 		{"docker-sandbox", []topology{same}, func() contestant { return &dockerSandbox{} }},
 		{"docker-bridge", []topology{same}, func() contestant { return &dockerBridge{} }},
 		{"docker-overlay", []topology{across}, func() contestant { return &dockerOverlay{} }},
-		{oursName, both, func() contestant { return &contiv{programs: programs} }},
+		{oursName, both, func() contestant { return &contiv{programs: programs, gateway: contivGateway} }},
 		{"redirect", []topology{across}, func() contestant { return &redirect{} }},
-		{"contiv-vlan", []topology{across}, func() contestant { return &contivVLAN{contiv: contiv{programs: programs}} }},
-		{"contiv-routed", []topology{across}, func() contestant { return &contivVLAN{contiv{programs: programs}, true} }},
+		{"contiv-vlan", []topology{across}, func() contestant { return &contivVLAN{contiv: contiv{programs: programs, gateway: contivGateway}} }},
+		{"contiv-routed", []topology{across}, func() contestant { return &contivVLAN{contiv{programs: programs, gateway: contivGateway}, true} }},
 		{"contiv-docker", both, func() contestant { return &contivDocker{contiv{programs: programs}} }},
 	}
 }

@@ -27,10 +27,12 @@ type contiv struct {
 	engine   netlab.EngineOptions
 }
 
-// contivNetwork has room for all containers of a benchmark.
+// contivNetwork has room for all containers of a benchmark. Those that CNI attaches have a default route to its gateway, as pods do: then
+// their questions for names need no routing rules (docs/decisions/0019).
 const (
 	contivNetwork = "bench"
 	contivSubnet  = "10.201.0.0/16"
+	contivGateway = "10.201.255.254"
 )
 
 func (*contiv) Name() string { return oursName }

@@ -44,7 +44,7 @@ func (b *brink) make(ctx context.Context) error {
 			return err
 		}
 	} else {
-		b.gateway = "10.201.255.254"
+		b.gateway = contivGateway
 		if err := b.create(ctx, 1); err != nil {
 			return err
 		}

@@ -174,7 +174,7 @@ func (f *filtered) ruleset() (program []string, rules string) {
 
 // ruledContestants are the limit, Contiv without policy, and each with each number of rules.
 func ruledContestants(programs string) []contestant {
-	node := &ruledNode{contiv: contiv{programs: programs}}
+	node := &ruledNode{contiv: contiv{programs: programs, gateway: contivGateway}}
 	all := []contestant{&bareVeth{name: limitName}, &ruled{node, 0}}
 	for _, n := range ruleCounts {
 		all = append(all, &ruled{node, n})

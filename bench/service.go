@@ -119,7 +119,7 @@ func (n *natted) Up(ctx context.Context, t topology) (pair, error) {
 
 // serviceContestants are the limit, Contiv with and without services, and iptables.
 func serviceContestants(programs string) []contestant {
-	few, many := &ruledNode{contiv: contiv{programs: programs}}, &ruledNode{contiv: contiv{programs: programs}}
+	few, many := &ruledNode{contiv: contiv{programs: programs, gateway: contivGateway}}, &ruledNode{contiv: contiv{programs: programs, gateway: contivGateway}}
 	all := []contestant{&bareVeth{name: limitName}, &provided{few, 0}, &provided{few, 1}, &provided{many, serviceCounts[1]}}
 	for _, n := range serviceCounts {
 		all = append(all, &natted{filtered{rules: n}})
