@@ -444,7 +444,9 @@ const (
 	contivProgFromContainer     = "from_container"
 	contivProgFromHost          = "from_host"
 	contivProgFromUplink        = "from_uplink"
+	contivProgFromUplink6       = "from_uplink6"
 	contivProgFromWire          = "from_wire"
+	contivVarConnectionsMeaning = "connections_meaning"
 	contivVarDecapSetsProtocol  = "decap_sets_protocol"
 	contivVarMapMeaning         = "map_meaning"
 	contivVarNoEvent            = "no_event"
@@ -505,6 +507,7 @@ type contivProgramSpecs struct {
 	FromContainer *ebpf.ProgramSpec `ebpf:"from_container"`
 	FromHost      *ebpf.ProgramSpec `ebpf:"from_host"`
 	FromUplink    *ebpf.ProgramSpec `ebpf:"from_uplink"`
+	FromUplink6   *ebpf.ProgramSpec `ebpf:"from_uplink6"`
 	FromWire      *ebpf.ProgramSpec `ebpf:"from_wire"`
 }
 
@@ -555,6 +558,7 @@ type contivMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type contivVariableSpecs struct {
+	ConnectionsMeaning *ebpf.VariableSpec `ebpf:"connections_meaning"`
 	DecapSetsProtocol  *ebpf.VariableSpec `ebpf:"decap_sets_protocol"`
 	MapMeaning         *ebpf.VariableSpec `ebpf:"map_meaning"`
 	NoEvent            *ebpf.VariableSpec `ebpf:"no_event"`
@@ -675,6 +679,7 @@ func (m *contivMaps) Close() error {
 //
 // It can be passed to loadContivObjects or ebpf.CollectionSpec.LoadAndAssign.
 type contivVariables struct {
+	ConnectionsMeaning *ebpf.Variable `ebpf:"connections_meaning"`
 	DecapSetsProtocol  *ebpf.Variable `ebpf:"decap_sets_protocol"`
 	MapMeaning         *ebpf.Variable `ebpf:"map_meaning"`
 	NoEvent            *ebpf.Variable `ebpf:"no_event"`
@@ -697,6 +702,7 @@ type contivPrograms struct {
 	FromContainer *ebpf.Program `ebpf:"from_container"`
 	FromHost      *ebpf.Program `ebpf:"from_host"`
 	FromUplink    *ebpf.Program `ebpf:"from_uplink"`
+	FromUplink6   *ebpf.Program `ebpf:"from_uplink6"`
 	FromWire      *ebpf.Program `ebpf:"from_wire"`
 }
 
@@ -705,6 +711,7 @@ func (p *contivPrograms) Close() error {
 		p.FromContainer,
 		p.FromHost,
 		p.FromUplink,
+		p.FromUplink6,
 		p.FromWire,
 	)
 }

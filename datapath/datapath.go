@@ -188,6 +188,9 @@ func (d *Datapath) uplinks() []attachment {
 func (d *Datapath) program(h hook) *ebpf.Program {
 	switch h {
 	case hookUplink:
+		if d.opts.VTEP.Is6() {
+			return d.objects.FromUplink6
+		}
 		return d.objects.FromUplink
 	case hookWire:
 		return d.objects.FromWire

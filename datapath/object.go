@@ -82,11 +82,11 @@ func blueprintFor(s settings) (blueprint, error) {
 	if s.translations != 0 {
 		spec.Maps[contivMapTranslations].MaxEntries = s.translations
 	}
-	abi, err := abiName(spec, "maps-", func(name string) bool { return !isConnections(name) })
+	abi, err := abiName(spec, "maps-", contivVarMapMeaning, func(name string) bool { return !isConnections(name) })
 	if err != nil {
 		return blueprint{}, err
 	}
-	connections, err := abiName(spec, "connections-", isConnections)
+	connections, err := abiName(spec, "connections-", contivVarConnectionsMeaning, isConnections)
 	if err != nil {
 		return blueprint{}, err
 	}
@@ -98,8 +98,8 @@ func sharedMaps(spec *ebpf.CollectionSpec) []string {
 	return slices.DeleteFunc(slices.Sorted(maps.Keys(spec.Maps)), func(n string) bool { return strings.HasPrefix(n, ".") })
 }
 
-// abiName hashes the layout of the chosen maps and what their fields mean.
-func abiName(spec *ebpf.CollectionSpec, prefix string, chosen func(name string) bool) (string, error) {
+// abiName hashes the layout of the chosen maps and what their fields mean, of which the variable has the number.
+func abiName(spec *ebpf.CollectionSpec, prefix, meaningVar string, chosen func(name string) bool) (string, error) {
 	h := sha256.New()
 	for _, name := range sharedMaps(spec) {
 		if !chosen(name) {
@@ -112,7 +112,7 @@ func abiName(spec *ebpf.CollectionSpec, prefix string, chosen func(name string) 
 		}
 	}
 	var meaning uint32
-	if err := spec.Variables[contivVarMapMeaning].Get(&meaning); err != nil {
+	if err := spec.Variables[meaningVar].Get(&meaning); err != nil {
 		return "", fmt.Errorf("read the number of the map layout: %w", err)
 	}
 	fmt.Fprintln(h, meaning)

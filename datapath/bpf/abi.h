@@ -2,12 +2,13 @@
 
 // What this program and Go share: every map, and every struct in one. Go's types are generated from here, and
 // the maps are pinned in a directory that is named by a hash of these layouts, so a changed layout never meets
-// an old program. Raise map_meaning when a field changes its meaning but not its size.
+// an old program. Raise one of the numbers below when a field changes its meaning but not its size.
 //
 // Addresses and MACs are byte arrays in wire order. All other numbers are in the machine's order, unless __be.
 #pragma once
 
-const volatile __u32 map_meaning = 6;
+const volatile __u32 map_meaning = 6;         // of all maps but those of connections
+const volatile __u32 connections_meaning = 5; // of those
 
 // Why a packet was dropped. This is the only list: Go reads the names from here (DROP_SPOOFED_MAC is shown as
 // spoofed_mac). Steps return 0 (go on), one of these, or ANSWERED.

@@ -218,9 +218,10 @@ VERIFIED_ONCE int remember_fragment(const struct flow *f, const struct question 
 	return bpf_map_update_elem(&fragments, &key, &passed, BPF_ANY);
 }
 
-// Fills the contact, which is zero before. DROP_POLICY_FRAGMENT: it is cut where its flags should be.
-static __always_inline int read_contact(struct __sk_buff *skb, const struct flow *f, const struct question *q,
-					const struct upper *u, struct contact *c)
+// Fills the contact, which is zero before. DROP_POLICY_FRAGMENT: it is cut where its flags should be. Apart, as what it needs of the stack
+// is free again when rules are asked.
+static __noinline int read_contact(struct __sk_buff *skb, const struct flow *f, const struct question *q, const struct upper *u,
+				   struct contact *c)
 {
 	__u32 bank = (f->epoch & EPOCH_BANK) << BANK_SHIFT, proto = q->proto << PROTOCOL_SHIFT;
 	__be32 ports = 0;

@@ -533,7 +533,9 @@ static __noinline int drop_other_ethertype(struct __sk_buff *skb)
 	return drop(skb, bpf_map_lookup_elem(&peers, &outer_source) ? DROP_ETHERTYPE : DROP_UNKNOWN_PEER);
 }
 
-static __noinline int from_uplink6(struct __sk_buff *skb)
+// Over IPv6. Which of the two is attached is a matter of set-up, not of a packet.
+SEC("tc")
+int from_uplink6(struct __sk_buff *skb)
 {
 	struct tunnel_sender from = {.ipv6 = true};
 	struct tunnel6_header *h;
@@ -569,7 +571,8 @@ static __noinline int from_uplink6(struct __sk_buff *skb)
 	return drop_other_ethertype(skb);
 }
 
-static __always_inline int from_uplink4(struct __sk_buff *skb)
+SEC("tc")
+int from_uplink(struct __sk_buff *skb)
 {
 	struct tunnel_sender from = {};
 	struct outer {
@@ -605,13 +608,6 @@ static __always_inline int from_uplink4(struct __sk_buff *skb)
 		return ipv6_from_tunnel(skb, scope, from);
 	}
 	return drop_other_ethertype(skb);
-}
-
-// A setting decides, not a packet: the other half is taken out when the program is loaded.
-SEC("tc")
-int from_uplink(struct __sk_buff *skb)
-{
-	return over_ipv6 ? from_uplink6(skb) : from_uplink4(skb);
 }
 
 // ---- from_wire: the ingress of an uplink for VLANs ---------------------------------------------------------------

@@ -43,7 +43,7 @@ static __noinline int drop(struct __sk_buff *skb, enum drop_reason reason)
 // Takes a packet to the other side of a port. Into a container it goes straight, past the queue of the veth pair: the kernel puts that in
 // place some time after the container's end has come up, and until then it drops all. A container's first ARP request would be lost,
 // which it repeats after a second.
-static __noinline int take_across(struct __sk_buff *skb, __u32 ifindex)
+static __always_inline int across(struct __sk_buff *skb, __u32 ifindex)
 {
 	struct port *port = bpf_map_lookup_elem(&ports, &ifindex);
 
@@ -52,6 +52,11 @@ static __noinline int take_across(struct __sk_buff *skb, __u32 ifindex)
 	if (skb->pkt_type != PACKET_HOST)
 		bpf_skb_change_type(skb, PACKET_HOST);
 	return bpf_redirect_peer(ifindex, 0);
+}
+
+static __noinline int take_across(struct __sk_buff *skb, __u32 ifindex)
+{
+	return across(skb, ifindex);
 }
 
 // The packet's end after a step that returned other than 0. An answer goes to who asked.
