@@ -107,9 +107,9 @@ func TestProviderThatQuitsAtOnceRefusesNobody(t *testing.T) {
 	}
 	for _, v := range from {
 		answered, failed := v.end()
-		t.Logf("of %d visits of %s %d were reset, the longest took %s", answered+len(failed), v.from, len(failed), v.slow.Round(time.Millisecond))
+		t.Logf("of %d visits of %s %d were reset or cut off, the longest took %s", answered+len(failed), v.from, len(failed), v.slow.Round(time.Millisecond))
 		for _, f := range failed {
-			if !strings.Contains(f, "reset") {
+			if !strings.Contains(f, "reset") && !strings.HasSuffix(f, `the answer is ""`) { // not yet or just accepted
 				t.Errorf("a visit of %s failed: %s", v.from, f)
 			}
 		}

@@ -86,6 +86,13 @@ func leavesNothing(t *testing.T, attach string) {
 	must(t, b.LoadImage(t.Context()))
 	docker(t, b, "network", "create", "-o", "com.docker.network.bridge.name=docker_gwbridge", "docker_gwbridge")
 	docker(t, b, "run", "--rm", "--net", "docker_gwbridge", "alpine", "true")
+	eventually(t, func() error { // routes of addresses come when duplicates have been looked for
+		out, err := b.Output(t.Context(), "ip", "-6", "addr", "show", "tentative")
+		if err == nil && out != "" {
+			err = fmt.Errorf("addresses are tentative: %s", out)
+		}
+		return err
+	})
 	before := traces(t, b)
 
 	must(t, b.StartAgent(t.Context()))
