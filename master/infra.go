@@ -15,7 +15,7 @@ import (
 // mayBeOn refuses containers in infra networks, and nodes elsewhere.
 func mayBeOn(n model.Network, e model.Endpoint) error {
 	switch node := e.Runtime == model.RuntimeNode; {
-	case !node && strings.Contains(e.ID, model.InfraEndpoint("", "")):
+	case n.Type != model.NetworkInfra && !node && strings.Contains(e.ID, model.InfraEndpoint("", "")):
 		return model.Invalid("endpointID", "endpointID %s is like those of nodes in infra networks: choose one without %s", e.ID, model.InfraEndpoint("", ""))
 	case n.Type != model.NetworkInfra && !node:
 		return nil

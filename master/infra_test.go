@@ -57,12 +57,13 @@ func TestInfraNetworksAreForNodesAloneAndOthersForContainers(t *testing.T) {
 		change func(*api.Endpoint)
 		field  string
 	}{
-		"a container":             {"e", func(e *api.Endpoint) { e.Runtime = "cni" }, "networkName"},
-		"a node under another id": {"e", func(*api.Endpoint) {}, "endpointID"},
-		"another node's id":       {"contivh1@n2", func(*api.Endpoint) {}, "endpointID"},
-		"a node among containers": {"contivh1@n1", func(e *api.Endpoint) { e.NetworkName = "net" }, "runtime"},
-		"a port of containers":    {"contivh1@n1", func(e *api.Endpoint) { e.IntfName = "vvport1" }, "intfName"},
-		"a node in a group":       {"contivh1@n1", func(e *api.Endpoint) { e.GroupName = "g" }, "groupName"},
+		"a container":              {"e", func(e *api.Endpoint) { e.Runtime = "cni" }, "networkName"},
+		"a node under another id":  {"e", func(*api.Endpoint) {}, "endpointID"},
+		"another node's id":        {"contivh1@n2", func(*api.Endpoint) {}, "endpointID"},
+		"a container in its place": {"contivh1@n1", func(e *api.Endpoint) { e.NetworkName, e.Runtime = "net", "cni" }, "endpointID"},
+		"a node among containers":  {"contivh1@n1", func(e *api.Endpoint) { e.NetworkName = "net" }, "runtime"},
+		"a port of containers":     {"contivh1@n1", func(e *api.Endpoint) { e.IntfName = "vvport1" }, "intfName"},
+		"a node in a group":        {"contivh1@n1", func(e *api.Endpoint) { e.GroupName = "g" }, "groupName"},
 	} {
 		e := place
 		row.change(&e)
