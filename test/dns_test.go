@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -42,6 +44,24 @@ var stubs = []stub{
 	{"glibc over TCP", `RES_OPTIONS=use-vc ` + getent + ` ahostsv4 $n | sed 's/ .*//'`, false},
 	// Asks for both families at once, as most programs do.
 	{"glibc, both", getent + ` ahosts $n | sed 's/ .*//' | grep -v :`, false},
+	{"musl", muslC + ` 4 $n`, false},
+	{"musl, both", muslC + ` 0 $n | grep -v :`, false},
+}
+
+// muslC is, in a container, testdata/addresses.c with musl in it, the C library of Alpine's programs.
+const muslC = "/addresses"
+
+// withLibraries are the flags of docker run that give a container what stubs need.
+func withLibraries(t *testing.T) []string {
+	t.Helper()
+	if _, err := exec.LookPath("musl-gcc"); err != nil {
+		t.Skip("needs musl's resolver: install musl-tools")
+	}
+	built := filepath.Join(programs.Dir(t), "addresses-"+t.Name()) // where hosts see it
+	if out, err := exec.CommandContext(t.Context(), "musl-gcc", "-static", "-O1", "-o", built, "testdata/addresses.c").CombinedOutput(); err != nil {
+		t.Fatalf("build with musl: %v: %s", err, out)
+	}
+	return []string{"-v", "/usr:" + machineC + ":ro", "-v", built + ":" + muslC + ":ro"}
 }
 
 // resolved asks in a container for all names with all stubs, and gives the addresses by "stub: name", sorted.
@@ -164,7 +184,7 @@ func TestEveryContainerResolvesNamesWithEveryStub(t *testing.T) {
 	awaitNetwork(t, c, "web.gated")
 	netctl(t, c, "service", "create", "shop", "--network", "plain", "--selector", "app=shop", "--port", "80:8080:TCP", "--preferred-ip", "10.1.2.200")
 
-	library := []string{"-v", "/usr:" + machineC + ":ro"}
+	library := withLibraries(t)
 	other := append([]string{"--dns", b.Addr().String()}, library...)
 	var running sync.WaitGroup
 	running.Go(func() {
@@ -293,8 +313,8 @@ func TestEveryContainerResolvesNamesWithEveryStub(t *testing.T) {
 }
 
 // stream asks for the name again and again, with each stub, in the container, until there is a file stop. Each stub has a file
-// of its own, beginning with stop, when it has begun. Whatever is wrong is printed. busybox asks twice, within five seconds; that
-// it gave up on a slow machine is not wrong.
+// of its own, beginning with stop, when it has begun. Whatever is wrong is printed. busybox asks twice, within five seconds, and musl
+// within the two of the option timeout; that they gave up on a slow machine is not wrong.
 func stream(name, want, stop string) string {
 	var line strings.Builder
 	for i, s := range stubs {
@@ -304,6 +324,8 @@ func stream(name, want, stop string) string {
 		unless := ""
 		if s.name == "busybox" {
 			s.command = strings.Replace(s.command, "2>/dev/null", "2>&1", 1) + ` -e 's/.*timed out.*/late/p'`
+		}
+		if s.name == "busybox" || strings.HasPrefix(s.name, "musl") {
 			unless = `[ "$a" = late ] ||`
 		}
 		fmt.Fprintf(&line, `( n=%s; i=0; while [ ! -e %s ] && [ $i -lt 5000 ]; do a=$(%s | sort -u); [ "$a" = %s ] || %s echo "%s: $a"; i=$((i+1)); [ $i != 3 ] || touch %s.%d; done )& `,
@@ -318,7 +340,7 @@ func TestQuestionsWhileNetpluginRestartsAreAnsweredLateAndNeverRefused(t *testin
 	n := c.Nodes[0]
 	network(t, c, "web", "-s", "10.1.2.0/24")
 	// glibc asks again after two seconds, not after five, and as often as it has to; busybox has no such option.
-	run(t, n, "asker", "web", "-v", "/usr:"+machineC+":ro", "--dns-opt", "timeout:2", "--dns-opt", "attempts:5")
+	run(t, n, "asker", "web", append(withLibraries(t), "--dns-opt", "timeout:2", "--dns-opt", "attempts:5")...)
 	run(t, n, "peer", "web")
 	peer := address(t, n, "peer", "web")
 	for i, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM, syscall.SIGKILL} {
@@ -360,7 +382,7 @@ func TestNamesInBridgeModeAreThoseOfOnesOwnNetworks(t *testing.T) {
 	network(t, c, "db", "-s", "10.1.3.0/24")
 	group(t, c, "default:front", "web", "")
 	awaitNetwork(t, c, "front.web")
-	library := []string{"-v", "/usr:" + machineC + ":ro"}
+	library := withLibraries(t)
 	run(t, n, "in-web", "web", library...)
 	run(t, n, "in-db", "db", library...)
 	run(t, n, "c1", "front.web")
