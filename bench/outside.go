@@ -172,21 +172,7 @@ var crossingGoals = []struct {
 
 // outsideTable shows ratios to the limit, and below the parts that are wanted.
 func (o outcome) outsideTable() string {
-	head := []string{"ratio to " + limitName}
-	for _, t := range policyTrials() {
-		head = append(head, t.title)
-	}
-	rows := [][]string{head}
-	for _, name := range o.names {
-		if name == limitName {
-			continue
-		}
-		row := []string{name}
-		for _, t := range policyTrials() {
-			row = append(row, ratioCell(o.series(name, t.name, entry.ratio)))
-		}
-		rows = append(rows, row)
-	}
+	rows := o.ratioRows("ratio to "+limitName, o.toLimit)
 	for _, g := range crossingGoals {
 		row := []string{fmt.Sprintf("%s, to %s; wanted %.1f", g.name, g.of, g.least)}
 		for _, t := range policyTrials() {

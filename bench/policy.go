@@ -192,26 +192,13 @@ const policyFloor = 0.97
 
 // keptTable shows ratios to the limit, and for Contiv, in brackets, to the contestant base.
 func (o outcome) keptTable(base, baseText string) string {
-	head := []string{fmt.Sprintf("ratio to %s (to %s)", limitName, baseText)}
-	for _, t := range policyTrials() {
-		head = append(head, t.title)
-	}
-	rows := [][]string{head}
-	for _, name := range o.names {
-		if name == limitName {
-			continue
+	return table(o.ratioRows(fmt.Sprintf("ratio to %s (to %s)", limitName, baseText), func(name string, t trial) string {
+		cell := o.toLimit(name, t)
+		if kept, ok := o.kept(base, name, t.name); ok && strings.HasPrefix(name, oursName) && name != base {
+			cell += fmt.Sprintf(" (%.3f)", kept)
 		}
-		row := []string{name}
-		for _, t := range policyTrials() {
-			cell := ratioCell(o.series(name, t.name, entry.ratio))
-			if kept, ok := o.kept(base, name, t.name); ok && strings.HasPrefix(name, oursName) && name != base {
-				cell += fmt.Sprintf(" (%.3f)", kept)
-			}
-			row = append(row, cell)
-		}
-		rows = append(rows, row)
-	}
-	return table(rows)
+		return cell
+	}))
 }
 
 // policyTable has Contiv beside itself without policy.

@@ -117,6 +117,31 @@ func (o outcome) report(t topology) string {
 	return text
 }
 
+// ratioRows are the heading and a row for each contestant but the limit, with what cell says of it in each of the policy trials.
+func (o outcome) ratioRows(heading string, cell func(name string, t trial) string) [][]string {
+	head := []string{heading}
+	for _, t := range policyTrials() {
+		head = append(head, t.title)
+	}
+	rows := [][]string{head}
+	for _, name := range o.names {
+		if name == limitName {
+			continue
+		}
+		row := []string{name}
+		for _, t := range policyTrials() {
+			row = append(row, cell(name, t))
+		}
+		rows = append(rows, row)
+	}
+	return rows
+}
+
+// toLimit is a contestant's ratio to the limit in a trial.
+func (o outcome) toLimit(name string, t trial) string {
+	return ratioCell(o.series(name, t.name, entry.ratio))
+}
+
 func ratioCell(ratios []float64) string {
 	if len(ratios) == 0 {
 		return missing

@@ -45,7 +45,7 @@ func MakeInfra(i Infra) (made bool, err error) {
 	}
 	if link == nil {
 		made = true
-		if link, err = addInfra(i); err != nil {
+		if link, err = addPair(i.Device, i.Port, i.MTU, i.MAC, model.RouterMAC); err != nil {
 			return false, err
 		}
 	}
@@ -57,54 +57,21 @@ func MakeInfra(i Infra) (made bool, err error) {
 
 // infraLink is the node's side of the pair; nil: there is none.
 func infraLink(device, port string) (netlink.Link, error) {
-	link, err := netlink.LinkByName(device)
-	var missing netlink.LinkNotFoundError
-	switch {
-	case errors.As(err, &missing):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("find %s: %w", device, err)
-	case !isInfra(link) && !isUnmarkedPair(link, port):
+	link, ours, err := findPair(device, port, infraAlias)
+	if link != nil && !ours {
 		return nil, model.Exists("networkName", "this node has a network device %s that netplugin has not made, so it has no place in infra network %s: rename the device, or give the network another name", device, device)
 	}
-	return link, nil
+	return link, err
 }
 
 func isInfra(link netlink.Link) bool {
-	return link.Type() == "veth" && link.Attrs().Alias == infraAlias
-}
-
-func addInfra(i Infra) (netlink.Link, error) {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr = i.Device, i.MTU, net.HardwareAddr(i.MAC[:])
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: i.Port, PeerMTU: portMTU, PeerHardwareAddr: net.HardwareAddr(model.RouterMAC[:])}
-	if err := netlink.LinkAdd(pair); err != nil {
-		return nil, fmt.Errorf("create veth pair %s: %w", i.Device, err)
-	}
-	link, err := netlink.LinkByName(i.Device)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("find %s: %w", i.Device, err), RemovePort(i.Device))
-	}
-	return link, nil
+	return isMarked(link, infraAlias)
 }
 
 // readyInfra does what the pair lacks.
 func readyInfra(link netlink.Link, i Infra) error {
-	a := link.Attrs()
-	if a.Alias != infraAlias {
-		if err := netlink.LinkSetAlias(link, infraAlias); err != nil {
-			return fmt.Errorf("mark %s as ours: %w", i.Device, err)
-		}
-	}
-	if a.MTU != i.MTU {
-		if err := netlink.LinkSetMTU(link, i.MTU); err != nil {
-			return fmt.Errorf("set the MTU of %s: %w", i.Device, err)
-		}
-	}
-	if !bytes.Equal(a.HardwareAddr, i.MAC[:]) {
-		if err := netlink.LinkSetHardwareAddr(link, net.HardwareAddr(i.MAC[:])); err != nil {
-			return fmt.Errorf("set the MAC of %s: %w", i.Device, err)
-		}
+	if err := readyPair(link, infraAlias, i.MTU, i.MAC); err != nil {
+		return err
 	}
 	for _, s := range []struct{ family, key, value string }{
 		{"ipv6", "accept_ra", "0"},    // nobody there is a router to listen to

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -44,7 +43,7 @@ func MakeOutside(o Outside) (made bool, err error) {
 	}
 	if link == nil {
 		made = true
-		if link, err = addOutside(o); err != nil {
+		if link, err = addPair(model.OutsideDevice, model.OutsidePort, o.MTU, o.MAC, model.MAC{}); err != nil {
 			return false, err
 		}
 	}
@@ -56,41 +55,11 @@ func MakeOutside(o Outside) (made bool, err error) {
 
 // outsideLink is the node's side of the pair; nil: there is none.
 func outsideLink() (netlink.Link, error) {
-	link, err := netlink.LinkByName(model.OutsideDevice)
-	var missing netlink.LinkNotFoundError
-	switch {
-	case errors.As(err, &missing):
-		return nil, nil
-	case err != nil:
-		return nil, fmt.Errorf("find %s: %w", model.OutsideDevice, err)
-	case link.Type() != "veth" || link.Attrs().Alias != outsideAlias && !isUnmarkedPair(link, model.OutsidePort):
+	link, ours, err := findPair(model.OutsideDevice, model.OutsidePort, outsideAlias)
+	if link != nil && !ours {
 		return nil, model.Exists("", "a network device %s is there that netplugin has not made: rename it, or containers in networks with a gateway have no way out", model.OutsideDevice)
 	}
-	return link, nil
-}
-
-// isUnmarkedPair tells whether the other side of a veth device without an alias has the name of our port: its maker was killed before it
-// marked the pair.
-func isUnmarkedPair(link netlink.Link, port string) bool {
-	other, err := netlink.LinkByName(port)
-	return err == nil && isPair(link, other)
-}
-
-// isPair tells whether two devices are one veth pair, of which the first has no alias.
-func isPair(a, b netlink.Link) bool {
-	return a.Type() == "veth" && b.Type() == "veth" && a.Attrs().Alias == "" &&
-		b.Attrs().ParentIndex == a.Attrs().Index && a.Attrs().ParentIndex == b.Attrs().Index
-}
-
-// markOutside marks the pair as ours.
-func markOutside(link netlink.Link) error {
-	if link.Attrs().Alias == outsideAlias {
-		return nil
-	}
-	if err := netlink.LinkSetAlias(link, outsideAlias); err != nil {
-		return fmt.Errorf("mark %s as ours: %w", model.OutsideDevice, err)
-	}
-	return nil
+	return link, err
 }
 
 // checkPrivate refuses a subnet that a route of the node other than by link, which may be nil, leads to.
@@ -157,27 +126,10 @@ func deviceName(index int) string {
 	return fmt.Sprintf("device #%d", index)
 }
 
-func addOutside(o Outside) (netlink.Link, error) {
-	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.MTU, attrs.HardwareAddr = model.OutsideDevice, o.MTU, net.HardwareAddr(o.MAC[:])
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: model.OutsidePort, PeerMTU: portMTU}
-	if err := netlink.LinkAdd(pair); err != nil {
-		return nil, fmt.Errorf("create veth pair %s: %w", model.OutsideDevice, err)
-	}
-	link, err := netlink.LinkByName(model.OutsideDevice)
-	if err == nil {
-		err = markOutside(link)
-	}
-	if err != nil {
-		return nil, errors.Join(err, RemovePort(model.OutsideDevice))
-	}
-	return link, nil
-}
-
 // readyOutside does what the pair lacks.
 func readyOutside(link netlink.Link, o Outside) error {
-	name, a := model.OutsideDevice, link.Attrs()
-	if err := markOutside(link); err != nil {
+	name := model.OutsideDevice
+	if err := readyPair(link, outsideAlias, o.MTU, o.MAC); err != nil {
 		return err
 	}
 	port, err := netlink.LinkByName(model.OutsidePort)
@@ -198,18 +150,8 @@ func readyOutside(link netlink.Link, o Outside) error {
 			return err
 		}
 	}
-	if a.MTU != o.MTU {
-		if err := netlink.LinkSetMTU(link, o.MTU); err != nil {
-			return fmt.Errorf("set the MTU of %s: %w", name, err)
-		}
-	}
-	if !bytes.Equal(a.HardwareAddr, o.MAC[:]) {
-		if err := netlink.LinkSetHardwareAddr(link, net.HardwareAddr(o.MAC[:])); err != nil {
-			return fmt.Errorf("set the MAC of %s: %w", name, err)
-		}
-	}
 	// Whatever is sent here goes to the data path, which knows whose it is: there are no neighbours to ask for.
-	if a.RawFlags&unix.IFF_NOARP == 0 {
+	if link.Attrs().RawFlags&unix.IFF_NOARP == 0 {
 		if err := netlink.LinkSetARPOff(link); err != nil {
 			return fmt.Errorf("turn ARP off on %s: %w", name, err)
 		}
@@ -220,38 +162,6 @@ func readyOutside(link netlink.Link, o Outside) error {
 		}
 	}
 	return setAddresses(link, o.Addrs)
-}
-
-// setAddresses gives the device these addresses and no others, but for the kernel's own.
-func setAddresses(link netlink.Link, want []netip.Prefix) error {
-	name := link.Attrs().Name
-	have, err := netlink.AddrList(link, netlink.FAMILY_ALL)
-	if err != nil && !errors.Is(err, netlink.ErrDumpInterrupted) {
-		return fmt.Errorf("list addresses of %s: %w", name, err)
-	}
-	var has []netip.Prefix
-	for _, a := range have {
-		p := prefixOf(a.IPNet)
-		if slices.Contains(want, p) {
-			has = append(has, p)
-			continue
-		}
-		if p.Addr().IsLinkLocalUnicast() && p.Addr().Is6() {
-			continue
-		}
-		if err := netlink.AddrDel(link, &a); err != nil && !errors.Is(err, unix.EADDRNOTAVAIL) {
-			return fmt.Errorf("take address %s from %s: %w", p, name, err)
-		}
-	}
-	for _, p := range want {
-		if slices.Contains(has, p) {
-			continue
-		}
-		if err := addAddress(link, name, p); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // RemoveOutside removes the pair. That there is none, or one that is not ours, is fine.
