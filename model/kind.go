@@ -29,6 +29,11 @@ const (
 	KindKnown      Kind = "known"
 	KindAddress    Kind = "address"
 	KindEndpoint   Kind = "endpoint"
+
+	// Those of Kubernetes.
+	KindNamespace      Kind = "namespace"
+	KindClusterService Kind = "clusterservice"
+	KindEndpointSlice  Kind = "endpointslice"
 )
 
 // columns are all kinds and where World has them, each after those that it refers to. A new noun needs a line here,
@@ -51,6 +56,9 @@ var columns = []column{
 	columnOf(func(w *World) *Table[Known] { return &w.Known }),
 	columnOf(func(w *World) *Table[Address] { return &w.Addresses }),
 	columnOf(func(w *World) *Table[Endpoint] { return &w.Endpoints }),
+	columnOf(func(w *World) *Table[Namespace] { return &w.Namespaces }),
+	columnOf(func(w *World) *Table[ClusterService] { return &w.ClusterServices }),
+	columnOf(func(w *World) *Table[EndpointSlice] { return &w.EndpointSlices }),
 }
 
 // column is what World can do with one kind.

@@ -51,6 +51,11 @@ type World struct {
 	Addresses   Table[Address]
 	Endpoints   Table[Endpoint]
 
+	// What Kubernetes' API server says.
+	Namespaces      Table[Namespace]
+	ClusterServices Table[ClusterService]
+	EndpointSlices  Table[EndpointSlice]
+
 	// Of these there is one or none.
 	globals     Table[Global]
 	ACIGateways Table[ACIGateway]
