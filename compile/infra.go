@@ -16,7 +16,7 @@ type Infra struct {
 	Port    string         // the data path's side
 	Addrs   []netip.Prefix // the node's, with the subnets' lengths, IPv4 first; none of a subnet that would take nodes' tunnels
 	MAC     model.MAC
-	VLAN    bool
+	VLAN    bool        // its MTU is that of the uplink for VLANs: a device is made anew when this changes
 	Routes  []NodeRoute // by prefix
 }
 

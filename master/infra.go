@@ -14,13 +14,17 @@ import (
 
 // mayBeOn refuses containers in infra networks, and nodes elsewhere.
 func mayBeOn(n model.Network, e model.Endpoint) error {
-	switch node := e.Runtime == model.RuntimeNode; {
-	case n.Type != model.NetworkInfra && !node && strings.Contains(e.ID, model.InfraEndpoint("", "")):
-		return model.Invalid("endpointID", "endpointID %s is like those of nodes in infra networks: choose one without %s", e.ID, model.InfraEndpoint("", ""))
-	case n.Type != model.NetworkInfra && !node:
+	node := e.Runtime == model.RuntimeNode
+	if n.Type != model.NetworkInfra {
+		switch {
+		case node:
+			return model.Invalid("runtime", "network %s is for containers, not for nodes: create one with netctl net create -n infra", n.Key())
+		case strings.Contains(e.ID, model.InfraEndpoint("", "")):
+			return model.Invalid("endpointID", "endpointID %s is like those of nodes in infra networks: choose one without %s", e.ID, model.InfraEndpoint("", ""))
+		}
 		return nil
-	case n.Type != model.NetworkInfra:
-		return model.Invalid("runtime", "network %s is for containers, not for nodes: create one with netctl net create -n infra", n.Key())
+	}
+	switch {
 	case !node:
 		return model.Invalid("networkName", "network %s is an infra network, whose addresses nodes have themselves: choose a network of type data", n.Key())
 	case e.ID != model.InfraEndpoint(n.Name, e.Node):
