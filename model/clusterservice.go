@@ -19,7 +19,7 @@ type ClusterService struct {
 	ExternalName string         `json:"externalName,omitempty"` // it is another name for this one
 	Ports        []ClusterPort  `json:"ports,omitempty"`
 	// Affinity is for how many seconds a client meets the provider again that it met last; 0: each connection is on its own.
-	Affinity int32 `json:"affinity,omitempty"`
+	Affinity int `json:"affinity,omitempty"`
 	// InternalLocal and ExternalLocal keep those who come by a cluster IP, and those from outside, to providers on the node at which they arrive.
 	InternalLocal bool `json:"internalLocal,omitempty"`
 	ExternalLocal bool `json:"externalLocal,omitempty"`
