@@ -11,8 +11,10 @@ AS_ROOT     := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$$PATH")
 NODE        ?= tutorial-node1
 DEMO        ?= up
 BENCH       ?=
+FOCUS       ?=
+SUITE       ?=
 
-.PHONY: help build demo demo-hosts demo-shell demo-down test test-unit test-crash test-engines test-k8s bench generate check clean
+.PHONY: help build demo demo-hosts demo-shell demo-down test test-unit test-crash test-engines test-k8s test-k8s-conformance bench generate check clean
 
 help: ## list these verbs
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -58,6 +60,11 @@ test-k8s: ## the tests with a real Kubernetes cluster, whose programs are built 
 	@test/prepare run
 	@kubernetes=$$(test/kubernetes) && $(AS_ROOT) env CONTIV_TEST_KUBERNETES="$$kubernetes" PACKAGES=./test LOG=.cache/test-k8s.log test/all -tags kubernetes -run OfKubernetes
 
+test-k8s-conformance: ## others' suites on a real Kubernetes cluster, and docs/conformance.md of them (an hour); FOCUS=regexp for some tests, SUITE=kubernetes|cyclonus|cluster-policies for one
+	@test/prepare run
+	@kubernetes=$$(test/kubernetes) && suites=$$(test/kubernetes suites) && $(AS_ROOT) env CONTIV_TEST_KUBERNETES="$$kubernetes" CONTIV_TEST_SUITES="$$suites" \
+		go test -tags kubernetes -count=1 -v -timeout 5h ./test/conformance -update -focus '$(FOCUS)' -suite '$(SUITE)'
+
 bench: ## the benchmark table: ratios to the bare path, beside Docker's own networks (needs root or sudo); BENCH=-dns for names alone
 	@test/prepare run
 	@$(MAKE) --no-print-directory build
@@ -70,7 +77,7 @@ generate: ## rebuild generated files (eBPF objects and their Go side)
 check: generate ## formatting, vet, and that generated files are what their sources give
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	go vet ./...
-	go vet -tags kubernetes ./test
+	go vet -tags kubernetes ./test ./test/conformance
 	@git diff --exit-code --stat -- '*_bpfel.go' '*_bpfel.o' || { echo "generated files are stale: commit what make generate made"; exit 1; }
 
 clean: ## remove what was built

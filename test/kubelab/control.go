@@ -16,6 +16,7 @@ const (
 	// storePort is that of the API server's etcd, which is none of our own.
 	storePort = "12379"
 	services  = "10.96.0.0/16"
+	services6 = "fd00:10:96::/112"
 	// firstService is the address of the API server among services.
 	firstService = "10.96.0.1"
 )
@@ -86,8 +87,12 @@ func (c *Cluster) StartAPIServer(ctx context.Context, before func(starter) error
 		}
 	}
 	file := c.authority.path
+	ranges := services
+	if c.options.DualStack {
+		ranges += "," + services6
+	}
 	err := start(apiServer, "--advertise-address="+c.Nodes[0].Addr().String(), "--secure-port="+apiPort, "--etcd-servers=http://127.0.0.1:"+storePort,
-		"--service-cluster-ip-range="+services, "--allow-privileged=true", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+		"--service-cluster-ip-range="+ranges, "--allow-privileged=true", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 		"--client-ca-file="+file("ca.crt"), "--tls-cert-file="+file("apiserver.crt"), "--tls-private-key-file="+file("apiserver.key"),
 		"--kubelet-client-certificate="+file("apiserver-kubelet-client.crt"), "--kubelet-client-key="+file("apiserver-kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP", "--service-account-key-file="+file("sa.pub"), "--service-account-signing-key-file="+file("sa.key"),

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -25,9 +26,12 @@ const Programs = "CONTIV_TEST_KUBERNETES"
 
 // Options say what a cluster is made of.
 type Options struct {
-	Conflist  string   // path of the CNI configuration
-	Manifests []string // paths of what is applied before the nodes start
-	Agent     []string // more flags for netplugin
+	Conflist  string           // path of the CNI configuration
+	Manifests []string         // paths of what is applied before the nodes start
+	Agent     []string         // more flags for netplugin
+	Images    map[string]Image // by the last part of their names, over the test image. Any other name is the test image
+	DualStack bool             // nodes and services have IPv6 addresses too
+	Untainted bool             // the first node takes any pod
 }
 
 // Cluster is a cluster of Kubernetes: kubeadm-master and kubeadm-worker0, as in the tutorial.
@@ -36,6 +40,7 @@ type Cluster struct {
 	programs  string // Kubernetes'
 	contiv    string // ours
 	authority *authority
+	options   Options
 }
 
 const registryPort = "5000"
@@ -43,7 +48,7 @@ const registryPort = "5000"
 // New starts a cluster for a test and takes it down afterwards. It skips where Kubernetes' programs are not there.
 func New(t testing.TB, programs *cluster.Programs, o Options) *Cluster {
 	t.Helper()
-	c := &Cluster{programs: os.Getenv(Programs)}
+	c := &Cluster{programs: os.Getenv(Programs), options: o}
 	if c.programs == "" {
 		t.Skipf("%s names no directory with Kubernetes' programs: make test-k8s builds them", Programs)
 	}
@@ -69,27 +74,27 @@ func New(t testing.TB, programs *cluster.Programs, o Options) *Cluster {
 		AgentFlags: append([]string{"--kubeconfig", c.authority.path(netplugin + ".conf")}, o.Agent...),
 	})
 	c.contiv = programs.Dir(t)
-	if err := c.serveImages(t); err != nil {
+	if err := c.serveImages(t, o.Images); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
-	if err := c.start(ctx, o); err != nil {
+	if err := c.start(ctx); err != nil {
 		t.Fatal(err)
 	}
 	return c
 }
 
 // start starts Kubernetes on the hosts and waits until its nodes are ready.
-func (c *Cluster) start(ctx context.Context, o Options) error {
-	conflist, err := os.ReadFile(o.Conflist)
+func (c *Cluster) start(ctx context.Context) error {
+	conflist, err := os.ReadFile(c.options.Conflist)
 	if err != nil {
 		return err
 	}
 	if err := c.startControl(ctx); err != nil {
 		return err
 	}
-	for _, path := range o.Manifests {
+	for _, path := range c.options.Manifests {
 		text, err := os.ReadFile(path)
 		if err != nil {
 			return err
@@ -127,12 +132,18 @@ func (c *Cluster) start(ctx context.Context, o Options) error {
 }
 
 // serveImages answers containerds on the first host, until the test ends.
-func (c *Cluster) serveImages(t testing.TB) error {
+func (c *Cluster) serveImages(t testing.TB, more map[string]Image) error {
 	root, err := c.Lab.Image()
 	if err != nil {
 		return err
 	}
-	r, err := newRegistry(root)
+	layer := [][]byte{root}
+	images := map[string]Image{"": {Layers: layer, Command: []string{"sh"}}, "pause": {Layers: layer, Command: []string{"sleep", "1000000000"}}}
+	for name, i := range more {
+		i.Layers = append(slices.Clone(layer), i.Layers...)
+		images[name] = i
+	}
+	r, err := newRegistry(images)
 	if err != nil {
 		return err
 	}
@@ -160,14 +171,17 @@ func (c *Cluster) program(name string) string { return filepath.Join(c.programs,
 
 func (c *Cluster) own(name string) string { return filepath.Join(c.contiv, name) }
 
+// Kubeconfig is the path of the administrator's, on the hosts as outside of them.
+func (c *Cluster) Kubeconfig() string { return c.authority.path(admin + ".conf") }
+
 // Kubectl runs kubectl on the first host as the cluster's administrator and gives what it printed. An error holds what it said.
 func (c *Cluster) Kubectl(ctx context.Context, args ...string) (string, error) {
-	return c.Nodes[0].Output(ctx, c.program("kubectl"), append([]string{"--kubeconfig", c.authority.path(admin + ".conf")}, args...)...)
+	return c.Nodes[0].Output(ctx, c.program("kubectl"), append([]string{"--kubeconfig", c.Kubeconfig()}, args...)...)
 }
 
 // Apply makes what the manifests say.
 func (c *Cluster) Apply(ctx context.Context, manifests string) error {
-	cmd := c.Nodes[0].Command(ctx, c.program("kubectl"), "--kubeconfig", c.authority.path(admin+".conf"), "apply", "-f", "-")
+	cmd := c.Nodes[0].Command(ctx, c.program("kubectl"), "--kubeconfig", c.Kubeconfig(), "apply", "-f", "-")
 	cmd.Stdin = strings.NewReader(manifests)
 	_, err := cmd.CombinedOutput()
 	return err

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,7 +96,20 @@ func (c *Cluster) equip(ctx context.Context, n *cluster.Node, conflist []byte) e
 			return err
 		}
 	}
+	if c.options.DualStack {
+		if err := n.Run(ctx, "ip", "addr", "add", secondAddr(n).String(), "dev", "eth1", "nodad"); err != nil {
+			return err
+		}
+	}
 	return makeCgroup(n.Cgroup())
+}
+
+// secondAddr is the IPv6 address of a host that has both: its IPv4 address in a prefix of its own.
+func secondAddr(n *cluster.Node) netip.Prefix {
+	a := netip.MustParseAddr("fd00:192:168::").As16()
+	v4 := n.Addr().As4()
+	copy(a[12:], v4[:])
+	return netip.PrefixFrom(netip.AddrFrom16(a), 64)
 }
 
 // write makes a file in the host.
@@ -125,15 +139,19 @@ func (c *Cluster) startNode(ctx context.Context, n *cluster.Node) error {
 // StartKubelet starts the kubelet of a node on which containerd runs.
 func (c *Cluster) StartKubelet(n *cluster.Node) error {
 	taint := ""
-	if n == c.Nodes[0] {
+	if n == c.Nodes[0] && !c.options.Untainted {
 		taint = "{key: " + MasterLabel + ", effect: NoSchedule}"
 	}
 	config := fmt.Sprintf(kubeletConfig, c.authority.path("ca.crt"), n.Cgroup(), taint)
 	if err := write(n, "/etc/kubernetes/kubelet.yaml", []byte(config), 0o644); err != nil {
 		return err
 	}
+	addrs := n.Addr().String()
+	if c.options.DualStack {
+		addrs += "," + secondAddr(n).Addr().String()
+	}
 	_, err := n.Start("kubelet", c.program("kubelet"), "--config=/etc/kubernetes/kubelet.yaml", "--kubeconfig="+c.authority.path(kubeletOf(n.Name())+".conf"),
-		"--hostname-override="+n.Name(), "--node-ip="+n.Addr().String())
+		"--hostname-override="+n.Name(), "--node-ip="+addrs)
 	return err
 }
 

@@ -11,48 +11,66 @@ import (
 	"strings"
 )
 
-// registry gives one root file system under whatever name it is asked for (OCI distribution specification 1.1). What is
-// named pause waits to be killed.
+// Image is what a container is started from.
+type Image struct {
+	Layers     [][]byte // tar archives, the lowest first
+	Entrypoint []string
+	Command    []string
+}
+
+// registry gives images by the last part of their names, under whatever tag (OCI distribution specification 1.1).
 type registry struct {
-	manifests map[bool][]byte // by whether it is pause
+	manifests map[string][]byte // by name; "": what any other name is given
 	blobs     map[string][]byte
 	types     map[string]string // of manifests, by digest
 }
 
 const manifestType = "application/vnd.oci.image.manifest.v1+json"
 
-// newRegistry takes the file system as a tar archive.
-func newRegistry(root []byte) (*registry, error) {
-	r := &registry{manifests: map[bool][]byte{}, blobs: map[string][]byte{}, types: map[string]string{}}
-	type m = map[string]any
-	for _, pause := range []bool{false, true} {
-		command := []string{"sh"}
-		if pause {
-			command = []string{"sleep", "1000000000"}
-		}
-		config, err := json.Marshal(m{
-			"architecture": runtime.GOARCH, "os": "linux",
-			"config": m{"Env": []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, "Cmd": command},
-			"rootfs": m{"type": "layers", "diff_ids": []string{digest(root)}},
-		})
-		if err != nil {
-			return nil, err
-		}
-		manifest, err := json.Marshal(m{
-			"schemaVersion": 2, "mediaType": manifestType,
-			"config": m{"mediaType": "application/vnd.oci.image.config.v1+json", "digest": digest(config), "size": len(config)},
-			"layers": []m{{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest(root), "size": len(root)}},
-		})
-		if err != nil {
-			return nil, err
-		}
-		r.manifests[pause] = manifest
-		r.types[digest(manifest)] = manifestType
-		for _, b := range [][]byte{root, config, manifest} {
-			r.blobs[digest(b)] = b
+func newRegistry(images map[string]Image) (*registry, error) {
+	r := &registry{manifests: map[string][]byte{}, blobs: map[string][]byte{}, types: map[string]string{}}
+	for name, i := range images {
+		if err := r.add(name, i); err != nil {
+			return nil, fmt.Errorf("image %s: %w", name, err)
 		}
 	}
 	return r, nil
+}
+
+func (r *registry) add(name string, i Image) error {
+	type m = map[string]any
+	var layers []m
+	var contents []string
+	for _, l := range i.Layers {
+		layers = append(layers, m{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": r.keep(l), "size": len(l)})
+		contents = append(contents, digest(l))
+	}
+	config, err := json.Marshal(m{
+		"architecture": runtime.GOARCH, "os": "linux",
+		"config": m{"Env": []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin"}, "Entrypoint": i.Entrypoint, "Cmd": i.Command},
+		"rootfs": m{"type": "layers", "diff_ids": contents},
+	})
+	if err != nil {
+		return err
+	}
+	manifest, err := json.Marshal(m{
+		"schemaVersion": 2, "mediaType": manifestType,
+		"config": m{"mediaType": "application/vnd.oci.image.config.v1+json", "digest": r.keep(config), "size": len(config)},
+		"layers": layers,
+	})
+	if err != nil {
+		return err
+	}
+	r.manifests[name] = manifest
+	r.types[r.keep(manifest)] = manifestType
+	return nil
+}
+
+// keep takes a blob and gives its name.
+func (r *registry) keep(b []byte) string {
+	d := digest(b)
+	r.blobs[d] = b
+	return d
 }
 
 func digest(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
@@ -66,7 +84,9 @@ func (r *registry) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	name, which := path[:max(at, 0)], path[at+1:]
 	b, ok := r.blobs[which]
 	if name, manifest := strings.CutSuffix(name, "/manifests"); !ok && manifest {
-		b, ok = r.manifests[strings.HasSuffix(name, "pause")], true
+		if b, ok = r.manifests[name[strings.LastIndexByte(name, '/')+1:]]; !ok {
+			b, ok = r.manifests[""]
+		}
 	}
 	if !ok {
 		http.NotFound(w, q)

@@ -10,10 +10,14 @@ import (
 	"testing"
 )
 
-func TestRegistryGivesTheImageUnderEveryName(t *testing.T) {
+func TestRegistryGivesAnImageUnderEveryName(t *testing.T) {
 	t.Parallel()
 	root := []byte("a root file system")
-	r, err := newRegistry(root)
+	upper := []byte("what lies over it")
+	r, err := newRegistry(map[string]Image{
+		"": {Layers: [][]byte{root}, Command: []string{"sh"}}, "pause": {Layers: [][]byte{root}, Command: []string{"sleep"}},
+		"agnhost": {Layers: [][]byte{root, upper}, Entrypoint: []string{"/agnhost"}, Command: []string{"pause"}},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -27,20 +31,26 @@ func TestRegistryGivesTheImageUnderEveryName(t *testing.T) {
 		return w.Body.Bytes()
 	}
 	type blob struct{ Digest string }
-	for name, want := range map[string]string{"contiv/alpine": "sh", "library/busybox": "sh", "pause": "sleep"} {
+	for name, want := range map[string]string{"contiv/alpine": "sh", "library/busybox": "sh", "pause": "sleep", "e2e-test-images/agnhost": "pause"} {
+		layers := [][]byte{root}
+		if want == "pause" {
+			layers = append(layers, upper)
+		}
 		var manifest struct {
 			Config blob
 			Layers []blob
 		}
 		text := get("/v2/"+name+"/manifests/latest", manifestType)
-		if err := json.Unmarshal(text, &manifest); err != nil || len(manifest.Layers) != 1 {
+		if err := json.Unmarshal(text, &manifest); err != nil || len(manifest.Layers) != len(layers) {
 			t.Fatalf("%s: %v: %s", name, err, text)
 		}
 		if again := get("/v2/"+name+"/manifests/"+digest(text), manifestType); !slices.Equal(again, text) {
 			t.Errorf("%s is another by its digest: %s", name, again)
 		}
-		if layer := get("/v2/"+name+"/blobs/"+manifest.Layers[0].Digest, "application/octet-stream"); !slices.Equal(layer, root) {
-			t.Errorf("%s has the layer %s", name, layer)
+		for i, l := range manifest.Layers {
+			if layer := get("/v2/"+name+"/blobs/"+l.Digest, "application/octet-stream"); !slices.Equal(layer, layers[i]) {
+				t.Errorf("%s has the layer %s", name, layer)
+			}
 		}
 		var config struct{ Config struct{ Cmd []string } }
 		if err := json.Unmarshal(get("/v2/"+name+"/blobs/"+manifest.Config.Digest, "application/octet-stream"), &config); err != nil || config.Config.Cmd[0] != want {

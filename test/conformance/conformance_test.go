@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"bytes"
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+const ginkgoReport = `[{"SuitePath": "e2e", "SpecReports": [
+	{"ContainerHierarchyTexts": null, "LeafNodeType": "BeforeSuite", "LeafNodeText": "[sig-network] before", "State": "passed"},
+	{"ContainerHierarchyTexts": ["[sig-network] Services"], "LeafNodeType": "It", "LeafNodeText": "should work", "State": "passed"},
+	{"ContainerHierarchyTexts": ["[sig-network] DNS"], "LeafNodeType": "It", "LeafNodeText": "should answer", "State": "failed", "Failure": {"Message": "no answer\nat all"}},
+	{"ContainerHierarchyTexts": ["[sig-network] DNS"], "LeafNodeType": "It", "LeafNodeText": "should hang", "State": "timedout", "Failure": {"Message": "too late"}},
+	{"ContainerHierarchyTexts": ["[sig-network] Netpol [Feature:SCTPConnectivity]"], "LeafNodeType": "It", "LeafNodeText": "should deny", "State": "skipped"},
+	{"ContainerHierarchyTexts": ["[sig-network] Services"], "LeafNodeType": "It", "LeafNodeText": "should be in a cloud", "State": "skipped", "Failure": {"Message": "no cloud"}},
+	{"ContainerHierarchyTexts": ["[sig-node] Pods"], "LeafNodeType": "It", "LeafNodeText": "should start", "State": "passed"}]}]`
+
+func TestReportOfGinkgoIsReadWithReasonsForWhatWasNotRun(t *testing.T) {
+	t.Parallel()
+	got, err := Ginkgo([]byte(ginkgoReport), "[sig-network]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	Explain(got, []Exclusion{{`\[Feature:SCTPConnectivity\]`, "needs SCTP"}}, "not selected")
+	want := []Result{
+		{"[sig-network] DNS should answer", Failed, "no answer"},
+		{"[sig-network] DNS should hang", Failed, "too late"},
+		{"[sig-network] Netpol [Feature:SCTPConnectivity] should deny", Skipped, "needs SCTP"},
+		{"[sig-network] Services should be in a cloud", Skipped, "no cloud"},
+		{"[sig-network] Services should work", Passed, ""},
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v", got)
+	}
+	if _, err := Ginkgo([]byte("{"), ""); err == nil {
+		t.Error("half a report is read")
+	}
+}
+
+func FuzzGinkgo(f *testing.F) {
+	f.Add([]byte(ginkgoReport))
+	f.Fuzz(func(t *testing.T, report []byte) {
+		all, _ := Ginkgo(report, "[sig-network]")
+		sound(t, all)
+	})
+}
+
+const junitReport = `<?xml version="1.0"?><testsuites><testsuite name="s" tests="4">
+	<testcase name="plain"></testcase>
+	<testcase name="wrong"><failure message="3 wrong">cells</failure></testcase>
+	<testcase name="broken"><error>boom</error></testcase>
+	<testcase name="left out"><skipped message="no need"/></testcase></testsuite></testsuites>`
+
+func TestReportOfJUnitIsRead(t *testing.T) {
+	t.Parallel()
+	got, err := JUnit(strings.NewReader(junitReport))
+	want := []Result{{"plain", Passed, ""}, {"wrong", Failed, "3 wrong"}, {"broken", Failed, "boom"}, {"left out", Skipped, "no need"}}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, %v", got, err)
+	}
+	if _, err := JUnit(strings.NewReader("<testsuites><testcase>")); err == nil {
+		t.Error("half a report is read")
+	}
+}
+
+func FuzzJUnit(f *testing.F) {
+	f.Add([]byte(junitReport))
+	f.Fuzz(func(t *testing.T, report []byte) {
+		all, _ := JUnit(bytes.NewReader(report))
+		sound(t, all)
+	})
+}
+
+const verboseOutput = `=== RUN   TestConformance
+=== RUN   TestConformance/Standard
+=== RUN   TestConformance/Standard/allows
+some words
+=== RUN   TestConformance/Standard/denies
+--- FAIL: TestConformance (3.10s)
+    --- FAIL: TestConformance/Standard (3.00s)
+        --- PASS: TestConformance/Standard/allows (1.00s)
+        --- FAIL: TestConformance/Standard/denies (2.00s)
+=== RUN   TestOther
+--- SKIP: TestOther (0.00s)
+=== RUN   TestEndless
+panic: test timed out
+`
+
+func TestOutputOfGoTestsIsReadByItsLeaves(t *testing.T) {
+	t.Parallel()
+	want := []Result{
+		{"TestConformance/Standard/allows", Passed, ""}, {"TestConformance/Standard/denies", Failed, ""}, {"TestOther", Skipped, ""}, {"TestEndless", Failed, ""},
+	}
+	if got := Verbose(verboseOutput); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v", got)
+	}
+}
+
+func FuzzVerbose(f *testing.F) {
+	f.Add(verboseOutput)
+	f.Fuzz(func(t *testing.T, output string) { sound(t, Verbose(output)) })
+}
+
+// sound holds for results of whatever was read.
+func sound(t *testing.T, all []Result) {
+	t.Helper()
+	for _, r := range all {
+		if r.Outcome != Passed && r.Outcome != Failed && r.Outcome != Skipped || strings.Contains(r.Reason, "\n") {
+			t.Errorf("a result is %+v", r)
+		}
+	}
+}
+
+func TestExclusionsAreExpressionsOfNames(t *testing.T) {
+	t.Parallel()
+	pattern := regexp.MustCompile(Pattern(Excluded))
+	for name, want := range map[string]bool{
+		"[sig-network] Netpol [Feature:SCTPConnectivity] [LinuxOnly] should deny": true,
+		"[sig-network] KubeProxy should set TCP CLOSE_WAIT timeout [Privileged]":  true,
+		"[sig-network] Netpol should deny egress":                                 false,
+		"[sig-network] Services should serve a basic endpoint from pods":          false,
+	} {
+		if pattern.MatchString(name) != want {
+			t.Errorf("%s: excluded %v", name, !want)
+		}
+	}
+}
+
+func TestRunsAreKeptAndTold(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	results, err := Ginkgo([]byte(ginkgoReport), "[sig-network]")
+	if err != nil {
+		t.Fatal(err)
+	}
+	Explain(results, Excluded, "not selected")
+	for _, r := range []Run{
+		{Suite: Kubernetes, Version: "v1", Contiv: "abc", Date: time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC), Took: 90 * time.Second, Results: results},
+		{Suite: Cyclonus, Version: "v2", Contiv: "abc", Date: time.Date(2026, 11, 21, 23, 0, 0, 0, time.UTC), Results: []Result{{"a | b <c>", Passed, ""}}},
+	} {
+		if err := r.Save(dir); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var runs []Run
+	for _, suite := range []string{Kubernetes, Cyclonus} {
+		r, err := Load(dir, suite)
+		if err != nil {
+			t.Fatal(err)
+		}
+		runs = append(runs, r)
+	}
+	page := Page(runs)
+	for _, want := range []string{
+		"| Kubernetes, `[sig-network]` | v1 | 1 | 2 | 2 | abc | 2026-11-21 22:00:00 | 1m30s |", "| [sig-network] DNS should answer | no answer |",
+		"1: no cloud\n\n- [sig-network] Services should be in a cloud\n", "## cyclonus\n\nAll passed.\n",
+	} {
+		if !strings.Contains(page, want) {
+			t.Errorf("the page lacks %q:\n%s", want, page)
+		}
+	}
+	if _, err := Load(dir, Policies); !os.IsNotExist(err) {
+		t.Errorf("a run that never was: %v", err)
+	}
+}

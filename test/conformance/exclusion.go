@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"regexp"
+	"strings"
+)
+
+// Exclusion is why tests are not run.
+type Exclusion struct {
+	Pattern string // of their names
+	Reason  string
+}
+
+// Excluded are Kubernetes' tests of networks that are not run here. The first that fits a name is the reason.
+var Excluded = []Exclusion{
+	{`\[Feature:SCTPConnectivity\]`, "needs SCTP sockets, which the kernel of the machine may not have"},
+	{`\[Feature:LoadBalancer\]`, "needs a cloud that gives load balancers"},
+	{`\[Feature:(Networking-IPv4|Networking-IPv6|NetworkingIPv4|NetworkingIPv6|Networking-DNS|NetworkingDNS)\]`, "needs the Internet"},
+	{`\[Feature:Networking-Performance\]|\[Feature:PerformanceDNS\]|Service endpoints latency`, "measures speed; make bench does"},
+	{`\[Feature:(KubeProxyNFAcct|KubeProxyDaemonSet[A-Za-z]*)\]|\] KubeProxy `, "tests kube-proxy, which is not run: Contiv does its work"},
+	{`\[Disruptive\]`, "restarts parts of the cluster over SSH, which its nodes have not"},
+	{`\[Feature:Ingress\]|\[Feature:NEG\]`, "needs an ingress controller of a cloud"},
+	{`DNS configMap`, "rewrites the configuration of the cluster's DNS server, which is not Contiv's"},
+	{`\[Feature:(DNSStubDomain|NoSNAT)\]`, "needs nodes of a cloud"},
+}
+
+// Pattern fits what one of the exclusions fits.
+func Pattern(exclusions []Exclusion) string {
+	var all []string
+	for _, e := range exclusions {
+		all = append(all, e.Pattern)
+	}
+	return strings.Join(all, "|")
+}
+
+// Explain gives the skipped tests that were not selected their reasons. otherwise is that of those that no exclusion fits.
+func Explain(results []Result, exclusions []Exclusion, otherwise string) {
+	for i, r := range results {
+		if r.Outcome != Skipped || r.Reason != "" {
+			continue
+		}
+		results[i].Reason = otherwise
+		for _, e := range exclusions {
+			if regexp.MustCompile(e.Pattern).MatchString(r.Name) {
+				results[i].Reason = e.Reason
+				break
+			}
+		}
+	}
+}

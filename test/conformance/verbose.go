@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package conformance
+
+import (
+	"regexp"
+	"strings"
+)
+
+var (
+	started = regexp.MustCompile(`^=== RUN\s+(\S+)$`)
+	ended   = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
+)
+
+// Verbose reads what a test program of Go says with -test.v: of the tests that have none below them. One that has begun and not
+// ended has failed.
+func Verbose(output string) []Result {
+	var order []string
+	outcomes := map[string]Outcome{}
+	parents := map[string]bool{}
+	see := func(name string) {
+		if _, ok := outcomes[name]; !ok {
+			order = append(order, name)
+			outcomes[name] = Failed
+		}
+		for at := strings.LastIndexByte(name, '/'); at >= 0; at = strings.LastIndexByte(name[:at], '/') {
+			parents[name[:at]] = true
+		}
+	}
+	for line := range strings.Lines(output) {
+		line = strings.TrimRight(line, "\r\n")
+		if m := started.FindStringSubmatch(line); m != nil {
+			see(m[1])
+		}
+		if m := ended.FindStringSubmatch(line); m != nil {
+			see(m[2])
+			outcomes[m[2]] = map[string]Outcome{"PASS": Passed, "FAIL": Failed, "SKIP": Skipped}[m[1]]
+		}
+	}
+	var all []Result
+	for _, name := range order {
+		if !parents[name] {
+			all = append(all, Result{Name: name, Outcome: outcomes[name]})
+		}
+	}
+	return all
+}
