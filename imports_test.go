@@ -15,34 +15,36 @@ const module = "github.com/contivnet/contiv/"
 // mayImport says which of our own packages each may import: ARCHITECTURE.md's list, arrows down only. A
 // package that is not here is one that the drawing does not have: draw it first.
 var mayImport = map[string][]string{
-	"model":                {},
-	"api":                  {"model"},
-	"store":                {"model"},
-	"store/memory":         {"model", "store"},
-	"store/storetest":      {"model", "store"},
-	"alloc":                {"model"},
-	"master":               {"model", "api", "store", "alloc", "compile"}, // compile, as netctl policy trace asks the intent alone
-	"compile":              {"model"},
-	"datapath":             {"model", "compile"},
-	"netdev":               {"model"},
-	"agent":                {"model", "api", "compile", "datapath", "netdev"},
-	"observe":              {"model", "api", "compile"},
-	"docker":               {"model", "api", "agent"},
-	"dns":                  {"model", "netdev", "datapath"}, // datapath, as it alone knows eBPF: what turns questions round
-	"bgp":                  {"model", "api", "netdev"},
-	"cni":                  {"model", "api", "agent"},
-	"kube":                 {"cni"}, // which asks it where pods go
-	"cli":                  {"model", "api"},
-	"cmd/internal/flags":   {},
-	"cmd/internal/sockets": {},
-	"cmd/netmaster":        {"*"},
-	"cmd/netplugin":        {"*"},
-	"cmd/netctl":           {"*"},
-	"cmd/contivk8s":        {"*"},
-	"docs/tutorials":       {},
-	"test":                 {"*"},
-	"bench":                {"*"},
-	"":                     {},
+	"model":                   {},
+	"api":                     {"model"},
+	"store":                   {"model"},
+	"store/memory":            {"model", "store"},
+	"store/storetest":         {"model", "store"},
+	"alloc":                   {"model"},
+	"master":                  {"model", "api", "store", "alloc", "compile"}, // compile, as netctl policy trace asks the intent alone
+	"compile":                 {"model"},
+	"datapath":                {"model", "compile"},
+	"netdev":                  {"model"},
+	"agent":                   {"model", "api", "compile", "datapath", "netdev"},
+	"observe":                 {"model", "api", "compile"},
+	"docker":                  {"model", "api", "agent"},
+	"dns":                     {"model", "netdev", "datapath"}, // datapath, as it alone knows eBPF: what turns questions round
+	"bgp":                     {"model", "api", "netdev"},
+	"cni":                     {"model", "api", "agent"},
+	"kube":                    {"cni"}, // which asks it where pods go
+	"mirror":                  {"model"},
+	"cli":                     {"model", "api"},
+	"cmd/internal/flags":      {},
+	"cmd/internal/kubeconfig": {},
+	"cmd/internal/sockets":    {},
+	"cmd/netmaster":           {"*"},
+	"cmd/netplugin":           {"*"},
+	"cmd/netctl":              {"*"},
+	"cmd/contivk8s":           {"*"},
+	"docs/tutorials":          {},
+	"test":                    {"*"},
+	"bench":                   {"*"},
+	"":                        {},
 }
 
 // forbidden are the names under which code hides that nobody could place.

@@ -23,14 +23,10 @@ import (
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
-	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/klog/v2"
 
 	"github.com/contivnet/contiv/cni"
 )
-
-// InCluster stands for the path of a kubeconfig: the service account that Kubernetes gives a pod.
-const InCluster = "in-cluster"
 
 // Options say which API server is read, and for whom.
 type Options struct {
@@ -40,21 +36,6 @@ type Options struct {
 	// its network configuration says.
 	Patience time.Duration
 	Log      *slog.Logger
-}
-
-// ReadConfig reads how the API server is reached: from a kubeconfig, or InCluster.
-func ReadConfig(path string) (*rest.Config, error) {
-	var config *rest.Config
-	var err error
-	if path == InCluster {
-		config, err = rest.InClusterConfig()
-	} else {
-		config, err = clientcmd.BuildConfigFromFlags("", path)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("read how Kubernetes' API server is reached, from %s: %w", path, err)
-	}
-	return config, nil
 }
 
 // Pods is what the API server has said of the node's pods. Make one with New and Run it; Place may be called from any goroutine.

@@ -9,8 +9,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -346,17 +344,4 @@ func TestPodIsAskedForWhereItIsNotTold(t *testing.T) {
 	p.Patience = time.Millisecond
 	goes(t, p, "first", "other", otherwise) // the last one of its name
 	goes(t, p, "second", "u2", otherwise)
-}
-
-func TestConfigurationOfTheAPIServerThatCannotBeReadIsNamed(t *testing.T) {
-	t.Parallel()
-	bad := filepath.Join(t.TempDir(), "bad.conf")
-	if err := os.WriteFile(bad, []byte("clusters: 7"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, path := range []string{"/nowhere.conf", bad, InCluster} {
-		if _, err := ReadConfig(path); err == nil || !strings.Contains(err.Error(), path) {
-			t.Errorf("%s: %v", path, err)
-		}
-	}
 }

@@ -19,6 +19,9 @@ type ClusterService struct {
 	SourceRanges []netip.Prefix `json:"sourceRanges,omitempty"`
 	ExternalName string         `json:"externalName,omitempty"` // it is another name for this one
 	Ports        []ClusterPort  `json:"ports,omitempty"`        // at which it listens
+	// Unproxied says that nobody, or somebody else, is to bring connections to its addresses to providers: the labels
+	// service.kubernetes.io/headless and service.kubernetes.io/service-proxy-name. Its name is answered all the same.
+	Unproxied bool `json:"unproxied,omitempty"`
 	// Affinity is for how many seconds a client meets the provider again that it met last; 0: each connection is on its own.
 	Affinity int `json:"affinity,omitempty"`
 	// InternalLocal keeps those who come by a cluster IP to providers on their own node.

@@ -29,6 +29,7 @@ const (
 	KindKnown      Kind = "known"
 	KindAddress    Kind = "address"
 	KindEndpoint   Kind = "endpoint"
+	KindLeader     Kind = "leader"
 
 	// Those of Kubernetes.
 	KindNamespace      Kind = "namespace"
@@ -56,6 +57,7 @@ var columns = []column{
 	columnOf(func(w *World) *Table[Known] { return &w.Known }),
 	columnOf(func(w *World) *Table[Address] { return &w.Addresses }),
 	columnOf(func(w *World) *Table[Endpoint] { return &w.Endpoints }),
+	columnOf(func(w *World) *Table[Leader] { return &w.Leaders }),
 	columnOf(func(w *World) *Table[Namespace] { return &w.Namespaces }),
 	columnOf(func(w *World) *Table[ClusterService] { return &w.ClusterServices }),
 	columnOf(func(w *World) *Table[EndpointSlice] { return &w.EndpointSlices }),
@@ -67,6 +69,7 @@ type column struct {
 	decode func([]byte) (Object, error)
 	edit   func(*World) editor
 	append func(*World, []Object) []Object
+	get    func(w *World, key string) (Object, bool)
 	all    func(w *World, yield func(Object) bool) bool // in no particular order
 }
 
@@ -82,6 +85,7 @@ func columnOf[T Object](of func(*World) *Table[T]) column {
 			}
 			return to
 		},
+		get: func(w *World, key string) (Object, bool) { return of(w).Get(key) },
 		all: func(w *World, yield func(Object) bool) bool {
 			for _, v := range of(w).All() {
 				if !yield(v) {

@@ -50,6 +50,7 @@ type World struct {
 	Known       Table[Known]
 	Addresses   Table[Address]
 	Endpoints   Table[Endpoint]
+	Leaders     Table[Leader]
 
 	// What Kubernetes' API server says.
 	Namespaces      Table[Namespace]
@@ -74,6 +75,24 @@ func (w World) HasGlobal() bool { return w.globals.Len() > 0 }
 
 // ACIGateway is how an ACI fabric would be reached; ok is false where nobody has said it.
 func (w World) ACIGateway() (g ACIGateway, ok bool) { return w.ACIGateways.Get(ACIGatewayName) }
+
+// Get gives the object of that name.
+func (w World) Get(r Ref) (o Object, ok bool) {
+	i, ok := position(r.Kind)
+	if !ok {
+		return nil, false
+	}
+	return columns[i].get(&w, r.Key)
+}
+
+// Of runs over the objects of a kind, in no particular order.
+func (w World) Of(kind Kind) iter.Seq[Object] {
+	return func(yield func(Object) bool) {
+		if i, ok := position(kind); ok {
+			columns[i].all(&w, yield)
+		}
+	}
+}
 
 // With is the World after c. w itself does not change.
 func (w World) With(c Change) World {

@@ -67,6 +67,10 @@ type front struct {
 
 // serve opens the store and runs a master on it until ctx ends. A store that was not there before ctx ended is no error.
 func (f *front) serve(ctx context.Context, o options, v api.Version, at net.Addr) error {
+	kubernetes, err := o.kubernetes()
+	if err != nil {
+		return err
+	}
 	s, err := openStore(ctx, o)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -91,7 +95,10 @@ func (f *front) serve(ctx context.Context, o options, v api.Version, at net.Addr
 			cancel(s.why())
 		}
 	}()
+	led := leadKubernetes(ctx, m, kubernetes)
 	err = m.Run(ctx) // ends the watches when it ends
+	cancel(nil)
+	<-led
 	if cause := context.Cause(ctx); err == nil && cause != nil && !errors.Is(cause, context.Canceled) {
 		err = cause
 	}

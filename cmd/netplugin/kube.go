@@ -8,18 +8,19 @@ import (
 	"time"
 
 	"github.com/contivnet/contiv/cmd/internal/flags"
+	"github.com/contivnet/contiv/cmd/internal/kubeconfig"
 	"github.com/contivnet/contiv/kube"
 )
 
 // kubeOptions say how Kubernetes' API server is reached.
 type kubeOptions struct {
-	config   string // path of a kubeconfig, or kube.InCluster; "" where there is no Kubernetes
+	config   string // path of a kubeconfig, or kubeconfig.InCluster; "" where there is no Kubernetes
 	node     string // this node's name there; "" for the host label
 	patience time.Duration
 }
 
 func (o *kubeOptions) flags(f *flags.Set) {
-	f.StringVar(&o.config, "kubeconfig", "", "kubeconfig by which pods' labels are read from Kubernetes' API server, or "+kube.InCluster+" for the pod's own service account; empty for no Kubernetes")
+	f.StringVar(&o.config, "kubeconfig", "", "kubeconfig by which pods' labels are read from Kubernetes' API server, or "+kubeconfig.InCluster+" for the pod's own service account; empty for no Kubernetes")
 	f.StringVar(&o.node, "kube-node", "", "this node's name in Kubernetes (default: the host label)")
 	f.DurationVar(&o.patience, "kube-patience", 10*time.Second, "how long a new pod's labels are awaited while the API server is away; then the pod goes where its network configuration says")
 }
@@ -36,7 +37,7 @@ func (o options) pods() (*kube.Pods, error) {
 	if o.kube.config == "" {
 		return nil, nil
 	}
-	config, err := kube.ReadConfig(o.kube.config)
+	config, err := kubeconfig.Read(o.kube.config)
 	if err != nil {
 		return nil, fmt.Errorf("--kubeconfig: %w", err)
 	}
