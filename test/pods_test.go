@@ -18,7 +18,7 @@ import (
 )
 
 // deployed is a cluster as our manifests make it.
-var deployed = kubelab.Options{Conflist: "../deploy/k8s/10-contiv.conflist", Manifests: []string{"../deploy/k8s/netplugin-rbac.yaml"}}
+var deployed = kubelab.Options{Conflist: "../deploy/k8s/10-contiv.conflist", Manifests: []string{"../deploy/k8s/netmaster-rbac.yaml", "../deploy/k8s/netplugin-rbac.yaml"}}
 
 func TestTutorialOfKubernetesRunsAsItIsWritten(t *testing.T) {
 	t.Parallel()

@@ -25,6 +25,7 @@ const (
 const (
 	admin     = "admin"
 	netplugin = "contiv-netplugin"
+	netmaster = "contiv-netmaster"
 )
 
 // issueAll writes the certificates and kubeconfigs of all.
@@ -35,7 +36,7 @@ func (c *Cluster) issueAll(master net.IP, nodes []string) error {
 		err = c.authority.issue("apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters", nil)
 	}
 	users := [][3]string{
-		{admin, "kubernetes-admin", "system:masters"}, {netplugin, netplugin, ""},
+		{admin, "kubernetes-admin", "system:masters"}, {netplugin, netplugin, ""}, {netmaster, netmaster, ""},
 		{"controller-manager", "system:kube-controller-manager", ""}, {"scheduler", "system:kube-scheduler", ""},
 	}
 	for _, n := range nodes {

@@ -70,8 +70,9 @@ func New(t testing.TB, programs *cluster.Programs, o Options) *Cluster {
 		t.Fatal(err)
 	}
 	c.Cluster = cluster.New(t, programs, len(hosts), cluster.Options{
-		Lab:        netlab.Options{Hosts: hosts, Subnet: subnet, Disk: []string{"/opt", "/var/log", "/var/lib/kubelet", "/var/lib/etcd"}},
-		AgentFlags: append([]string{"--kubeconfig", c.authority.path(netplugin + ".conf")}, o.Agent...),
+		Lab:         netlab.Options{Hosts: hosts, Subnet: subnet, Disk: []string{"/opt", "/var/log", "/var/lib/kubelet", "/var/lib/etcd"}},
+		MasterFlags: []string{"--kubeconfig", c.authority.path(netmaster + ".conf")},
+		AgentFlags:  append([]string{"--kubeconfig", c.authority.path(netplugin + ".conf")}, o.Agent...),
 	})
 	c.contiv = programs.Dir(t)
 	if err := c.serveImages(t, o.Images); err != nil {
