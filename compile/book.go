@@ -18,8 +18,9 @@ type book struct {
 	notes    []Note             // about groups
 }
 
-// read makes it the book of w. It tells whether rules name what they did not name before, or no longer do.
-func (b *book) read(w model.World) (renamed bool) {
+// read makes it the book of w, whose endpoints are where c says; moved tells that they are not where they were. It tells whether rules name what
+// they did not name before, or no longer do.
+func (b *book) read(w model.World, c *compiler, moved bool) (renamed bool) {
 	was := b.world
 	if b.domains == nil || was.Tenants != w.Tenants || was.Networks != w.Networks || was.Groups != w.Groups || was.Policies != w.Policies {
 		was, renamed = model.World{}, true
@@ -37,6 +38,7 @@ func (b *book) read(w model.World) (renamed bool) {
 			old.leave()
 		}
 	}
+	b.readPods(c, was, moved)
 	for _, d := range b.domains {
 		renamed = d.settle() || renamed
 	}

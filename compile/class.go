@@ -24,14 +24,25 @@ type class struct {
 type territory struct {
 	*domain
 	prefixes nest[*named]
-	subnets  nest[[]*named] // of the named networks, of which several may have ranges of one subnet
+	subnets  nest[[]*named] // of the named networks, of which several may have ranges of one subnet; and the node's own addresses
+	pods     []*named
+	selects  map[string][]*named // of those that select pods, the ones that select a namespace, by its name
 }
 
-func (b *book) territory(d *domain) *territory {
-	t := &territory{d, newNest[*named](), newNest[[]*named]()}
+func (b *book) territory(d *domain, node string) *territory {
+	t := &territory{domain: d, prefixes: newNest[*named](), subnets: newNest[[]*named](), selects: map[string][]*named{}}
 	for s, n := range d.selectors {
+		if n.pods != nil {
+			t.pods = append(t.pods, n)
+		}
 		if s.prefix.IsValid() {
 			t.prefixes.add(s.prefix, n)
+		}
+		if s.home {
+			for _, a := range ownAddrs(b.world, node) {
+				at := netip.PrefixFrom(a, a.BitLen())
+				t.subnets.add(at, append(t.subnets.at[at], n))
+			}
 		}
 		if s.network == "" {
 			continue
@@ -49,7 +60,7 @@ func (b *book) territory(d *domain) *territory {
 // affiliate is an affiliation as its tenant's rules see it.
 type affiliate struct {
 	*territory                   // nil where no rule names anybody
-	has        []*named          // the group and the network, where rules name them
+	has        []*named          // the group, the network and what selects pods, where rules name them
 	classes    map[*named]*class // by the longest named prefix of the address, nil for none
 }
 
@@ -65,7 +76,7 @@ func (b *book) classify(c *compiler, turn int) (endpoints []Endpoint, prefixes [
 	territories := map[string]*territory{}
 	for name, d := range b.domains {
 		if len(d.selectors) > 0 {
-			territories[name] = b.territory(d)
+			territories[name] = b.territory(d, c.node)
 		}
 	}
 	affiliates := make([]affiliate, len(c.affiliations))
@@ -75,10 +86,13 @@ func (b *book) classify(c *compiler, turn int) (endpoints []Endpoint, prefixes [
 			continue
 		}
 		affiliates[i] = affiliate{territory: t, classes: map[*named]*class{}}
-		for _, s := range [...]selector{{group: a.group}, {network: a.network}} {
+		for _, s := range [...]selector{{group: a.group}, {network: a.network}, {home: a.home}} {
 			if n := t.selectors[s]; n != nil {
 				affiliates[i].has = append(affiliates[i].has, n)
 			}
+		}
+		if a.pod != none {
+			affiliates[i].has = append(affiliates[i].has, t.satisfiedBy(b.world, c.pods.list[a.pod])...)
 		}
 	}
 	of := make([]*class, 0, len(c.located)) // the endpoints, and after them the prefixes
@@ -107,6 +121,31 @@ func (b *book) classify(c *compiler, turn int) (endpoints []Endpoint, prefixes [
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), comparePrefix(a.Prefix, b.Prefix))
 	})
 	return endpoints, prefixes
+}
+
+// satisfiedBy are the selectors of pods that a pod satisfies.
+func (t *territory) satisfiedBy(w model.World, p pod) (out []*named) {
+	of, ok := t.selects[p.namespace]
+	if !ok {
+		labels := namespaceLabels(w, p.namespace)
+		for _, n := range t.pods {
+			if n.pods.ofNamespace(p.namespace, labels) {
+				of = append(of, n)
+			}
+		}
+		t.selects[p.namespace] = of
+	}
+	for _, n := range of {
+		if n.pods.ofPod(p) {
+			out = append(out, n)
+		}
+	}
+	for _, port := range p.ports {
+		if n := t.selectors[selector{port: port}]; n != nil {
+			out = append(out, n)
+		}
+	}
+	return out
 }
 
 // of is the class of an endpoint's address.
@@ -196,18 +235,32 @@ func compareClass(a, b *class) int { return cmp.Compare(a.number, b.number) }
 
 // classes are those whose addresses satisfy a rule that names its peer.
 func (r *rule) classes() []*class {
-	rarest := r.peer[0]
-	for _, n := range r.peer[1:] {
+	if len(r.peers) == 1 {
+		return r.peers[0].classes()
+	}
+	var out []*class
+	for _, p := range r.peers {
+		out = append(out, p.classes()...)
+	}
+	slices.SortFunc(out, compareClass)
+	return slices.Compact(out)
+}
+
+// classes are those whose addresses satisfy all that a peer must, and nothing that it must not.
+func (p peer) classes() []*class {
+	rarest := p.all[0]
+	for _, n := range p.all[1:] {
 		if len(n.matching) < len(rarest.matching) {
 			rarest = n
 		}
 	}
-	if len(r.peer) == 1 {
+	if len(p.all) == 1 && len(p.except) == 0 {
 		return rarest.matching
 	}
 	var out []*class
 	for _, c := range rarest.matching {
-		if !slices.ContainsFunc(r.peer, func(n *named) bool { return !slices.Contains(c.has, n) }) {
+		has := func(n *named) bool { return slices.Contains(c.has, n) }
+		if !slices.ContainsFunc(p.all, func(n *named) bool { return !has(n) }) && !slices.ContainsFunc(p.except, has) {
 			out = append(out, c)
 		}
 	}

@@ -40,14 +40,15 @@ func (m *Memo) For(w model.World, node string) Tables {
 		m.places = where(w, node, m.places.slots)
 	}
 	m.places.world = w
-	if renamed := m.book.read(w); renamed || moved {
+	reselected := m.book.world.Namespaces != w.Namespaces
+	if renamed := m.book.read(w, &m.places, moved); renamed || moved || reselected {
 		m.classes.endpoints, m.classes.prefixes = m.book.classify(&m.places, m.turn)
 	}
 	c := m.places
 	c.out.Revision, c.out.Recheck = w.Revision, w.Global().Established == model.EstablishedRecheck
 	c.out.Notes, c.out.Ports = append(m.book.allNotes(), c.out.Notes...), slices.Clone(c.out.Ports)
 	c.out.Endpoints, c.out.Prefixes = m.classes.endpoints, m.classes.prefixes
-	c.out.Verdicts, c.out.Rules = m.verdicts(m.book.rolesOf(c.local, c.out.Ports))
+	c.out.Verdicts, c.out.Rules = m.verdicts(m.book.rolesOf(&c, c.out.Ports))
 	c.limits()
 	slices.SortFunc(c.out.Notes, func(a, b Note) int {
 		return cmp.Or(cmp.Compare(a.Object.Kind, b.Object.Kind), cmp.Compare(a.Object.Key, b.Object.Key), cmp.Compare(a.Text, b.Text))
@@ -65,7 +66,9 @@ type compiler struct {
 
 	located      []located // all endpoints' addresses, in the order of Tables.Endpoints
 	affiliations []affiliation
-	local        []model.Endpoint // this node's, in the order of Tables.Ports
+	pods         pods
+	podsOf       map[string]*tenantPods // by tenant
+	local        []model.Endpoint       // this node's, in the order of Tables.Ports
 
 	candidates map[label][]*model.Endpoint // by the labels that services select by
 	slots      map[string]slots            // by their providers' numbers
@@ -85,6 +88,7 @@ func where(w model.World, node string, earlier map[string]slots) compiler {
 	c.ports()
 	c.infra()
 	c.outside()
+	c.findPods()
 	return c
 }
 

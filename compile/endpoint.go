@@ -17,7 +17,12 @@ type located struct {
 }
 
 // affiliation is what rules can tell of an endpoint besides its addresses.
-type affiliation struct{ tenant, group, network string }
+type affiliation struct {
+	tenant, group, network string
+
+	pod  int32 // index in compiler.pods; none for what is no pod
+	home bool  // the node itself
+}
 
 func (c *compiler) endpoints() {
 	c.located = make([]located, 0, c.world.Endpoints.Len())
@@ -44,7 +49,7 @@ func (c *compiler) endpoints() {
 			}
 			row.VTEP = at.VTEP
 		}
-		a := affiliation{tenant: e.Tenant, network: e.Network}
+		a := affiliation{tenant: e.Tenant, network: e.Network, pod: c.pods.of(e), home: e.Node == c.node && isHome(e, n)}
 		if e.Group != "" {
 			if _, ok := c.world.Groups.Get(model.GroupKey(e.Tenant, e.Group)); ok {
 				a.group = e.Group

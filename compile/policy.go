@@ -16,6 +16,10 @@ type domain struct {
 	dual      bool                // some network has IPv4 and IPv6
 	selectors map[selector]*named // those that any rule of the tenant names, also where its policy is on no group
 	renamed   bool                // selectors came or went since settle
+
+	pods        map[string]*podPolicy   // those of Kubernetes that may concern its pods, by their keys
+	ofNamespace map[string][]*podPolicy // the same by the namespace of their pods; "": of any
+	home        *rule                   // lets the node come to its own pods; nil where there is no policy of Kubernetes
 }
 
 // group is what holds for its endpoints.

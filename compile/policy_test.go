@@ -286,7 +286,7 @@ func TestTraceNamesRulePolicyGroupAndNode(t *testing.T) {
 	}
 	d := Trace(w, q)
 	s, _ := d.Decisive()
-	want := Step{Endpoint: "contiv-db", Group: "default:db", Node: "n1", Direction: model.In, Allow: true, Rule: "default:db-policy:2", Policy: "default:db-policy", Priority: 10}
+	want := Step{Endpoint: "contiv-db", Group: "default:db", Node: "n1", Direction: model.In, Allow: true, Rule: "default:db-policy:2", Policy: "default:db-policy"}
 	if s != want || !d.Allow || d.Unreachable != "" {
 		t.Errorf("got %+v, want %+v", s, want)
 	}

@@ -25,19 +25,21 @@ type holding struct {
 	policies string // group.text
 	in       bool
 	own      string
+	pod      int32 // index in compiler.pods, where policies of Kubernetes may hold
 }
 
 // gatherer finds the roles of endpoints.
 type gatherer struct {
-	list  []role
-	index map[string]int // by text
-	known map[holding]int
+	compiler *compiler
+	list     []role
+	index    map[string]int // by text
+	known    map[holding]int
 }
 
 // rolesOf gives the ports of the endpoints their roles.
-func (b *book) rolesOf(local []model.Endpoint, ports []Port) []role {
-	g := gatherer{list: make([]role, 1), index: map[string]int{}, known: map[holding]int{}}
-	for i, e := range local { // indexes until all are known
+func (b *book) rolesOf(c *compiler, ports []Port) []role {
+	g := gatherer{compiler: c, list: make([]role, 1), index: map[string]int{}, known: map[holding]int{}}
+	for i, e := range c.local { // indexes until all are known
 		ports[i].InRole, ports[i].OutRole = uint32(g.roleOf(b.domains[e.Tenant], e, true)), uint32(g.roleOf(b.domains[e.Tenant], e, false))
 	}
 	roles := g.list[1:]
@@ -57,20 +59,26 @@ func (b *book) rolesOf(local []model.Endpoint, ports []Port) []role {
 
 // roleOf is an endpoint's role in one direction, as an index in g.list.
 func (g *gatherer) roleOf(d *domain, e model.Endpoint, in bool) int {
-	if e.Group == "" || d == nil {
+	if d == nil {
 		return none
 	}
-	group, ok := d.groups[e.Group]
-	if !ok {
-		return none // noted with the endpoint
+	h := holding{domain: d, in: in}
+	group := d.groups[e.Group] // a dangling name is noted with the endpoint
+	if group != nil {
+		h.policies = group.text
+		if in {
+			h.own = group.owned(e)
+		}
 	}
-	h := holding{domain: d, policies: group.text, in: in}
-	if in {
-		h.own = group.owned(e)
+	if len(d.pods) > 0 {
+		h.pod = g.compiler.pods.of(e)
+	}
+	if group == nil && h.pod == none {
+		return none
 	}
 	i, ok := g.known[h]
 	if !ok {
-		i = g.gather(group.policies, e, in)
+		i = g.gather(h, group, e)
 		g.known[h] = i
 	}
 	return i
@@ -97,14 +105,21 @@ func (r *rule) isAbout(e model.Endpoint) bool {
 }
 
 // gather puts the rules of a role together.
-func (g *gatherer) gather(policies []*policy, e model.Endpoint, in bool) int {
+func (g *gatherer) gather(h holding, group *group, e model.Endpoint) int {
 	var rules []*rule
 	var digests []uint64
-	for _, p := range policies {
-		for _, r := range p.rules {
-			if r.in == in && r.isAbout(e) {
-				rules, digests = append(rules, r), append(digests, r.digest)
+	if group != nil {
+		for _, p := range group.policies {
+			for _, r := range p.rules {
+				if r.in == h.in && r.isAbout(e) {
+					rules, digests = append(rules, r), append(digests, r.digest)
+				}
 			}
+		}
+	}
+	if h.pod != none {
+		for _, r := range h.domain.podRules(g.compiler.world, g.compiler.pods.list[h.pod], h.in) {
+			rules, digests = append(rules, r), append(digests, r.digest)
 		}
 	}
 	if len(digests) == 0 {

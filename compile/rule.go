@@ -11,27 +11,45 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// rule is a model.Rule made ready to be folded.
+// rule is a model.Rule, or one of Kubernetes, made ready to be folded.
 type rule struct {
-	key       string
+	key       string // of rules of Kubernetes several may have one
 	policy    *policy
+	tier      tier
 	in        bool
 	allow     bool
+	pass      bool // it ends its tier, and nothing else
 	audit     bool
 	priority  uint8
-	protocols []int16
-	port      uint16
-	own       netip.Prefix // of In: which addresses of the group's endpoints; invalid: all
-	peer      []*named     // what a peer must satisfy; empty: nothing
-	precision int          // 2: it names its peer; 1: only its own address; 0: neither
-	digest    uint64       // of all that it says
-	left      bool         // it is no longer in the book
+	spans     []span
+	own       netip.Prefix    // of In: which addresses of the group's endpoints; invalid: all
+	peers     []peer          // any of them; none: everybody
+	precision int             // 2: it names its peer; 1: only its own address; 0: neither
+	rank      rank            // of rules of Kubernetes
+	needs     model.NamedPort // of those about what comes in: what a pod must have for them to hold; zero: nothing
+	digest    uint64          // of all that it says
+	left      bool            // it is no longer in the book
 
 	number   uint32 // once a role of this node has it
 	changed  int    // the turn in which number changed last
 	gathered int    // the turn in which it was numbered last
 	listed   int    // the turn in which it was put on a list of rules last
 	named    bool   // a row of the role that is being folded names it
+}
+
+// span is where the packets go that a rule matches.
+type span struct {
+	protocol  int16  // AnyProtocol
+	port, end uint16 // the first and the last; both 0: any
+}
+
+// isRange tells it from a single port, and from any.
+func (s span) isRange() bool { return s.end > s.port }
+
+// peer is one way to be whom a rule names.
+type peer struct {
+	all    []*named // what must be satisfied
+	except []*named // and what must not
 }
 
 // take reads a rule. One that cannot match anything is noted and left out.
@@ -52,8 +70,18 @@ func (b *book) take(key string, r model.Rule) {
 // leave takes the rule out of its policy, when its domain settles.
 func (r *rule) leave() {
 	r.left, r.policy.left = true, true
-	for _, n := range r.peer {
-		n.leave()
+	r.forget()
+}
+
+// forget takes back what the rule named.
+func (r *rule) forget() {
+	for _, p := range r.peers {
+		for _, n := range p.all {
+			n.leave()
+		}
+		for _, n := range p.except {
+			n.leave()
+		}
 	}
 }
 
@@ -70,8 +98,11 @@ func (b *book) rule(key string, r model.Rule) (out *rule, why string) {
 		return nil, fmt.Sprintf("rule %s says what this version does not know: it holds nowhere", key)
 	}
 	out = &rule{
-		key: key, policy: p, in: r.Direction == model.In, allow: r.Action == model.Allow, audit: p.Audit,
-		priority: uint8(r.Priority), protocols: protocols, port: r.Port,
+		key: key, policy: p, tier: tierGroup, in: r.Direction == model.In, allow: r.Action == model.Allow, audit: p.Audit,
+		priority: uint8(r.Priority), spans: make([]span, len(protocols)),
+	}
+	for i, n := range protocols {
+		out.spans[i] = span{n, r.Port, r.Port}
 	}
 	group, network, prefix := r.FromGroup, r.FromNetwork, r.From
 	if !out.in {
@@ -97,16 +128,20 @@ func (b *book) rule(key string, r model.Rule) (out *rule, why string) {
 	if _, ok := b.world.Networks.Get(model.NetworkKey(r.Tenant, network)); network != "" && !ok {
 		return nil, fmt.Sprintf("rule %s names network %s, which does not exist: it matches nobody", key, network)
 	}
+	var who []*named
 	if group != "" {
-		out.peer = append(out.peer, d.name(selector{group: group}))
+		who = append(who, d.name(selector{group: group}))
 	}
 	if network != "" {
-		out.peer = append(out.peer, d.name(selector{network: network}))
+		who = append(who, d.name(selector{network: network}))
 	}
 	if prefix.IsValid() {
-		out.peer = append(out.peer, d.name(selector{prefix: prefix.Masked()}))
+		who = append(who, d.name(selector{prefix: prefix.Masked()}))
 	}
-	out.digest = digest(r, out)
+	if len(who) > 0 {
+		out.peers = []peer{{all: who}}
+	}
+	out.digest = digest(r, out, len(who))
 	return out, ""
 }
 
@@ -125,13 +160,13 @@ func protocolsOf(text string) ([]int16, bool) {
 }
 
 // digest stands for all that r says and for whether it is enforced.
-func digest(r model.Rule, out *rule) uint64 {
+func digest(r model.Rule, out *rule, selectors int) uint64 {
 	h := uint64(offset64)
 	for _, s := range [...]string{out.key, r.Direction, r.Action, r.Protocol, r.FromGroup, r.FromNetwork, r.ToGroup, r.ToNetwork} {
 		h = hash64(hash64(h, s), "\x00")
 	}
 	var buf [128]byte
-	b := append(buf[:0], out.priority, byte(out.port>>8), byte(out.port), byte(len(out.peer)))
+	b := append(buf[:0], out.priority, byte(r.Port>>8), byte(r.Port), byte(selectors))
 	if out.audit {
 		b[3] |= 0x80
 	}
@@ -139,9 +174,12 @@ func digest(r model.Rule, out *rule) uint64 {
 	return hash64(h, string(b))
 }
 
-// before tells whether r decides where both match: the higher priority, then deny, then the rule that names its peer, then
-// the one that names its own address, then the lower key. All but the first two only make it certain which is told.
+// before tells whether r decides where both match, which are of one tier: of groups' rules the higher priority, then deny, then the rule that
+// names its peer, then the one that names its own address, then the lower key. All but the first two only make it certain which is told.
 func (r *rule) before(q *rule) bool {
+	if r.tier != tierGroup {
+		return r.rank.compare(q.rank) < 0
+	}
 	switch {
 	case r.priority != q.priority:
 		return r.priority > q.priority
@@ -155,5 +193,8 @@ func (r *rule) before(q *rule) bool {
 
 // hasChanged tells whether what rows say about the rule has changed after a turn: its number, or the classes that it matches.
 func (r *rule) hasChanged(after int) bool {
-	return r.changed > after || slices.ContainsFunc(r.peer, func(n *named) bool { return n.changed > after })
+	later := func(n *named) bool { return n.changed > after }
+	return r.changed > after || slices.ContainsFunc(r.peers, func(p peer) bool {
+		return slices.ContainsFunc(p.all, later) || slices.ContainsFunc(p.except, later)
+	})
 }

@@ -3,8 +3,11 @@
 package compile
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
+
+	"github.com/contivnet/contiv/model"
 )
 
 // selector is one way in which a rule names its peer; one field is set. A rule with two selectors means peers
@@ -13,6 +16,9 @@ type selector struct {
 	group   string
 	network string
 	prefix  netip.Prefix
+	pods    string          // podSelector.text
+	port    model.NamedPort // that a pod has
+	home    bool            // the node itself, in its infra networks
 }
 
 func (s selector) String() string {
@@ -21,6 +27,12 @@ func (s selector) String() string {
 		return "group " + s.group
 	case s.network != "":
 		return "network " + s.network
+	case s.pods != "":
+		return s.pods
+	case s.port.Port != 0:
+		return fmt.Sprintf("port %s %s %d", s.port.Protocol, s.port.Name, s.port.Port)
+	case s.home:
+		return "the node itself"
 	}
 	return "prefix " + s.prefix.String()
 }
@@ -30,9 +42,10 @@ type named struct {
 	selector
 	domain   *domain
 	text     string
-	uses     int      // by how many rules
-	matching []*class // that satisfy it, by number
-	changed  int      // the turn in which their numbers changed last
+	pods     *podSelector // nil for others
+	uses     int          // how often rules do
+	matching []*class     // that satisfy it, by number
+	changed  int          // the turn in which their numbers changed last
 }
 
 // name gives a rule one of its selectors.
@@ -43,6 +56,13 @@ func (d *domain) name(s selector) *named {
 		d.selectors[s], d.renamed = n, true
 	}
 	n.uses++
+	return n
+}
+
+// namePods is name for what selects pods.
+func (d *domain) namePods(p *podSelector) *named {
+	n := d.name(selector{pods: p.text})
+	n.pods = p
 	return n
 }
 

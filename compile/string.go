@@ -195,6 +195,9 @@ func (v Verdict) String() string {
 	if v.Port != 0 {
 		fmt.Fprintf(&b, " port %d", v.Port)
 	}
+	if v.End != 0 {
+		fmt.Fprintf(&b, " to %d", v.End)
+	}
 	switch {
 	case v.Rule == 0:
 		b.WriteString(": no rule")

@@ -36,7 +36,7 @@ type Tables struct {
 	Infra     []Infra // this node's places in infra networks, by network
 
 	Prefixes []Prefix  // classes of addresses that no endpoint has, by tenant and prefix
-	Verdicts []Verdict // by role, class, protocol and port
+	Verdicts []Verdict // by role, class, protocol, any port before ranges before single ports, and port
 	Rules    []Rule    // the rules that Verdicts name, by number
 
 	Services  []Service  // one for each port of each virtual address, by tenant, address, protocol and port
@@ -131,6 +131,9 @@ type Prefix struct {
 // an Audit that is not 0 (a deny) wins a tie. It is told of a packet that passes, when it denies and its
 // priority is not lower than that of the answer.
 //
+// Where rules of Kubernetes are in a role, the rows of a class have those folded in that name nobody, and decide alone: Priority and AuditPriority
+// are then no rule's, but 2 in them and 1 in rows of every peer.
+//
 // Roles, classes and rule numbers are made from what they stand for, so they stay the same while that does, and a
 // change of one rule changes few rows.
 type Verdict struct {
@@ -138,6 +141,7 @@ type Verdict struct {
 	Class    uint32 // 0: every peer
 	Protocol int16  // IP protocol number; AnyProtocol
 	Port     uint16 // of the destination; 0: any
+	End      uint16 // the last of a range that begins with Port; 0: Port alone
 	Allow    bool   // true also when no enforced rule is in the row
 	Priority uint8  // of Rule; 0 when there is none
 	Rule     uint32 // the one that decides; 0: none, when only audited rules are in the row
@@ -153,8 +157,10 @@ const AnyProtocol = -1
 // Rule is what a rule's number stands for.
 type Rule struct {
 	Number uint32
-	Key    string // tenant:policy:rule
-	Group  string // the key of the group in which it decides; "" when it does in several
+	// Key is tenant:policy:rule. One of Kubernetes is named by its object, as "networkpolicy shop/web ingress[0]"; without a number behind
+	// the direction it is the deny of what no NetworkPolicy allows. "node NAME" lets a pod's own node come to it.
+	Key   string
+	Group string // the key of the group in which it decides; "" when it does in several
 }
 
 // Service is a port of a virtual address. What arrives there is carried on to a provider, on the client's node. The virtual

@@ -56,9 +56,8 @@ type Step struct {
 	Node      string // where they are enforced
 	Direction string // model.Out at the sender, model.In at the receiver
 	Allow     bool
-	Rule      string // the key of the rule that decides; "" when none matches, which is allow
-	Policy    string // its policy's key
-	Priority  int
+	Rule      string // the key of the rule that decides, as Tables.Rules has it; "" when none matches, which is allow
+	Policy    string // its policy's key; of one of Kubernetes the kind before it
 	// Audit is the key of a rule of an audited policy that would deny what passes; "" for none.
 	Audit string
 }
@@ -124,8 +123,10 @@ func (t tracer) decision(without string) Decision {
 		own       model.Endpoint
 		direction string
 	}{{t.from, model.Out}, {t.to, model.In}} {
-		if g, ok := t.groupOf(at.own); ok && d.Allow {
-			s := t.step(at.own, g, at.direction, without)
+		if !d.Allow {
+			break
+		}
+		if s, ok := t.step(at.own, at.direction, without); ok {
 			d.Steps, d.Allow = append(d.Steps, s), s.Allow
 		}
 	}
@@ -142,32 +143,59 @@ func (t tracer) groupOf(e model.Endpoint) (model.Group, bool) {
 	return t.world.Groups.Get(model.GroupKey(e.Tenant, e.Group))
 }
 
-// step asks the policies of a group.
-func (t tracer) step(own model.Endpoint, g model.Group, direction, without string) Step {
-	s := Step{Endpoint: own.ID, Group: g.Key(), Node: own.Node, Direction: direction, Allow: true}
+// said is what a rule says that matches.
+type said struct {
+	key, policy string // its own, and its policy's
+	allow, pass bool
+}
+
+// step asks an endpoint's rules; ok is false where it has none to ask.
+func (t tracer) step(own model.Endpoint, direction, without string) (s Step, ok bool) {
+	g, grouped := t.groupOf(own)
+	says, selected := t.podPolicies(own, direction, without)
+	if !grouped && !selected {
+		return s, false
+	}
+	s = Step{Endpoint: own.ID, Node: own.Node, Direction: direction, Allow: true}
 	var enforced, all []model.Rule
 	audited := map[string]bool{}
-	for _, r := range t.world.Rules.All() {
-		p, ok := t.world.Policies.Get(r.PolicyKey())
-		if !ok || r.Tenant != g.Tenant || !slices.Contains(g.Policies, r.Policy) || r.Direction != direction || r.Key() == without || !t.matches(r) {
-			continue
+	if grouped {
+		s.Group = g.Key()
+		for _, r := range t.world.Rules.All() {
+			p, ok := t.world.Policies.Get(r.PolicyKey())
+			if !ok || r.Tenant != g.Tenant || !slices.Contains(g.Policies, r.Policy) || r.Direction != direction || r.Key() == without || !t.matches(r) {
+				continue
+			}
+			all = append(all, r)
+			if audited[r.Key()] = p.Audit; !p.Audit {
+				enforced = append(enforced, r)
+			}
 		}
-		all = append(all, r)
-		if audited[r.Key()] = p.Audit; !p.Audit {
-			enforced = append(enforced, r)
-		}
+		slices.SortFunc(enforced, compareDecisive)
+		slices.SortFunc(all, compareDecisive)
 	}
-	slices.SortFunc(enforced, compareDecisive)
-	slices.SortFunc(all, compareDecisive)
-	if len(enforced) > 0 {
-		r := enforced[0]
-		s.Allow, s.Rule, s.Policy, s.Priority = r.Action == model.Allow, r.Key(), r.PolicyKey(), r.Priority
+	if r, ok := decisive(says, enforced); ok {
+		s.Allow, s.Rule, s.Policy = r.allow, r.key, r.policy
 	}
 	// What would decide if every policy were enforced.
-	if s.Allow && len(all) > 0 && all[0].Action == model.Deny {
-		s.Audit = all[0].Key()
+	if r, ok := decisive(says, all); ok && s.Allow && !r.allow && audited[r.key] {
+		s.Audit = r.key
 	}
-	return s
+	return s, true
+}
+
+// decisive goes through the tiers, in which the first of the group's rules is one.
+func decisive(tier [tiers]*said, group []model.Rule) (said, bool) {
+	if len(group) > 0 {
+		r := group[0]
+		tier[tierGroup] = &said{key: r.Key(), policy: r.PolicyKey(), allow: r.Action == model.Allow}
+	}
+	for _, r := range tier {
+		if r != nil && !r.pass {
+			return *r, true
+		}
+	}
+	return said{}, false
 }
 
 // compareDecisive puts first the rule that decides where all of them match.

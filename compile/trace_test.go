@@ -58,6 +58,9 @@ func (s *scene) world() model.World {
 				if dual && s.IntN(3) > 0 {
 					e.IPv6 = netip.MustParseAddr(fmt.Sprintf("2001:db8:%d::%d", j, k+1))
 				}
+				if s.IntN(3) > 0 {
+					s.makePod(&e)
+				}
 				if s.IntN(8) > 0 {
 					put = append(put, e)
 				}
@@ -84,7 +87,27 @@ func (s *scene) world() model.World {
 			put = append(put, s.rule(tenant, id))
 		}
 	}
-	for _, a := range []string{"10.1.0.77", "10.1.1.2", "10.2.0.1", "8.8.8.8", "2001:db8::77", "2001:db8:9::1"} {
+	for i, name := range []string{"n1", "n2"} {
+		put = append(put, model.Endpoint{
+			ID: model.InfraEndpoint(model.HostAccess, name), Tenant: "red", Network: model.HostAccess, Node: name, Port: model.InfraPort(model.HostAccess),
+			Runtime: model.RuntimeNode, IPv4: netip.AddrFrom4([4]byte{10, 9, 0, byte(i + 1)}),
+		})
+	}
+	put = append(put, model.Network{
+		Tenant: "red", Name: model.HostAccess, Type: model.NetworkInfra, Encap: model.EncapVXLAN, Tag: 99, IPv4: prefix("10.9.0.0/24"),
+	})
+	for range s.IntN(3) {
+		put = append(put, s.namespace())
+	}
+	if s.IntN(4) > 0 {
+		for range s.IntN(5) {
+			put = append(put, s.networkPolicy())
+		}
+		for range s.IntN(4) {
+			put = append(put, s.clusterNetworkPolicy())
+		}
+	}
+	for _, a := range []string{"10.9.0.1", "10.9.0.2", "192.168.2.10", "192.168.2.11", "10.1.0.77", "10.1.1.2", "10.2.0.1", "8.8.8.8", "2001:db8::77", "2001:db8:9::1"} {
 		s.addresses = append(s.addresses, netip.MustParseAddr(a))
 	}
 	return model.World{}.With(model.Change{Revision: 1, Reset: true, Put: put})
@@ -132,7 +155,7 @@ func (s *scene) question() Question {
 		q.To = one(*s, s.addresses...)
 	}
 	if model.HasPorts(q.Protocol) {
-		q.Port = one[uint16](*s, 0, 80, 81, 82)
+		q.Port = one[uint16](*s, 0, 80, 81, 82, 90, 8080, 65535)
 	}
 	return q
 }
@@ -152,7 +175,7 @@ func folded(w model.World, tables map[string]Tables, q Question) Decision {
 					continue
 				}
 				v, _ := t.Verdict(role, t.Class(p.Tenant, peer), q.Protocol, q.Port)
-				s := Step{Endpoint: p.Endpoint, Node: name, Direction: direction, Allow: v.Allow, Priority: int(v.Priority)}
+				s := Step{Endpoint: p.Endpoint, Node: name, Direction: direction, Allow: v.Allow}
 				for _, r := range t.Rules {
 					if r.Number == v.Rule {
 						s.Rule = r.Key
@@ -173,7 +196,7 @@ func told(d Decision) string {
 	var out string
 	for _, s := range d.Steps {
 		if s.Rule+s.Audit != "" {
-			out += fmt.Sprintf("%s %s at %s: %v by %s (%d), audit %s\n", s.Endpoint, s.Direction, s.Node, s.Allow, s.Rule, s.Priority, s.Audit)
+			out += fmt.Sprintf("%s %s at %s: %v by %s, audit %s\n", s.Endpoint, s.Direction, s.Node, s.Allow, s.Rule, s.Audit)
 		}
 	}
 	return fmt.Sprintf("%v\n%s", d.Allow, out)

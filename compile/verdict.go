@@ -38,8 +38,14 @@ func (t Tables) Verdict(role, class uint32, protocol uint8, port uint16) (v Verd
 
 // answer is the first row of one chain.
 func (t Tables) answer(role, class uint32, protocol uint8, port uint16) (Verdict, bool) {
+	at := Verdict{Role: role, Class: class, Protocol: int16(protocol), Port: port}
+	if i, ok := slices.BinarySearchFunc(t.Verdicts, at, compareVerdict); ok {
+		return t.Verdicts[i], true
+	}
+	if v, ok := t.inRange(at); ok {
+		return v, true
+	}
 	for _, key := range []Verdict{
-		{Role: role, Class: class, Protocol: int16(protocol), Port: port},
 		{Role: role, Class: class, Protocol: int16(protocol)},
 		{Role: role, Class: class, Protocol: AnyProtocol},
 	} {
@@ -48,6 +54,24 @@ func (t Tables) answer(role, class uint32, protocol uint8, port uint16) (Verdict
 		}
 	}
 	return Verdict{}, false
+}
+
+// inRange is the row of a range with the port of at.
+func (t Tables) inRange(at Verdict) (Verdict, bool) {
+	if at.Port == 0 {
+		return Verdict{}, false
+	}
+	want := at.Port
+	at.Port, at.End = min(want, lastPort-1), lastPort // no range begins with the last
+	i, found := slices.BinarySearchFunc(t.Verdicts, at, compareVerdict)
+	if !found {
+		i--
+	}
+	if i < 0 {
+		return Verdict{}, false
+	}
+	v := t.Verdicts[i]
+	return v, v.Role == at.Role && v.Class == at.Class && v.Protocol == at.Protocol && v.End != 0 && v.Port <= want && want <= v.End
 }
 
 // stronger joins the answers of the two chains.
@@ -66,8 +90,11 @@ func stronger(peer, every Verdict) Verdict {
 
 // compareVerdict is the order of Tables.Verdicts.
 func compareVerdict(a, b Verdict) int {
-	return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Protocol, b.Protocol),
+		cmp.Compare(a.precision(), b.precision()), cmp.Compare(a.Port, b.Port))
 }
+
+func (v Verdict) precision() int { return span{port: v.Port, end: v.End}.precision() }
 
 // Class is what an address of a tenant is to others' rules: its endpoint's class, or where no endpoint has it that of the
 // longest prefix.

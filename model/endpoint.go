@@ -23,6 +23,8 @@ type Endpoint struct {
 	// Aliases are more names by which others in the network find it (docker run --network-alias).
 	Aliases []string          `json:"aliases,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"` // its container's
+	// Ports are those of its own that have names, as a pod's containers name them. No two have one name and protocol.
+	Ports []NamedPort `json:"ports,omitempty"`
 	// Published are the ports of its node behind which some of its own are. The engine publishes ports of networks without a gateway
 	// itself; those are not here.
 	Published []Published `json:"published,omitempty"`
@@ -76,6 +78,9 @@ func (e Endpoint) Check() error {
 	}
 	if e.IPv6.IsValid() && (!e.IPv6.Is6() || e.IPv6.Is4In6() || e.IPv6.Zone() != "") {
 		return Invalid("ipv6Address", "address %s is not an IPv6 address", e.IPv6)
+	}
+	if err := checkNamedPorts(e.Ports); err != nil {
+		return err
 	}
 	return checkPublished(e.Published)
 }

@@ -35,6 +35,9 @@ const (
 	KindNamespace      Kind = "namespace"
 	KindClusterService Kind = "clusterservice"
 	KindEndpointSlice  Kind = "endpointslice"
+
+	KindNetworkPolicy        Kind = "networkpolicy"
+	KindClusterNetworkPolicy Kind = "clusternetworkpolicy"
 )
 
 // columns are all kinds and where World has them, each after those that it refers to. A new noun needs a line here,
@@ -61,6 +64,8 @@ var columns = []column{
 	columnOf(func(w *World) *Table[Namespace] { return &w.Namespaces }),
 	columnOf(func(w *World) *Table[ClusterService] { return &w.ClusterServices }),
 	columnOf(func(w *World) *Table[EndpointSlice] { return &w.EndpointSlices }),
+	columnOf(func(w *World) *Table[NetworkPolicy] { return &w.NetworkPolicies }),
+	columnOf(func(w *World) *Table[ClusterNetworkPolicy] { return &w.ClusterNetworkPolicies }),
 }
 
 // column is what World can do with one kind.

@@ -57,6 +57,9 @@ type World struct {
 	ClusterServices Table[ClusterService]
 	EndpointSlices  Table[EndpointSlice]
 
+	NetworkPolicies        Table[NetworkPolicy]
+	ClusterNetworkPolicies Table[ClusterNetworkPolicy]
+
 	// Of these there is one or none.
 	globals     Table[Global]
 	ACIGateways Table[ACIGateway]
