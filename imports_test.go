@@ -31,7 +31,7 @@ var mayImport = map[string][]string{
 	"dns":                     {"model", "netdev", "datapath"}, // datapath, as it alone knows eBPF: what turns questions round
 	"bgp":                     {"model", "api", "netdev"},
 	"cni":                     {"model", "api", "agent"},
-	"kube":                    {"cni"}, // which asks it where pods go
+	"kube":                    {"model", "cni"}, // which asks it where pods go
 	"mirror":                  {"model"},
 	"cli":                     {"model", "api"},
 	"cmd/internal/flags":      {},

@@ -51,7 +51,7 @@ func (h *held) add(id string, these []hold) error {
 	for who, theirs := range h.all {
 		for _, one := range these {
 			if slices.ContainsFunc(theirs, one.meets) {
-				return model.Exists("portmap", "port %d/%s of this node is published already by endpoint %s: choose another with -p, or remove that container", one.HostPort, one.Protocol, short(who))
+				return model.Exists("portmap", "port %d/%s of this node is published already by endpoint %s: choose another, or remove that container", one.HostPort, one.Protocol, short(who))
 			}
 		}
 	}
@@ -87,8 +87,11 @@ func (a *Agent) Publish(ctx context.Context, id string, ask []Publishing) error 
 	if !ok || rec.Endpoint.Port == "" {
 		return model.NotFound("", "endpoint %s is not attached here", short(id))
 	}
-	a.held.free(id)
 	families := a.families(rec.Endpoint)
+	if want, ok := exactly(ask, families); ok && len(want) > 0 && slices.Equal(want, rec.Endpoint.Published) {
+		return a.OutsideTrouble() // asked for again by who did not hear the answer
+	}
+	a.held.free(id)
 	var published []model.Published
 	for _, p := range ask {
 		got, err := a.held.take(id, p, families)
@@ -119,6 +122,38 @@ func (a *Agent) Publish(ctx context.Context, id string, ask []Publishing) error 
 	return nil
 }
 
+// Unpublished tells, in words, which of the ports that it was given an attached endpoint does not have; "" where it has all.
+func (a *Agent) Unpublished(id string, ask []Publishing) string {
+	rec, ok := a.records.get(id)
+	if !ok || len(ask) == 0 {
+		return ""
+	}
+	want, _ := exactly(ask, a.families(rec.Endpoint))
+	for _, p := range want {
+		if !slices.Contains(rec.Endpoint.Published, p) {
+			return fmt.Sprintf("the node's port %s does not lead to it", p)
+		}
+	}
+	if err := a.OutsideTrouble(); err != nil {
+		return "its ports of the node do not lead to it: " + err.Error()
+	}
+	return ""
+}
+
+// exactly are the ports that are asked for; ok is false where of several any will do, or one cannot be.
+func exactly(ask []Publishing, families []netip.Addr) (want []model.Published, ok bool) {
+	for _, p := range ask {
+		at, err := p.at(families)
+		if err != nil || p.First == 0 || p.First != max(p.First, p.Last) {
+			return want, false
+		}
+		for _, addr := range at {
+			want = append(want, model.Published{Protocol: p.Protocol, Host: addr, HostPort: p.First, Port: p.Port})
+		}
+	}
+	return want, true
+}
+
 // families are the unspecified addresses of the families in which packets from the outside come to an endpoint.
 func (a *Agent) families(e model.Endpoint) (out []netip.Addr) {
 	w := a.World()
@@ -138,7 +173,7 @@ func (p Publishing) at(families []netip.Addr) ([]netip.Addr, error) {
 	switch {
 	case len(families) == 0:
 		return nil, model.Invalid("portmap", "port %d/%s cannot be published: nothing from outside comes in by this network, as it is a VLAN, internal or without a gateway; "+
-			"leave -p out, or use a vxlan network with a gateway", p.Port, p.Protocol)
+			"ask for no port of the node, or use a vxlan network with a gateway", p.Port, p.Protocol)
 	case !p.Host.IsValid():
 		return families, nil
 	case !slices.ContainsFunc(families, func(f netip.Addr) bool { return f.Is4() == p.Host.Is4() }):

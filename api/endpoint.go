@@ -30,6 +30,8 @@ type Endpoint struct {
 	Unhealthy []string `json:"unhealthy,omitempty"`
 	// Stopping says that the container was told to stop, so that no service sends it new connections. New since v1.
 	Stopping bool `json:"stopping,omitempty"`
+	// Spec is what its runtime says of few containers: ports with names, and rates. New since v1.
+	Spec *model.Spec `json:"spec,omitempty"`
 	// Published are ports of the node behind which the container's are.
 	Published []model.Published `json:"published,omitempty"`
 }
@@ -40,7 +42,7 @@ func EndpointOf(e model.Endpoint) Endpoint {
 		Key: e.ID, EndpointID: e.ID, TenantName: e.Tenant, NetworkName: e.Network, GroupName: e.Group, HomingHost: e.Node,
 		IntfName: e.Port, IPv4Address: e.IPv4, IPv6Address: e.IPv6, MACAddress: e.MAC, Runtime: e.Runtime,
 		ContainerID: e.Container, ContainerName: e.Name, Aliases: e.Aliases, Labels: e.Labels, Unhealthy: e.Unhealthy, Stopping: e.Stopping,
-		Published: e.Published,
+		Spec: e.Spec, Published: e.Published,
 	}
 }
 
@@ -50,7 +52,7 @@ func (e Endpoint) Model() (model.Endpoint, error) {
 		ID: e.EndpointID, Tenant: e.TenantName, Network: e.NetworkName, Group: e.GroupName, Node: e.HomingHost, Port: e.IntfName,
 		IPv4: e.IPv4Address, IPv6: e.IPv6Address, MAC: e.MACAddress, Runtime: e.Runtime, Container: e.ContainerID,
 		Name: e.ContainerName, Aliases: e.Aliases, Labels: e.Labels, Unhealthy: e.Unhealthy, Stopping: e.Stopping,
-		Published: e.Published,
+		Spec: e.Spec, Published: e.Published,
 	}
 	return m, m.Check()
 }

@@ -38,6 +38,7 @@ func FuzzCallIsReadOrRefusedWithACode(f *testing.F) {
 		`{"command":"ADD","containerID":"c:1","ifName":"eth:0","config":null}`,
 		`{"command":"CHECK","containerID":"c1","netns":"/n","ifName":"eth0","config":{"cniVersion":"1.0.0","prevResult":{"cniVersion":"1.0.0","interfaces":[{"name":"eth0","sandbox":"/n"}],"ips":[{"interface":0,"address":"10.1.2.3/24"},{"interface":7}]}}}`,
 		`{"command":"ADD","containerID":"c1","ifName":"eth0","config":{"name":"x","args":{"cni":{"labels":[{"key":"app","value":"web"}]}},"runtimeConfig":{"labels":{"tier":"front"}}}}`,
+		`{"command":"ADD","config":{"name":"x","runtimeConfig":{"portMappings":[{"hostPort":80,"containerPort":8080,"protocol":"TCP","hostIP":"::1"}],"bandwidth":{"ingressRate":10000000,"ingressBurst":4294967295}}}}`,
 		`{"config":{"tenant":7}}`, `{"config":{"group":"db"}}`, `{"config":[]}`, `[]`, `null`, `{`, ``,
 	} {
 		f.Add([]byte(seed))
@@ -78,6 +79,15 @@ func FuzzCallIsReadOrRefusedWithACode(f *testing.F) {
 		default:
 			if err := kept(conf, c, nil); err != nil && code(err) == 0 {
 				t.Fatalf("the refusal has no code: %v", err)
+			}
+			e := model.Endpoint{ID: "e", Tenant: "t", Network: "n", Node: "n1"}
+			if e.Spec, err = conf.spec(); err == nil {
+				if err := e.Check(); err != nil {
+					t.Fatalf("a master would not take the rates of %s: %v", c.Config, err)
+				}
+			}
+			if _, again := conf.published(); (err != nil && !errors.Is(err, model.ErrInvalid)) || (again != nil && !errors.Is(again, model.ErrInvalid)) {
+				t.Fatalf("the refusals have no code: %v, %v", err, again)
 			}
 		}
 	})
@@ -227,11 +237,11 @@ type pods struct {
 	err    error
 }
 
-func (p pods) Place(_ context.Context, _ Pod, otherwise Placement) (Placement, map[string]string, error) {
-	return p.where.Or(otherwise), p.labels, p.err
+func (p pods) Place(_ context.Context, _ Pod, otherwise Placement) (Placement, Told, error) {
+	return p.where.Or(otherwise), Told{Labels: p.labels}, p.err
 }
 
-func (p pods) Labels(Pod) (map[string]string, bool, bool) { return p.labels, false, true }
+func (p pods) Told(Pod) (Told, bool) { return Told{Labels: p.labels}, true }
 
 func (pods) Changed() <-chan struct{} { return nil }
 
@@ -263,7 +273,8 @@ func TestPodGoesWhereKubernetesSaysAndCarriesItsLabels(t *testing.T) {
 		}
 	}
 	s := &Server{Pods: pods{labels: map[string]string{"app": "web", labelConfig: "forged", labelPodName: "forged"}}}
-	_, labels, err := s.place(t.Context(), c, conf)
+	_, told, err := s.place(t.Context(), c, conf)
+	labels := told.Labels
 	if err != nil || labels["app"] != "web" || labels[labelConfig] != "k8s" || labels[labelPodName] != "web-0" || labels[labelPodNamespace] != "shop" {
 		t.Errorf("labels %v, %v", labels, err)
 	}

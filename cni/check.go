@@ -44,6 +44,13 @@ func (s *Server) check(c Call) error {
 	if err != nil {
 		return err
 	}
+	published, err := conf.published()
+	if err != nil {
+		return err
+	}
+	if drift == "" {
+		drift = s.Agent.Unpublished(id, published)
+	}
 	if drift != "" {
 		return types.NewError(types.ErrInternal, "Contiv: "+drift, "")
 	}

@@ -11,9 +11,11 @@ import (
 // neither knows the other's containers.
 const labelConfig = "cni.config"
 
-// runtimeConfig is what a runtime fills in for one container. It does so where the configuration has "capabilities": {"labels": true}.
+// runtimeConfig is what a runtime fills in for one container. It does so for what the configuration says it can use, as "capabilities": {"labels": true}.
 type runtimeConfig struct {
-	Labels map[string]string `json:"labels"`
+	Labels       map[string]string `json:"labels"`
+	PortMappings []portMapping     `json:"portMappings"`
+	Bandwidth    bandwidth         `json:"bandwidth"`
 }
 
 // labels are those of a container that is no pod's: of the runtime's args (CNI's CONVENTIONS.md, args.cni.labels), and of its runtimeConfig,

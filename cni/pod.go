@@ -6,6 +6,7 @@ import (
 	"context"
 	"log/slog"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/contivnet/contiv/model"
@@ -19,12 +20,19 @@ type Pod struct {
 
 // Pods knows what is said of a node's pods.
 type Pods interface {
-	// Place says where the pod goes: as it says itself, or its namespace, or otherwise, in this order. labels are the pod's own.
-	Place(ctx context.Context, pod Pod, otherwise Placement) (where Placement, labels map[string]string, err error)
-	// Labels are the pod's own by now, and whether it was told to end; ok is false for a pod that is not known.
-	Labels(pod Pod) (labels map[string]string, ending, ok bool)
-	// Changed is closed when Labels may say something else.
+	// Place says where the pod goes: as it says itself, or its namespace, or otherwise, in this order.
+	Place(ctx context.Context, pod Pod, otherwise Placement) (where Placement, told Told, err error)
+	// Told is what is said of the pod by now; ok is false for a pod that is not known.
+	Told(pod Pod) (told Told, ok bool)
+	// Changed is closed when Told may say something else.
 	Changed() <-chan struct{}
+}
+
+// Told is what Kubernetes says of a pod besides where it goes. Its endpoint follows it.
+type Told struct {
+	Labels map[string]string // the pod's own
+	Ports  []model.NamedPort // of its containers, where they have names
+	Ending bool              // it was told to end
 }
 
 // Labels of a pod's endpoint, as a kubelet writes them on containers.
@@ -34,15 +42,16 @@ const (
 	labelPodUID       = "io.kubernetes.pod.uid"
 )
 
-// place says where the container of the call goes, and with which labels. Only who is known to Kubernetes is asked for there.
-func (s *Server) place(ctx context.Context, c Call, conf config) (Placement, map[string]string, error) {
+// place says where the container of the call goes, and what its endpoint tells of it. Only who is known to Kubernetes is asked for there.
+func (s *Server) place(ctx context.Context, c Call, conf config) (Placement, Told, error) {
 	pod := c.pod()
 	if s.Pods == nil || pod.Namespace == "" || pod.Name == "" {
-		return conf.Placement, conf.labels(), nil
+		return conf.Placement, Told{Labels: conf.labels()}, nil
 	}
-	where, own, err := s.Pods.Place(ctx, pod, conf.Placement)
+	where, told, err := s.Pods.Place(ctx, pod, conf.Placement)
 	ours := map[string]string{labelConfig: conf.Name, labelPodNamespace: pod.Namespace, labelPodName: pod.Name, labelPodUID: pod.UID}
-	return where.whole(), joined(own, ours), err
+	told.Labels = joined(told.Labels, ours)
+	return where.whole(), told, err
 }
 
 // joined are a pod's own labels with those that say whose an endpoint is.
@@ -76,7 +85,7 @@ type endpoints interface {
 	Update(ctx context.Context, id string, change func(*model.Endpoint)) error
 }
 
-// follow keeps the labels of pods on their endpoints, where services look at them, and has those pods that were told to end be passed over.
+// follow keeps what is told of pods on their endpoints, where services and rules look at it, and has those pods that were told to end be passed over.
 func follow(ctx context.Context, pods Pods, here endpoints, log *slog.Logger) {
 	ending := map[string]bool{} // endpoints that are known to
 	behind := map[string]bool{} // endpoints that could not be updated last
@@ -89,15 +98,15 @@ func follow(ctx context.Context, pods Pods, here endpoints, log *slog.Logger) {
 			if !ok || e.Runtime != "cni" {
 				continue
 			}
-			own, ends, ok := pods.Labels(pod)
+			told, ok := pods.Told(pod)
 			still[e.ID] = ending[e.ID]
-			labels := joined(own, ours)
-			if !ok || maps.Equal(labels, e.Labels) && ends == ending[e.ID] {
+			labels, ends := joined(told.Labels, ours), told.Ending
+			if !ok || maps.Equal(labels, e.Labels) && slices.Equal(told.Ports, e.NamedPorts()) && ends == ending[e.ID] {
 				continue
 			}
 			call, cancel := context.WithTimeout(ctx, updatePatience)
 			err := here.Update(call, e.ID, func(e *model.Endpoint) {
-				e.Labels = labels
+				e.Labels, e.Spec = labels, e.Spec.WithPorts(told.Ports)
 				e.Stopping = e.Stopping || ends && !ending[e.ID] // once: a pod that lives on for long works after all
 			})
 			cancel()

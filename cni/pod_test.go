@@ -18,23 +18,22 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
-// told is a Kubernetes of pods by name, which tells what is written into it.
-type told struct {
+// teller is a Kubernetes of pods by name, which tells what is written into it.
+type teller struct {
 	pods
-	labels  map[string]map[string]string
-	ending  map[string]bool
+	of      map[string]Told
 	changed chan struct{}
 }
 
-func (p *told) Labels(pod Pod) (map[string]string, bool, bool) {
-	labels, ok := p.labels[pod.Name]
-	return labels, p.ending[pod.Name], ok
+func (p *teller) Told(pod Pod) (Told, bool) {
+	told, ok := p.of[pod.Name]
+	return told, ok
 }
 
-func (p *told) Changed() <-chan struct{} { return p.changed }
+func (p *teller) Changed() <-chan struct{} { return p.changed }
 
 // tell has what was written be heard.
-func (p *told) tell() {
+func (p *teller) tell() {
 	changed := p.changed
 	p.changed = make(chan struct{})
 	close(changed)
@@ -112,12 +111,12 @@ func podEndpoint(id, name string, own map[string]string) model.Endpoint {
 }
 
 // following runs test in a bubble of time in which a node with web-0, and a container that is no pod's, follows a Kubernetes.
-func following(t *testing.T, test func(p *told, n *node, log *bytes.Buffer)) {
+func following(t *testing.T, test func(p *teller, n *node, log *bytes.Buffer)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		p := &told{labels: map[string]map[string]string{"web-0": {"app": "web"}}, ending: map[string]bool{}, changed: make(chan struct{})}
+		p := &teller{of: map[string]Told{"web-0": {Labels: map[string]string{"app": "web"}}}, changed: make(chan struct{})}
 		n := &node{has: map[string]model.Endpoint{
-			"e0": podEndpoint("e0", "web-0", p.labels["web-0"]),
+			"e0": podEndpoint("e0", "web-0", p.of["web-0"].Labels),
 			"e1": {ID: "e1", Runtime: "docker", Labels: map[string]string{"app": "other"}},
 		}}
 		var log bytes.Buffer
@@ -139,15 +138,15 @@ func following(t *testing.T, test func(p *told, n *node, log *bytes.Buffer)) {
 
 func TestLabelsThatAPodGetsLaterAreItsEndpoints(t *testing.T) {
 	t.Parallel()
-	following(t, func(p *told, n *node, log *bytes.Buffer) {
-		p.labels["web-0"] = map[string]string{"app": "web", "release": "2", labelPodName: "forged"}
+	following(t, func(p *teller, n *node, log *bytes.Buffer) {
+		p.of["web-0"] = Told{Labels: map[string]string{"app": "web", "release": "2", labelPodName: "forged"}}
 		p.tell()
 		synctest.Wait()
 		want := podEndpoint("e0", "web-0", map[string]string{"app": "web", "release": "2"}).Labels
 		if got := n.endpoint("e0"); !maps.Equal(got.Labels, want) || got.Stopping {
 			t.Errorf("the endpoint has the labels %v, stopping %v; want %v", got.Labels, got.Stopping, want)
 		}
-		delete(p.labels, "web-0") // gone from the API server before its DEL has come
+		delete(p.of, "web-0") // gone from the API server before its DEL has come
 		p.tell()
 		synctest.Wait()
 		if got := n.endpoint("e0"); !maps.Equal(got.Labels, want) {
@@ -159,17 +158,30 @@ func TestLabelsThatAPodGetsLaterAreItsEndpoints(t *testing.T) {
 	})
 }
 
+func TestPortsThatAPodNamesAreItsEndpoints(t *testing.T) {
+	t.Parallel()
+	following(t, func(p *teller, n *node, _ *bytes.Buffer) {
+		want := []model.NamedPort{{Name: "http", Protocol: "TCP", Port: 8080}}
+		p.of["web-0"] = Told{Labels: p.of["web-0"].Labels, Ports: want}
+		p.tell()
+		synctest.Wait()
+		if got := n.endpoint("e0"); !slices.Equal(got.NamedPorts(), want) || got.Labels["app"] != "web" {
+			t.Errorf("the endpoint has the ports %v and the labels %v; want the ports %v", got.NamedPorts(), got.Labels, want)
+		}
+	})
+}
+
 func TestPodThatIsToldToEndIsStoppingOnce(t *testing.T) {
 	t.Parallel()
-	following(t, func(p *told, n *node, _ *bytes.Buffer) {
-		p.ending["web-0"] = true
+	following(t, func(p *teller, n *node, _ *bytes.Buffer) {
+		p.of["web-0"] = Told{Labels: map[string]string{"app": "web"}, Ending: true}
 		p.tell()
 		synctest.Wait()
 		if !n.endpoint("e0").Stopping {
 			t.Error("the endpoint of a pod that was told to end is not stopping")
 		}
 		n.takeBack("e0") // as it lives on
-		p.labels["web-0"] = map[string]string{"app": "still"}
+		p.of["web-0"] = Told{Labels: map[string]string{"app": "still"}, Ending: true}
 		p.tell()
 		synctest.Wait()
 		if got := n.endpoint("e0"); got.Stopping || got.Labels["app"] != "still" {
@@ -189,9 +201,9 @@ func TestWhatNoMasterTookOfAPodIsTriedAgainAndLoggedOnce(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			following(t, func(p *told, n *node, log *bytes.Buffer) {
+			following(t, func(p *teller, n *node, log *bytes.Buffer) {
 				n.lose(away)
-				p.labels["web-0"], p.ending["web-0"] = map[string]string{"app": "new"}, true
+				p.of["web-0"] = Told{Labels: map[string]string{"app": "new"}, Ending: true}
 				p.tell()
 				const some = 2*(updatePatience+followAgain) + time.Second
 				pass(some)

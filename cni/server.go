@@ -167,14 +167,22 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 	if err := agent.CheckSandbox(c.Netns); err != nil {
 		return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, "Contiv: CNI_NETNS: "+err.Error(), "")
 	}
+	published, err := conf.published()
+	if err != nil {
+		return Answer{}, err
+	}
+	spec, err := conf.spec()
+	if err != nil {
+		return Answer{}, err
+	}
 	e, known := s.Agent.Prepared(id)
 	if in := s.Agent.Elsewhere(id, c.Netns); in != "" {
 		return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_NETNS: interface %s of the container is in %s already, not in %s: DEL it first", c.IfName, in, c.Netns), "")
 	}
-	where, labels := Placement{e.Tenant, e.Network, e.Group}, e.Labels
-	if pod := c.pod(); !known || labels[labelPodName] == "" || labels[labelPodNamespace] != pod.Namespace || labels[labelPodName] != pod.Name {
+	where, told := Placement{e.Tenant, e.Network, e.Group}, Told{Labels: e.Labels, Ports: e.NamedPorts()}
+	if pod := c.pod(); !known || e.Labels[labelPodName] == "" || e.Labels[labelPodNamespace] != pod.Namespace || e.Labels[labelPodName] != pod.Name {
 		// A pod that is asked for again stays where it is, also when its labels have changed since or nobody can be asked.
-		if where, labels, err = s.place(ctx, c, conf); err != nil {
+		if where, told, err = s.place(ctx, c, conf); err != nil {
 			return Answer{}, err
 		}
 	}
@@ -188,7 +196,10 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 	case known && e.NetworkKey() != n.Key():
 		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in network %s already: DEL it first", c.IfName, e.NetworkKey()), "")
 	case !known:
-		e = model.Endpoint{ID: id, Tenant: n.Tenant, Network: n.Name, Group: where.Group, Runtime: "cni", Container: c.ContainerID, Name: c.pod().Name, Labels: labels}
+		e = model.Endpoint{
+			ID: id, Tenant: n.Tenant, Network: n.Name, Group: where.Group, Runtime: "cni", Container: c.ContainerID, Name: c.pod().Name,
+			Labels: told.Labels, Spec: spec.WithPorts(told.Ports),
+		}
 		if err := s.allocate(ctx, n, &e); err != nil {
 			s.release(ctx, e)
 			return Answer{}, err
@@ -203,7 +214,10 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 		s.release(ctx, e)
 		return Answer{}, err
 	}
-	if err := s.Agent.Equip(e.ID, c.Netns, device(e, n, c.IfName)); err != nil {
+	if err = s.Agent.Equip(e.ID, c.Netns, device(e, n, c.IfName)); err == nil {
+		err = s.publish(ctx, id, published)
+	}
+	if err != nil {
 		if !again {
 			err = errors.Join(err, s.Agent.Detach(ctx, id))
 		}

@@ -14,7 +14,7 @@ type Limit struct {
 	Burst uint32 // bytes that may go at once; 0: chosen by the node
 }
 
-// limits gives the ports what the netprofiles of their groups say.
+// limits gives the ports what the netprofiles of their groups say, and what is said of themselves: of both the tighter.
 func (c *compiler) limits() {
 	profiles := map[string]model.Netprofile{} // by group
 	for key, g := range c.world.Groups.All() {
@@ -28,20 +28,26 @@ func (c *compiler) limits() {
 		}
 		profiles[key] = p
 	}
-	if len(profiles) == 0 {
-		return
-	}
 	for i, e := range c.local {
-		p, ok := profiles[model.GroupKey(e.Tenant, e.Group)]
-		if !ok {
-			continue
-		}
-		// Who wrote it has checked that it can be read.
-		sends, _ := p.BitsPerSecond()
-		receives, _ := p.IngressBitsPerSecond()
 		at := &c.out.Ports[i]
-		at.Sends, at.Receives, at.DSCP = limit(sends, p.Burst), limit(receives, p.Burst), uint8(p.DSCP)
+		if p, ok := profiles[model.GroupKey(e.Tenant, e.Group)]; ok {
+			// Who wrote it has checked that it can be read.
+			sends, _ := p.BitsPerSecond()
+			receives, _ := p.IngressBitsPerSecond()
+			at.Sends, at.Receives, at.DSCP = limit(sends, p.Burst), limit(receives, p.Burst), uint8(p.DSCP)
+		}
+		if own := e.Spec; own != nil {
+			at.Sends, at.Receives = at.Sends.or(Limit{own.Sends.BitsPerSecond, own.Sends.Burst}), at.Receives.or(Limit{own.Receives.BitsPerSecond, own.Receives.Burst})
+		}
 	}
+}
+
+// or is the tighter of two limits.
+func (l Limit) or(other Limit) Limit {
+	if other.Rate != 0 && (l.Rate == 0 || other.Rate < l.Rate) {
+		return other
+	}
+	return l
 }
 
 // limit has no burst without a rate. The burst is in kilobytes.

@@ -62,3 +62,27 @@ func TestNetprofileLimitsEachEndpointOfItsGroupsAndFollowsChanges(t *testing.T) 
 	change(model.Group{Tenant: "blue", Name: "web", Network: "net", Netprofile: "gone"})
 	expect([3]string{}, 1)
 }
+
+func TestTighterOfAnEndpointsOwnLimitAndItsGroupsHolds(t *testing.T) {
+	t.Parallel()
+	own := Limit{Rate: 5000, Burst: 4096}
+	for _, row := range []struct{ profile, endpoint, want Limit }{
+		{Limit{}, Limit{}, Limit{}}, {Limit{}, own, own}, {own, Limit{}, own},
+		{Limit{Rate: 4999}, own, Limit{Rate: 4999}}, {Limit{Rate: 5001, Burst: 9}, own, own},
+	} {
+		if got := row.profile.or(row.endpoint); got != row.want {
+			t.Errorf("%+v and %+v are %+v, want %+v", row.profile, row.endpoint, got, row.want)
+		}
+	}
+	objects := twoTenants(t)
+	for i, o := range objects {
+		if e, ok := o.(model.Endpoint); ok && e.Tenant == "blue" {
+			e.Spec = &model.Spec{Sends: model.Rate{BitsPerSecond: 2000}, Receives: model.Rate{BitsPerSecond: 3000, Burst: 8192}}
+			objects[i] = e
+		}
+	}
+	ports, _ := limited(model.World{}.With(model.Change{Revision: 7, Reset: true, Put: objects}), &Memo{})
+	if got := strings.Join(ports, "|"); got != "|sends 2000 bit/s, receives 3000 bit/s in bursts of 8192 bytes|" {
+		t.Errorf("ports say %q", got)
+	}
+}

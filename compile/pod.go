@@ -38,7 +38,7 @@ func (p *pods) of(e model.Endpoint) int32 {
 			sum += hash64(hash64(hash64(offset64, k), "\x00"), v)
 		}
 	}
-	for _, n := range e.Ports {
+	for _, n := range e.NamedPorts() {
 		sum += hash64(uint64(n.Port), n.Name)
 	}
 	for _, i := range p.index[sum] {
@@ -47,13 +47,13 @@ func (p *pods) of(e model.Endpoint) int32 {
 		}
 	}
 	i := int32(len(p.list))
-	p.list = append(p.list, pod{namespace, e.PodLabels(), sortedPorts(e.Ports)})
+	p.list = append(p.list, pod{namespace, e.PodLabels(), sortedPorts(e.NamedPorts())})
 	p.index[sum] = append(p.index[sum], i)
 	return i
 }
 
 func (p pod) is(namespace string, e model.Endpoint) bool {
-	if p.namespace != namespace || len(p.ports) != len(e.Ports) || !slices.Equal(p.ports, sortedPorts(e.Ports)) {
+	if p.namespace != namespace || len(p.ports) != len(e.NamedPorts()) || !slices.Equal(p.ports, sortedPorts(e.NamedPorts())) {
 		return false
 	}
 	own := 0

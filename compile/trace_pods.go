@@ -129,7 +129,7 @@ func (t tracer) isAtPort(ports []model.PolicyPort, own model.Endpoint, in bool) 
 		n, any, ok := model.ProtocolNumber(p.Protocol)
 		if p.Name != "" {
 			_, _, isPod := receiver.Pod()
-			return isPod && slices.ContainsFunc(receiver.Ports, func(has model.NamedPort) bool {
+			return isPod && slices.ContainsFunc(receiver.NamedPorts(), func(has model.NamedPort) bool {
 				of, _, _ := model.ProtocolNumber(has.Protocol)
 				return has.Name == p.Name && has.Port == t.question.Port && of == t.question.Protocol && ok && (any || n == of)
 			})

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"sync"
 	"time"
 
@@ -41,7 +40,8 @@ type Options struct {
 // Pods is what the API server has said of the node's pods. Make one with New and Run it; Place may be called from any goroutine.
 type Pods struct {
 	Options
-	client           metadata.Interface
+	reader           podReader
+	client           metadata.Interface // for namespaces
 	pods, namespaces cache.SharedIndexInformer
 
 	mu      sync.Mutex
@@ -52,14 +52,33 @@ type Pods struct {
 // New is a node's, which has heard nothing yet.
 func New(o Options) (*Pods, error) {
 	client, err := metadata.NewForConfig(o.Config)
-	if err != nil {
+	reader, err2 := newPodReader(o.Config)
+	if err := errors.Join(err, err2); err != nil {
 		return nil, fmt.Errorf("make a client of Kubernetes' API server: %w", err)
 	}
-	p := &Pods{Options: o, client: client, away: map[string]error{}, changed: make(chan struct{})}
-	if p.pods, err = p.follow(pods, fields.OneTermEqualSelector("spec.nodeName", o.Node)); err != nil {
+	p := &Pods{Options: o, reader: reader, client: client, away: map[string]error{}, changed: make(chan struct{})}
+	mine := fields.OneTermEqualSelector("spec.nodeName", o.Node).String()
+	p.pods, err = p.follow(pods, &podObject{}, &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			o.FieldSelector = mine
+			return reader.List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			o.FieldSelector = mine
+			return reader.Watch(ctx, o)
+		},
+	})
+	if err != nil {
 		return nil, err
 	}
-	p.namespaces, err = p.follow(namespaces, fields.Everything())
+	p.namespaces, err = p.follow(namespaces, &metav1.PartialObjectMetadata{}, &cache.ListWatch{
+		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
+			return p.namespace().List(ctx, o)
+		},
+		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
+			return p.namespace().Watch(ctx, o)
+		},
+	})
 	return p, err
 }
 
@@ -80,30 +99,27 @@ const (
 	namespaces = "namespaces"
 )
 
-func (p *Pods) resource(name string) metadata.Getter {
-	return p.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: name})
+func (p *Pods) namespace() metadata.ResourceInterface {
+	return p.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: namespaces})
 }
 
-// follow makes what keeps a copy of the metadata of a resource.
-func (p *Pods) follow(resource string, which fields.Selector) (cache.SharedIndexInformer, error) {
-	from := p.resource(resource)
+// follow makes what keeps a copy of a resource, whose objects are like example.
+func (p *Pods) follow(resource string, example runtime.Object, from *cache.ListWatch) (cache.SharedIndexInformer, error) {
 	lw := &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = which.String()
-			out, err := from.List(ctx, o)
+			out, err := from.ListWithContext(ctx, o)
 			p.heard(resource, err)
 			return out, err
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = which.String()
-			out, err := from.Watch(ctx, o)
+			out, err := from.WatchWithContext(ctx, o)
 			if o.SendInitialEvents == nil || !apierrors.IsInvalid(err) { // who cannot start a watch with a list is asked for the list next
 				p.heard(resource, err)
 			}
 			return out, err
 		},
 	}
-	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, p.client), &metav1.PartialObjectMetadata{}, 0, nil)
+	informer := cache.NewSharedIndexInformer(cache.ToListWatcherWithWatchListSemantics(lw, p.client), example, 0, nil)
 	tell := func(any) { p.tell() }
 	_, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{AddFunc: tell, UpdateFunc: func(_, _ any) { p.tell() }, DeleteFunc: tell})
 	return informer, errors.Join(err, informer.SetTransform(trim),
@@ -112,8 +128,10 @@ func (p *Pods) follow(resource string, which fields.Selector) (cache.SharedIndex
 
 // trim leaves of an object what we ask for.
 func trim(o any) (any, error) {
-	if m, ok := o.(*metav1.PartialObjectMetadata); ok {
-		m.ManagedFields, m.OwnerReferences, m.Finalizers = nil, nil, nil
+	if m, ok := o.(metav1.Object); ok {
+		m.SetManagedFields(nil)
+		m.SetOwnerReferences(nil)
+		m.SetFinalizers(nil)
 	}
 	return o, nil
 }
@@ -167,7 +185,7 @@ func (p *Pods) silent() error {
 const askEvery = time.Second
 
 // Place says where the pod goes, as the API server has it; a pod that it has not told of is awaited. See cni.Pods.
-func (p *Pods) Place(ctx context.Context, pod cni.Pod, otherwise cni.Placement) (cni.Placement, map[string]string, error) {
+func (p *Pods) Place(ctx context.Context, pod cni.Pod, otherwise cni.Placement) (cni.Placement, cni.Told, error) {
 	patience, cancel := context.WithTimeout(ctx, p.Patience)
 	defer cancel()
 	var ask <-chan time.Time
@@ -176,74 +194,79 @@ func (p *Pods) Place(ctx context.Context, pod cni.Pod, otherwise cni.Placement) 
 	}
 	for {
 		changed := p.Changed()
-		if meta, namespace := p.find(pod); meta != nil && namespace != nil {
-			return place(meta, namespace, otherwise), maps.Clone(meta.GetLabels()), nil
+		if is, namespace := p.find(pod); is != nil && namespace != nil {
+			return place(is, namespace, otherwise), is.told(), nil
 		}
 		select {
 		case <-changed:
 			continue
 		case <-ask:
-			if meta, namespace, err := p.ask(patience, pod); err == nil {
-				return place(meta, namespace, otherwise), meta.GetLabels(), nil
+			if is, namespace, err := p.ask(patience, pod); err == nil {
+				return place(is, namespace, otherwise), is.told(), nil
 			}
 			ask = time.After(askEvery)
 			continue
 		case <-patience.Done():
 		}
 		if ctx.Err() != nil {
-			return otherwise, nil, ctx.Err()
+			return otherwise, cni.Told{}, ctx.Err()
 		}
 		silent := p.silent()
 		if silent == nil {
-			return otherwise, nil, types.NewError(types.ErrTryAgainLater,
+			return otherwise, cni.Told{}, types.NewError(types.ErrTryAgainLater,
 				fmt.Sprintf("Contiv: Kubernetes' API server has no pod %s/%s (UID %s) on node %s: if that is not this node's name there, start netplugin with --kube-node",
 					pod.Namespace, pod.Name, cmp.Or(pod.UID, "unknown"), p.Node), "")
 		}
 		p.Log.Warn("whether a pod has labels is not known, as Kubernetes' API server is away: it goes where its network configuration says; delete it if that is not where it belongs",
 			"pod", pod.Namespace+"/"+pod.Name, "tenant", otherwise.Tenant, "network", otherwise.Network, "error", silent)
-		return otherwise, nil, nil
+		return otherwise, cni.Told{}, nil
 	}
 }
 
 // ask asks the API server for the pod and its namespace.
-func (p *Pods) ask(ctx context.Context, pod cni.Pod) (meta, namespace *metav1.PartialObjectMetadata, err error) {
-	meta, err = p.resource(pods).Namespace(pod.Namespace).Get(ctx, pod.Name, metav1.GetOptions{})
-	if err == nil && !is(meta, pod) {
-		err = fmt.Errorf("pod %s/%s has the UID %s, not %s", pod.Namespace, pod.Name, meta.UID, pod.UID)
+func (p *Pods) ask(ctx context.Context, pod cni.Pod) (is *podObject, namespace *metav1.PartialObjectMetadata, err error) {
+	is, err = p.reader.Get(ctx, pod.Namespace, pod.Name)
+	if err == nil && !is.meant(pod) {
+		err = fmt.Errorf("pod %s/%s has the UID %s, not %s", pod.Namespace, pod.Name, is.UID, pod.UID)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	namespace, err = p.resource(namespaces).Get(ctx, pod.Namespace, metav1.GetOptions{})
-	return meta, namespace, err
+	namespace, err = p.namespace().Get(ctx, pod.Namespace, metav1.GetOptions{})
+	return is, namespace, err
 }
 
-// Labels are the pod's as the API server told them last. See cni.Pods.
-func (p *Pods) Labels(pod cni.Pod) (labels map[string]string, ending, ok bool) {
-	meta, _ := p.find(pod)
-	if meta == nil {
-		return nil, false, false
+// Told is the pod as the API server told of it last. See cni.Pods.
+func (p *Pods) Told(pod cni.Pod) (cni.Told, bool) {
+	is, _ := p.find(pod)
+	if is == nil {
+		return cni.Told{}, false
 	}
-	return meta.GetLabels(), meta.GetDeletionTimestamp() != nil, true
+	return is.told(), true
 }
 
 // hashOfStatic is the annotation by which the API server's image of a static pod tells the UID that the kubelet gave it.
 const hashOfStatic = "kubernetes.io/config.hash"
 
-// is tells whether m is of the pod, and not of another of its name.
-func is(m *metav1.PartialObjectMetadata, pod cni.Pod) bool {
-	return pod.UID == "" || string(m.UID) == pod.UID || m.Annotations[hashOfStatic] == pod.UID
+// meant tells whether the pod is meant, and not another of its name.
+func (p *podObject) meant(pod cni.Pod) bool {
+	return pod.UID == "" || string(p.UID) == pod.UID || p.Annotations[hashOfStatic] == pod.UID
+}
+
+// told is what is said of the pod. Nobody writes to what it holds.
+func (p *podObject) told() cni.Told {
+	return cni.Told{Labels: p.Labels, Ports: p.Spec.ports(), Ending: p.DeletionTimestamp != nil}
 }
 
 // find is the pod and its namespace; nil for what is not known yet.
-func (p *Pods) find(pod cni.Pod) (meta, namespace metav1.Object) {
+func (p *Pods) find(pod cni.Pod) (is *podObject, namespace *metav1.PartialObjectMetadata) {
 	if o, ok, _ := p.pods.GetStore().GetByKey(pod.Namespace + "/" + pod.Name); ok { // its error is that of other stores
-		if m := o.(*metav1.PartialObjectMetadata); is(m, pod) {
-			meta = m
+		if have := o.(*podObject); have.meant(pod) {
+			is = have
 		}
 	}
 	if o, ok, _ := p.namespaces.GetStore().GetByKey(pod.Namespace); ok {
 		namespace = o.(*metav1.PartialObjectMetadata)
 	}
-	return meta, namespace
+	return is, namespace
 }

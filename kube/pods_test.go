@@ -24,7 +24,7 @@ import (
 	"github.com/contivnet/contiv/cni"
 )
 
-// server is an API server that has the metadata of pods and namespaces, as lists and as watches (Kubernetes API concepts).
+// server is an API server that has pods, and the metadata of namespaces, as lists and as watches (Kubernetes API concepts).
 type server struct {
 	*httptest.Server
 	mu      sync.Mutex
@@ -37,8 +37,8 @@ type server struct {
 // event is what a watch tells; the resource version is its place in the log, from 1.
 type event struct {
 	resource string
-	Type     string                       `json:"type"`
-	Object   metav1.PartialObjectMetadata `json:"object"`
+	Type     string    `json:"type"`
+	Object   podObject `json:"object"`
 }
 
 func newServer(t *testing.T) *server {
@@ -53,10 +53,19 @@ func newServer(t *testing.T) *server {
 }
 
 func (s *server) tell(resource, what string, m metav1.ObjectMeta) {
+	s.tellPod(resource, what, podObject{ObjectMeta: m})
+}
+
+// kinds of what is told, and of the lists of it.
+var kinds = map[string]metav1.TypeMeta{
+	pods:       {Kind: "Pod", APIVersion: "v1"},
+	namespaces: {Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"},
+}
+
+func (s *server) tellPod(resource, what string, o podObject) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	m.ResourceVersion = strconv.Itoa(len(s.log) + 1)
-	o := metav1.PartialObjectMetadata{TypeMeta: metav1.TypeMeta{Kind: "PartialObjectMetadata", APIVersion: "meta.k8s.io/v1"}, ObjectMeta: m}
+	o.TypeMeta, o.ResourceVersion = kinds[resource], strconv.Itoa(len(s.log)+1)
 	s.log = append(s.log, event{resource, what, o})
 	close(s.changed)
 	s.changed = make(chan struct{})
@@ -106,7 +115,8 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if q.Get("watch") == "" {
-		list := metav1.PartialObjectMetadataList{TypeMeta: metav1.TypeMeta{Kind: "PartialObjectMetadataList", APIVersion: "meta.k8s.io/v1"}}
+		list := podObjects{TypeMeta: kinds[resource]}
+		list.Kind += "List"
 		events, at, _ := s.since(resource, 0)
 		list.ResourceVersion = strconv.Itoa(at)
 		for _, e := range events {
@@ -187,7 +197,7 @@ func heard(t *testing.T, p *Pods, name, uid string) {
 	t.Helper()
 	late := time.After(limit)
 	for {
-		if _, _, ok := p.Labels(cni.Pod{Namespace: "shop", Name: name, UID: uid}); ok && p.silent() == nil {
+		if _, ok := p.Told(cni.Pod{Namespace: "shop", Name: name, UID: uid}); ok && p.silent() == nil {
 			return
 		}
 		select {
@@ -207,13 +217,21 @@ var otherwise = cni.Placement{Tenant: "default", Network: "default-net"}
 // goes checks where a pod goes.
 func goes(t *testing.T, p *Pods, name, uid string, want cni.Placement) {
 	t.Helper()
-	got, labels, err := p.Place(t.Context(), cni.Pod{Namespace: "shop", Name: name, UID: uid}, otherwise)
+	got, told, err := p.Place(t.Context(), cni.Pod{Namespace: "shop", Name: name, UID: uid}, otherwise)
 	if err != nil || got != want {
 		t.Errorf("pod %s goes to %+v, %v; want %+v", name, got, err, want)
 	}
-	if want != otherwise && labels["app"] != name {
-		t.Errorf("pod %s has the labels %v", name, labels)
+	if want != otherwise && told.Labels["app"] != name {
+		t.Errorf("pod %s has the labels %v", name, told.Labels)
 	}
+}
+
+// goesLater checks it beside what follows. It has been checked when done returns.
+func goesLater(t *testing.T, p *Pods, name, uid string, want cni.Placement) (done func()) {
+	t.Helper()
+	var asked sync.WaitGroup
+	asked.Go(func() { goes(t, p, name, uid, want) })
+	return asked.Wait
 }
 
 func TestPodOfWhichTheKubeletHeardFirstIsAwaited(t *testing.T) {
@@ -222,13 +240,9 @@ func TestPodOfWhichTheKubeletHeardFirstIsAwaited(t *testing.T) {
 	p := listen(t, s, time.Minute)
 	s.tell(pods, "ADDED", podMeta("first", "u1", "web"))
 	goes(t, p, "first", "u1", cni.Placement{Tenant: "blue", Network: "web"})
-	done := make(chan bool)
-	go func() {
-		goes(t, p, "second", "u2", cni.Placement{Tenant: "blue", Network: "db"})
-		close(done)
-	}()
+	done := goesLater(t, p, "second", "u2", cni.Placement{Tenant: "blue", Network: "db"})
 	s.tell(pods, "ADDED", podMeta("second", "u2", "db"))
-	<-done
+	done()
 }
 
 func TestPodIsNotTakenForTheLastOneOfItsName(t *testing.T) {
@@ -237,14 +251,10 @@ func TestPodIsNotTakenForTheLastOneOfItsName(t *testing.T) {
 	p := listen(t, s, time.Minute)
 	s.tell(pods, "ADDED", podMeta("db-0", "old", "web"))
 	heard(t, p, "db-0", "old")
-	done := make(chan bool)
-	go func() {
-		goes(t, p, "db-0", "new", cni.Placement{Tenant: "blue", Network: "db"})
-		close(done)
-	}()
+	done := goesLater(t, p, "db-0", "new", cni.Placement{Tenant: "blue", Network: "db"})
 	s.tell(pods, "DELETED", podMeta("db-0", "old", "web"))
 	s.tell(pods, "ADDED", podMeta("db-0", "new", "db"))
-	<-done
+	done()
 }
 
 func TestChangesOfAPodAreHeard(t *testing.T) {
@@ -254,16 +264,16 @@ func TestChangesOfAPodAreHeard(t *testing.T) {
 	s.tell(pods, "ADDED", podMeta("first", "u1", "web"))
 	heard(t, p, "first", "u1")
 	pod := cni.Pod{Namespace: "shop", Name: "first", UID: "u1"}
-	if labels, ending, ok := p.Labels(pod); !ok || ending || labels["app"] != "first" {
-		t.Errorf("labels %v, ending %v, %v", labels, ending, ok)
+	if told, ok := p.Told(pod); !ok || told.Ending || told.Labels["app"] != "first" || told.Ports != nil {
+		t.Errorf("told %+v, %v", told, ok)
 	}
 	m := podMeta("first", "u1", "web")
 	m.Labels["app"], m.DeletionTimestamp = "other", &metav1.Time{Time: time.Now()}
-	s.tell(pods, "MODIFIED", m)
+	s.tellPod(pods, "MODIFIED", podObject{ObjectMeta: m, Spec: podSpec{Containers: []container{{Ports: []containerPort{{"http", "TCP", 8080}}}}}})
 	late := time.After(limit)
 	for {
 		changed := p.Changed()
-		if labels, ending, ok := p.Labels(pod); ok && ending && labels["app"] == "other" {
+		if told, ok := p.Told(pod); ok && told.Ending && told.Labels["app"] == "other" && len(told.Ports) == 1 {
 			break
 		}
 		select {
@@ -272,7 +282,7 @@ func TestChangesOfAPodAreHeard(t *testing.T) {
 		case <-changed:
 		}
 	}
-	if _, _, ok := p.Labels(cni.Pod{Namespace: "shop", Name: "first", UID: "u2"}); ok {
+	if _, ok := p.Told(cni.Pod{Namespace: "shop", Name: "first", UID: "u2"}); ok {
 		t.Error("a pod of the same name is taken for it")
 	}
 }

@@ -16,6 +16,8 @@ type Endpoint struct {
 	IPv4 netip.Addr `json:"ipv4,omitzero"` // zero where its network has none
 	IPv6 netip.Addr `json:"ipv6,omitzero"` // zero where its network has none
 	MAC  MAC        `json:"mac"`
+	// Stopping says that its container was told to stop: it still answers, and is to get nothing new. Its node writes it.
+	Stopping bool `json:"stopping,omitempty"`
 	// Runtime says who owns the container: docker or cni; RuntimeNode where there is none.
 	Runtime   string `json:"runtime,omitempty"`
 	Container string `json:"container,omitempty"` // the runtime's container id
@@ -23,15 +25,12 @@ type Endpoint struct {
 	// Aliases are more names by which others in the network find it (docker run --network-alias).
 	Aliases []string          `json:"aliases,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"` // its container's
-	// Ports are those of its own that have names, as a pod's containers name them. No two have one name and protocol.
-	Ports []NamedPort `json:"ports,omitempty"`
+	Spec    *Spec             `json:"spec,omitempty"`   // more that is said of it; nil: nothing
 	// Published are the ports of its node behind which some of its own are. The engine publishes ports of networks without a gateway
 	// itself; those are not here.
 	Published []Published `json:"published,omitempty"`
 	// Unhealthy are the keys of the services whose health check it fails, sorted. Its node writes them.
 	Unhealthy []string `json:"unhealthy,omitempty"`
-	// Stopping says that its container was told to stop: it still answers, and is to get nothing new. Its node writes it.
-	Stopping bool `json:"stopping,omitempty"`
 }
 
 func (Endpoint) Kind() Kind    { return KindEndpoint }
@@ -79,7 +78,7 @@ func (e Endpoint) Check() error {
 	if e.IPv6.IsValid() && (!e.IPv6.Is6() || e.IPv6.Is4In6() || e.IPv6.Zone() != "") {
 		return Invalid("ipv6Address", "address %s is not an IPv6 address", e.IPv6)
 	}
-	if err := checkNamedPorts(e.Ports); err != nil {
+	if err := e.Spec.check(); err != nil {
 		return err
 	}
 	return checkPublished(e.Published)

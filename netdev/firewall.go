@@ -367,7 +367,7 @@ func (f Firewall) Load() error {
 	return nil
 }
 
-// Loaded tells whether all rules are still in the calling thread's namespace: a firewall that is loaded anew often clears everybody's.
+// Loaded tells whether all rules and published ports are still in the calling thread's namespace: a firewall that is loaded anew often clears everybody's.
 func (f Firewall) Loaded() (bool, error) {
 	c, err := nftables.New()
 	if err != nil {
@@ -389,7 +389,7 @@ func (f Firewall) Loaded() (bool, error) {
 			return false, nil
 		}
 	}
-	return true, nil
+	return f.leads(c, t)
 }
 
 // removeEarlier has c delete the table that earlier versions loaded, of family ip: nobody else would, and it knows nothing of what the

@@ -40,7 +40,7 @@ func HoldPort(protocol string, at netip.AddrPort) (held io.Closer, port uint16, 
 	}
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return nil, 0, model.Exists("portmap", "port %d/%s of this node is in use already: choose another with -p, or stop who has it", at.Port(), protocol)
+		return nil, 0, model.Exists("portmap", "port %d/%s of this node is in use already: choose another, or stop who has it", at.Port(), protocol)
 	case errors.Is(err, unix.EADDRNOTAVAIL):
 		return nil, 0, model.Invalid("portmap", "%s is no address of this node: publish at one of its own, or at all by leaving it out", at.Addr())
 	}
