@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	networkingv1 "k8s.io/api/networking/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 
@@ -21,6 +22,8 @@ func kinds() []kind {
 		kindOf(corev1.SchemeGroupVersion.WithResource("namespaces"), namespaceOf),
 		kindOf(corev1.SchemeGroupVersion.WithResource("services"), serviceOf),
 		kindOf(discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), endpointSliceOf),
+		kindOf(networkingv1.SchemeGroupVersion.WithResource("networkpolicies"), networkPolicyOf),
+		kindOf(schema.GroupVersionResource{Group: "policy.networking.k8s.io", Version: "v1alpha2", Resource: "clusternetworkpolicies"}, clusterNetworkPolicyOf),
 	}
 }
 
