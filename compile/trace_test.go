@@ -251,7 +251,7 @@ func TestTheSameWorldGivesTheSameTables(t *testing.T) {
 		}
 		tables := For(w, "n1")
 		for i := 1; i < len(tables.Verdicts); i++ {
-			if compareVerdict(tables.Verdicts[i-1], tables.Verdicts[i]) >= 0 {
+			if CompareVerdicts(tables.Verdicts[i-1], tables.Verdicts[i]) >= 0 {
 				t.Fatalf("seed %d: row %d is not after the one before it", seed, i)
 			}
 		}

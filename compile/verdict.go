@@ -39,7 +39,7 @@ func (t Tables) Verdict(role, class uint32, protocol uint8, port uint16) (v Verd
 // answer is the first row of one chain.
 func (t Tables) answer(role, class uint32, protocol uint8, port uint16) (Verdict, bool) {
 	at := Verdict{Role: role, Class: class, Protocol: int16(protocol), Port: port}
-	if i, ok := slices.BinarySearchFunc(t.Verdicts, at, compareVerdict); ok {
+	if i, ok := slices.BinarySearchFunc(t.Verdicts, at, CompareVerdicts); ok {
 		return t.Verdicts[i], true
 	}
 	if v, ok := t.inRange(at); ok {
@@ -49,7 +49,7 @@ func (t Tables) answer(role, class uint32, protocol uint8, port uint16) (Verdict
 		{Role: role, Class: class, Protocol: int16(protocol)},
 		{Role: role, Class: class, Protocol: AnyProtocol},
 	} {
-		if i, ok := slices.BinarySearchFunc(t.Verdicts, key, compareVerdict); ok {
+		if i, ok := slices.BinarySearchFunc(t.Verdicts, key, CompareVerdicts); ok {
 			return t.Verdicts[i], true
 		}
 	}
@@ -63,7 +63,7 @@ func (t Tables) inRange(at Verdict) (Verdict, bool) {
 	}
 	want := at.Port
 	at.Port, at.End = min(want, lastPort-1), lastPort // no range begins with the last
-	i, found := slices.BinarySearchFunc(t.Verdicts, at, compareVerdict)
+	i, found := slices.BinarySearchFunc(t.Verdicts, at, CompareVerdicts)
 	if !found {
 		i--
 	}
@@ -88,8 +88,8 @@ func stronger(peer, every Verdict) Verdict {
 	return v
 }
 
-// compareVerdict is the order of Tables.Verdicts.
-func compareVerdict(a, b Verdict) int {
+// CompareVerdicts is the order of Tables.Verdicts.
+func CompareVerdicts(a, b Verdict) int {
 	return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Protocol, b.Protocol),
 		cmp.Compare(a.precision(), b.precision()), cmp.Compare(a.Port, b.Port))
 }

@@ -116,6 +116,8 @@ func (d *Datapath) carryOut(p plan) error {
 		func() error { return p.services.put(o.Services, contivMapServices) },
 		func() error { return p.prefixes.put(o.Prefixes, contivMapPrefixes) },
 		func() error { return p.prefixes.remove(o.Prefixes, contivMapPrefixes) },
+		func() error { return p.ranges.put(o.Ranges, contivMapRanges) },
+		func() error { return p.ranges.remove(o.Ranges, contivMapRanges) },
 		func() error { return p.subnets.put(o.Subnets, contivMapSubnets) },
 		func() error { return d.putOutside(p) },
 		func() error { return p.ports.put(o.Ports, contivMapPorts) },
@@ -207,7 +209,11 @@ func (d *Datapath) read() (r rows, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.verdicts, r.prefixes = byBank(verdicts), byBank(prefixes)
+	ranges, err := readSorted[contivRangeKey, uint32](d.objects.Ranges, contivMapRanges, compareRangeKey)
+	if err != nil {
+		return r, err
+	}
+	r.verdicts, r.prefixes, r.ranges = byBank(verdicts), byBank(prefixes), byBank(ranges)
 	if err := d.objects.Outside.Lookup(uint32(0), &r.outside); err != nil {
 		return r, fmt.Errorf("read the way to the outside: %w", err)
 	}

@@ -279,6 +279,15 @@ type contivProviderKey struct {
 	Number  uint32
 }
 
+type contivRangeKey struct {
+	_     structs.HostLayout
+	Bits  uint32
+	Bank  uint32
+	Role  uint32
+	Proto uint16
+	Port  uint16
+}
+
 type contivRoute struct {
 	_       structs.HostLayout
 	Ifindex uint32
@@ -298,6 +307,7 @@ const (
 	contivRowKindROW_PORT     contivRowKind = 1
 	contivRowKindROW_PROTOCOL contivRowKind = 2
 	contivRowKindROW_ANY      contivRowKind = 4
+	contivRowKindROW_RANGE    contivRowKind = 8
 )
 
 type contivRuleCount struct {
@@ -386,6 +396,7 @@ type contivVerdict struct {
 	Priority      uint8
 	AuditPriority uint8
 	Pad           uint8
+	End           uint32
 }
 
 type contivVerdictKey struct {
@@ -429,6 +440,7 @@ const (
 	contivMapPrivates           = "privates"
 	contivMapProviderCounts     = "provider_counts"
 	contivMapProviders          = "providers"
+	contivMapRanges             = "ranges"
 	contivMapReflected          = "reflected"
 	contivMapRoutes             = "routes"
 	contivMapRules              = "rules"
@@ -540,6 +552,7 @@ type contivMapSpecs struct {
 	Privates        *ebpf.MapSpec `ebpf:"privates"`
 	ProviderCounts  *ebpf.MapSpec `ebpf:"provider_counts"`
 	Providers       *ebpf.MapSpec `ebpf:"providers"`
+	Ranges          *ebpf.MapSpec `ebpf:"ranges"`
 	Reflected       *ebpf.MapSpec `ebpf:"reflected"`
 	Routes          *ebpf.MapSpec `ebpf:"routes"`
 	Rules           *ebpf.MapSpec `ebpf:"rules"`
@@ -619,6 +632,7 @@ type contivMaps struct {
 	Privates        *ebpf.Map `ebpf:"privates"`
 	ProviderCounts  *ebpf.Map `ebpf:"provider_counts"`
 	Providers       *ebpf.Map `ebpf:"providers"`
+	Ranges          *ebpf.Map `ebpf:"ranges"`
 	Reflected       *ebpf.Map `ebpf:"reflected"`
 	Routes          *ebpf.Map `ebpf:"routes"`
 	Rules           *ebpf.Map `ebpf:"rules"`
@@ -660,6 +674,7 @@ func (m *contivMaps) Close() error {
 		m.Privates,
 		m.ProviderCounts,
 		m.Providers,
+		m.Ranges,
 		m.Reflected,
 		m.Routes,
 		m.Rules,

@@ -21,6 +21,7 @@ type rows struct {
 	stations  map[contivStationKey]uint32
 	members   map[contivMemberKey]uint32
 	verdicts  [2]table[contivVerdictKey, contivVerdict] // by bank, which the keys do not say; wanted ones are the same in both
+	ranges    [2]table[contivRangeKey, uint32]          // the same
 	rules     table[uint32, ruleRow]
 	services  map[contivServiceKey]contivService
 	slots     map[uint64]bool // by their number; true: they are what it says
@@ -43,6 +44,7 @@ const (
 	protocolShift = 16
 	anyProtocol   = 256
 	headProtocol  = 257
+	rangeProtocol = 512
 )
 
 // encode leaves out what cannot be written yet: a port without a device, with its endpoints. A node without a hop has no route.
@@ -62,6 +64,8 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 	}
 	verdicts := verdictRows(t.Verdicts)
 	r.verdicts[0], r.verdicts[1] = verdicts, verdicts
+	ranges := rangeRows(t.Verdicts)
+	r.ranges[0], r.ranges[1] = ranges, ranges
 	for _, x := range t.Rules {
 		r.rules = append(r.rules, row[uint32, ruleRow]{key: x.Number})
 	}
@@ -110,6 +114,9 @@ func verdictKey(v compile.Verdict) contivVerdictKey {
 	if v.Protocol != compile.AnyProtocol {
 		protocol = uint32(uint8(v.Protocol))
 	}
+	if v.End != 0 {
+		protocol |= rangeProtocol
+	}
 	return contivVerdictKey{Role: v.Role, Class: v.Class, What: protocol<<protocolShift | uint32(v.Port)}
 }
 
@@ -130,10 +137,12 @@ func verdictRows(verdicts []compile.Verdict) table[contivVerdictKey, contivVerdi
 			kind = contivRowKindROW_ANY
 		case v.Port == 0:
 			kind = contivRowKindROW_PROTOCOL
+		case v.End != 0:
+			kind = contivRowKindROW_RANGE
 		}
 		out[head].value.Rule |= uint32(kind)
 		out = append(out, row[contivVerdictKey, contivVerdict]{k, contivVerdict{
-			Rule: v.Rule, Audit: v.Audit, Deny: flag(!v.Allow), Priority: v.Priority, AuditPriority: v.AuditPriority,
+			Rule: v.Rule, Audit: v.Audit, Deny: flag(!v.Allow), Priority: v.Priority, AuditPriority: v.AuditPriority, End: uint32(v.End),
 		}})
 	}
 	return out.sorted(compareVerdictKey)
@@ -146,9 +155,10 @@ func verdict(k contivVerdictKey, v contivVerdict) compile.Verdict {
 	out := compile.Verdict{
 		Role: k.Role, Class: k.Class, Protocol: compile.AnyProtocol, Port: uint16(k.What), Allow: v.Deny == 0,
 		Priority: v.Priority, Rule: v.Rule, Audit: v.Audit, AuditPriority: v.AuditPriority,
+		End: uint16(v.End),
 	}
 	if p := k.What >> protocolShift; p != anyProtocol {
-		out.Protocol = int16(p)
+		out.Protocol = int16(p &^ rangeProtocol)
 	}
 	return out
 }

@@ -31,6 +31,7 @@ type plan struct {
 	privates  difference[contivPrivateKey, uint32]
 	subnets   difference[contivSubnetKey, uint32]
 	prefixes  difference[contivPrefixKey, uint32] // of the bank that is not in force
+	ranges    difference[contivRangeKey, uint32]  // the same
 
 	flip    bool
 	changed bool                       // decisions that were made may be wrong
@@ -105,12 +106,13 @@ func planFor(held, want rows) plan {
 	}
 	p.rules.changed = false
 	p.flip = !slices.Equal(held.verdicts[live], want.verdicts[live]) || !slices.Equal(held.prefixes[live], want.prefixes[live]) ||
+		!slices.Equal(held.ranges[live], want.ranges[live]) ||
 		held.epoch&epochRecheck != want.epoch&epochRecheck ||
 		saysOther(held.ports, want.ports, cmp.Compare[uint32], live) || saysOther(held.endpoints, want.endpoints, compareEndpointKey, live)
 	p.after = rows{
 		networks: want.networks, peers: want.peers, stations: want.stations, members: want.members, rules: want.rules, verdicts: held.verdicts,
 		services: want.services, slots: want.slots, providers: want.providers,
-		privates: want.privates, subnets: want.subnets, prefixes: held.prefixes, outside: want.outside,
+		privates: want.privates, subnets: want.subnets, prefixes: held.prefixes, ranges: held.ranges, outside: want.outside,
 	}
 	p.ports, p.newPorts, p.after.ports = replace(held.ports, want.ports, cmp.Compare[uint32], live, p.flip)
 	p.endpoints, p.newEndpoints, p.after.endpoints = replace(held.endpoints, want.endpoints, compareEndpointKey, live, p.flip)
@@ -128,7 +130,8 @@ func planFor(held, want rows) plan {
 	if p.flip {
 		p.verdicts = differenceInBank(held.verdicts, want.verdicts, compareVerdictKey, spare)
 		p.prefixes = differenceInBank(held.prefixes, want.prefixes, comparePrefixKey, spare)
-		p.after.verdicts[spare], p.after.prefixes[spare] = want.verdicts[spare], want.prefixes[spare]
+		p.ranges = differenceInBank(held.ranges, want.ranges, compareRangeKey, spare)
+		p.after.verdicts[spare], p.after.prefixes[spare], p.after.ranges[spare] = want.verdicts[spare], want.prefixes[spare], want.ranges[spare]
 		p.epoch = p.epoch&^(epochBank|epochRecheck) | uint32(spare) | want.epoch&epochRecheck
 	}
 	p.after.epoch = p.epoch
@@ -238,7 +241,7 @@ func compareEndpointKey(a, b contivEndpointKey) int {
 	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), bytes.Compare(a.Address[:], b.Address[:]))
 }
 
-// compareVerdictKey puts the rows about every protocol first, as compile does.
+// compareVerdictKey puts the rows about every protocol first, and of one those about every port and those of ranges, as compile does.
 func compareVerdictKey(a, b contivVerdictKey) int {
 	return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Class, b.Class), cmp.Compare(a.rank(), b.rank()))
 }
@@ -248,12 +251,20 @@ func comparePrefixKey(a, b contivPrefixKey) int {
 }
 
 func (k contivVerdictKey) rank() uint32 {
-	switch what := k.What &^ (1 << bankShift); what >> protocolShift {
+	what := k.What &^ (1 << bankShift)
+	protocol, port := what>>protocolShift, what&0xffff
+	switch protocol {
 	case headProtocol:
 		return 0
 	case anyProtocol:
 		return 1
-	default:
-		return 2 + what
 	}
+	precision := uint32(2)
+	switch {
+	case protocol&rangeProtocol != 0:
+		precision = 1
+	case port == 0:
+		precision = 0
+	}
+	return 2 + (3*(protocol&^rangeProtocol)+precision)<<protocolShift + port
 }

@@ -3,7 +3,6 @@
 package datapath
 
 import (
-	"cmp"
 	"encoding/binary"
 	"fmt"
 	"maps"
@@ -66,9 +65,7 @@ func (b *bare) tables(revision int64, in, out, class []uint32, verdicts []compil
 		}
 	}
 	slices.SortFunc(t.Endpoints, func(a, b compile.Endpoint) int { return a.Addr.Compare(b.Addr) })
-	slices.SortFunc(t.Verdicts, func(a, b compile.Verdict) int {
-		return cmp.Or(cmp.Compare(a.Role, b.Role), cmp.Compare(a.Class, b.Class), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
-	})
+	slices.SortFunc(t.Verdicts, compile.CompareVerdicts)
 	return t
 }
 
@@ -191,6 +188,7 @@ func verdictsMatch(t *testing.T, b *bare, revision int64, seed uint64) (dropped 
 	pick := func(of ...uint32) uint32 { return of[r.IntN(len(of))] }
 	protocols := []int16{compile.AnyProtocol, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6, unix.IPPROTO_SCTP, 97}
 	ports := []uint32{0, 0, 1, 80, 65535}
+	ranges := randomRanges(r) // of all roles, which so have no port of two in common
 	roles, classes := []uint32{0, 1, 2, 1 << 31}, []uint32{0, 1, 2, 3, 1<<32 - 1}
 	rows := map[contivVerdictKey]compile.Verdict{}
 	for range r.IntN(80) {
@@ -200,6 +198,10 @@ func verdictsMatch(t *testing.T, b *bare, revision int64, seed uint64) (dropped 
 		}
 		if v.Protocol == unix.IPPROTO_TCP || v.Protocol == unix.IPPROTO_UDP || v.Protocol == unix.IPPROTO_SCTP {
 			v.Port = uint16(pick(ports...))
+			if r.IntN(3) == 0 {
+				at := ranges[r.IntN(len(ranges))]
+				v.Port, v.End = at.first, at.last
+			}
 		}
 		rows[verdictKey(v)] = v
 	}
@@ -218,6 +220,10 @@ func verdictsMatch(t *testing.T, b *bare, revision int64, seed uint64) (dropped 
 			continue // the same, or both are outside
 		}
 		protocol, flags, source, port := uint8(protocols[1+r.IntN(len(protocols)-1)]), byte(syn), uint16(1000+i), uint16(pick(ports[1:]...))
+		if r.IntN(2) == 0 { // at the edge of a range
+			at := ranges[r.IntN(len(ranges))]
+			port = uint16(pick(uint32(at.first), uint32(at.last), uint32(at.first)-1, uint32(at.last)+1, (uint32(at.first)+uint32(at.last))/2))
+		}
 		asked := port
 		switch protocol {
 		case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
@@ -252,6 +258,19 @@ func verdictsMatch(t *testing.T, b *bare, revision int64, seed uint64) (dropped 
 		}
 	}
 	return dropped
+}
+
+// portRange is from the first to the last.
+type portRange struct{ first, last uint16 }
+
+// randomRanges have no port in common.
+func randomRanges(r *rand.Rand) (out []portRange) {
+	for first := uint32(1 + r.IntN(3)); first < 65535; {
+		last := min(first+1+r.Uint32N(1<<r.IntN(16)), 65535)
+		out = append(out, portRange{uint16(first), uint16(last)})
+		first = last + 1 + r.Uint32N(1<<r.IntN(16))
+	}
+	return out
 }
 
 // end is who sends or receives: a port or, without a name, somebody outside.

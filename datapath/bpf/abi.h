@@ -7,7 +7,7 @@
 // Addresses and MACs are byte arrays in wire order. All other numbers are in the machine's order, unless __be.
 #pragma once
 
-const volatile __u32 map_meaning = 6;         // of all maps but those of connections
+const volatile __u32 map_meaning = 7;         // of all maps but those of connections
 const volatile __u32 connections_meaning = 5; // of those
 
 // Why a packet was dropped. This is the only list: Go reads the names from here (DROP_SPOOFED_MAC is shown as
@@ -334,6 +334,7 @@ struct verdict_key {
 
 #define ANY_PROTOCOL 256
 #define HEAD 257 // in the protocol's place: the row that tells which rows its role has for its class
+#define RANGE 512 // beside the protocol: the row of a range of ports, that begins with the port
 #define PROTOCOL_SHIFT 16
 #define BANK_SHIFT 31
 
@@ -342,6 +343,7 @@ enum row_kind {
 	ROW_PORT = 1,     // of a protocol and a port
 	ROW_PROTOCOL = 2, // of a protocol and any port
 	ROW_ANY = 4,      // of any protocol
+	ROW_RANGE = 8,    // of a protocol and a range of ports
 };
 
 const volatile enum row_kind no_row; // has the object tell Go of the names above
@@ -353,6 +355,7 @@ struct verdict {
 	__u8 priority;       // of rule
 	__u8 audit_priority; // of audit, or of an audited rule that would allow before
 	__u8 pad;
+	__u32 end; // the last port of a range; 0: of others. For Go alone
 };
 
 // verdicts: what the rules say. A miss: nothing.
@@ -363,6 +366,23 @@ struct {
 	__type(key, struct verdict_key);
 	__type(value, struct verdict);
 } verdicts SEC(".maps");
+
+struct range_key {
+	__u32 bits; // of what follows
+	__u32 bank;
+	__u32 role;
+	__u16 proto;
+	__be16 port;
+};
+
+// ranges: a port, by prefixes of its bits → the first port of the range of the role in which it is. A miss: it is in none.
+struct {
+	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 524288);
+	__type(key, struct range_key);
+	__type(value, __u32);
+} ranges SEC(".maps");
 
 struct rule_count {
 	__u64 packets; // of connections on which it decided; more are in connections
@@ -484,6 +504,7 @@ enum flow_asks {
 	FLOW_POLICY = 1,        // a role is asked, so each packet goes through connection.h
 	FLOW_TO_SERVICE = 2,    // each packet is for a provider, see service.h; the flow to that one is another
 	FLOW_FROM_PROVIDER = 4, // replies of services may be in it
+	FLOW_RANGES = 16,       // beside FLOW_POLICY: a role of these has rows of ranges, see chains_of
 };
 
 // Where in the header of a flow to or from the outside that address is, or the container's own; IPv4 as ::ffff:a.b.c.d. The Ethernet

@@ -294,18 +294,18 @@ VERIFIED_ONCE int tell(const struct contact *c, enum event_kind kind, __u32 rule
 static __always_inline int ask(const struct flow *f, __u32 what, struct answer *out, struct answer *in)
 {
 	in->rule = 0;
-	if (is_denied(f->source_out, f->destination_class, what, f->chains >> ASKS_SOURCE_OUT, out))
+	if (is_denied(f->source_out, f->destination_class, what, chains_at(f, ASKS_SOURCE_OUT), out))
 		return DROP_POLICY_OUT;
-	return is_denied(f->destination_in, f->source_class, what, f->chains >> ASKS_DESTINATION_IN, in) ? DROP_POLICY_IN : 0;
+	return is_denied(f->destination_in, f->source_class, what, chains_at(f, ASKS_DESTINATION_IN), in) ? DROP_POLICY_IN : 0;
 }
 
 // Asks about what the other end might have begun.
 static __always_inline int ask_back(const struct flow *f, __u32 what_back, struct answer *out, struct answer *in)
 {
 	in->rule = 0;
-	if (is_denied(f->destination_out, f->source_class, what_back, f->chains >> ASKS_DESTINATION_OUT, out))
+	if (is_denied(f->destination_out, f->source_class, what_back, chains_at(f, ASKS_DESTINATION_OUT), out))
 		return DROP_POLICY_OUT;
-	return is_denied(f->source_in, f->destination_class, what_back, f->chains >> ASKS_SOURCE_IN, in) ? DROP_POLICY_IN : 0;
+	return is_denied(f->source_in, f->destination_class, what_back, chains_at(f, ASKS_SOURCE_IN), in) ? DROP_POLICY_IN : 0;
 }
 
 // Whether what was allowed in another epoch still is. Its rules may be others now.
