@@ -38,9 +38,10 @@ import (
 //	    iifname contivh0 meta l4proto icmp accept
 //	    iifname contivh0 meta l4proto ipv6-icmp accept
 //	    iifname contivh0 drop }
-//	  chain leaving { type nat hook postrouting priority 100
-//	    oifname contivh0 ip saddr 172.19.0.0/16 snat to ct original ip daddr
+//	  chain leaving { type nat hook postrouting priority 99
 //	    oifname contivh0 ip saddr 127.0.0.0/8 snat to 192.168.2.10
+//	    oifname contivh0 ip saddr 172.19.0.0/16 snat to ct original ip daddr
+//	    oifname contivh0 snat to ip saddr
 //	    oifname != contivh0 ip saddr 172.19.0.0/16 masquerade }
 //	  map published4 { type inet_proto . inet_service : ipv4_addr . inet_service }
 //	  map published4at { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }
@@ -58,6 +59,9 @@ import (
 // answers, or was sent to a published port. Bridges are other containers', unless the node itself goes out by them. To tenants' networks the
 // node goes by its own devices there, and takes nobody along: containers of other tenants come to its stack by contivh0 and by Docker's
 // bridges.
+//
+// leaving comes before others' translation of sources, of Docker's bridges for one: who asks a container at a published port keeps its address,
+// and the node's own in the private subnet is nobody's.
 //
 // entering keeps the node's own services (netmaster and etcd may be among them) from containers: they may ping it, and answer it.
 //
@@ -81,13 +85,14 @@ type Published struct {
 }
 
 const (
-	firewallTable  = "contiv"
-	forgedChain    = "forged"
-	borrowedChain  = "borrowed"
-	passingChain   = "passing"
-	enteringChain  = "entering"
-	afterSourceNAT = 110 // source NAT is at 100
-	beforeFilter   = -1
+	firewallTable   = "contiv"
+	forgedChain     = "forged"
+	borrowedChain   = "borrowed"
+	passingChain    = "passing"
+	enteringChain   = "entering"
+	beforeSourceNAT = 99 // which is at 100
+	afterSourceNAT  = 110
+	beforeFilter    = -1
 
 	// metaKeyOutputKind is the kind of device by which a packet leaves (linux/netfilter/nf_tables.h); the library has no name for it.
 	metaKeyOutputKind expr.MetaKey = 27
@@ -224,7 +229,7 @@ func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 		{in, drop},
 	}}
 
-	leaving := chain{name: "leaving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: *nftables.ChainPriorityNATSource, unread: true}
+	leaving := chain{name: "leaving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: beforeSourceNAT, unread: true}
 	leaving.rules = []parts{{
 		out, from(netip.MustParsePrefix("127.0.0.0/8")), {
 			&expr.Immediate{Register: 1, Data: ownIPv4(f.VTEP).AsSlice()},
@@ -238,6 +243,11 @@ func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 			// From one port to another, by a published one: the answer must come back this way.
 			out, from(p), {
 				&expr.Ct{Key: expr.CtKeyDST, Register: 1, Direction: 0},
+				&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(is.proto), RegAddrMin: 1},
+			},
+		}, parts{
+			out, is.is(), {
+				is.address(is.source, 1),
 				&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(is.proto), RegAddrMin: 1},
 			},
 		}, parts{meta(expr.MetaKeyOIFNAME, expr.CmpOpNeq, ifname(model.OutsideDevice)), from(p), {&expr.Masq{}}})

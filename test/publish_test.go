@@ -42,6 +42,9 @@ func TestPublishedPortsOfNetworksWithAGateway(t *testing.T) {
 	network(t, c, "web", "-t", "blue", "--subnet=10.1.2.0/24", "--gateway=10.1.2.254")
 	run(t, a, "site", "web", "-p", "8080:80", "-p", "127.0.0.1:8081:80", "-p", "8090-8099:81", "--expose", "82", "-P")
 	run(t, a, "blue", "web/blue")
+	network(t, c, "flat", "--subnet=10.1.3.0/24") // its containers go out by a bridge of the engine's
+	run(t, a, "flat", "flat")
+	run(t, a, "stranger", "bridge")
 	tellsWho(t, sandbox(t, a, "site"), netip.MustParseAddrPort("10.1.2.1:80"))
 	node := a.Addr().String()
 	wants := func(namespace, server, want string) {
@@ -63,6 +66,8 @@ func TestPublishedPortsOfNetworksWithAGateway(t *testing.T) {
 		wants(a.Netns(), "127.0.0.1:8081", "")
 		wants(sandbox(t, a, "site"), node+":8080", "") // its own
 		wants(sandbox(t, a, "blue"), node+":8080", "") // another tenant's, as anybody's
+		wants(sandbox(t, a, "flat"), node+":8080", "")
+		wants(sandbox(t, a, "stranger"), node+":8080", address(t, a, "stranger", "bridge"))
 	}
 	everything()
 	if who, err := seenBy(far.Netns(), node+":8081"); err == nil {
