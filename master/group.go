@@ -139,6 +139,9 @@ func (p *plan) createGroup(g model.Group) (model.Group, error) {
 	if err != nil {
 		return g, err
 	}
+	if n.Type == model.NetworkInfra {
+		return g, model.Invalid("networkName", "network %s is an infra network, in which nodes are and no containers; choose a network of type data", n.Key())
+	}
 	if clash, is := p.world().Networks.Get(model.NetworkKey(g.Tenant, g.Name)); is {
 		return g, model.Exists("groupName", "Network %s conflicts with the endpointGroup name: containers ask for both by name; choose another", clash.Name)
 	}

@@ -12,6 +12,19 @@ import (
 // Each node takes a place in each infra network itself, as it takes addresses for containers: an endpoint whose id follows from the
 // network and the node, so that it has one, and has it again after whatever restart.
 
+// besideNodes refuses an infra network with an address in it at which nodes reach each other: its device would take their tunnels.
+func besideNodes(w model.World, n model.Network) error {
+	if n.Type != model.NetworkInfra {
+		return nil
+	}
+	for node := range w.Nodes.Sorted() {
+		if pool := n.Pool(node.VTEP); !pool.IsZero() && pool.Subnet().Contains(node.VTEP) {
+			return model.Invalid("subnet", "subnet %s has address %s of node %s in it, to which tunnels go: choose one that the nodes do not use", pool.Subnet(), node.VTEP, node.Name)
+		}
+	}
+	return nil
+}
+
 // mayBeOn refuses containers in infra networks, and nodes elsewhere.
 func mayBeOn(n model.Network, e model.Endpoint) error {
 	node := e.Runtime == model.RuntimeNode

@@ -83,6 +83,18 @@ func TestInfraNetworksAreForNodesAloneAndOthersForContainers(t *testing.T) {
 	s.must(s.try(api.Tenants, "blue", api.Tenant{}))
 	err = s.try(api.Networks, "blue:contivh1", api.Network{NwType: model.NetworkInfra, Subnet: "132.1.1.0/24"})
 	refused(t, err, model.ErrInvalid, "nwType", "default")
+	err = s.try(api.EndpointGroups, "default:db", api.EndpointGroup{NetworkName: "contivh1"})
+	refused(t, err, model.ErrInvalid, "networkName", "contivh1")
+}
+
+func TestInfraNetworkWithNodesAddressesInItIsRefused(t *testing.T) {
+	t.Parallel()
+	s := serve(t, memory.New(), master.Options{})
+	s.node("n1", "192.168.2.10")
+	err := s.try(api.Networks, "default:contivh1", api.Network{NwType: model.NetworkInfra, Subnet: "192.168.2.0/24"})
+	refused(t, err, model.ErrInvalid, "subnet", "192.168.2.10", "n1")
+	s.infra("contivh1", "192.168.3.0/24", "")
+	s.put(api.ObjectPath(api.Networks, "default:web"), api.Network{Subnet: "192.168.2.0/24"}) // of containers, who do not share the nodes' routes
 }
 
 // However many nodes there are, it is one transaction.

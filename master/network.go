@@ -156,6 +156,9 @@ func (p *plan) createNetwork(n model.Network) error {
 		return model.Exists("subnet", "subnet %s conflicts with the private subnet %s of the nodes; choose another, or before there are networks change that with netctl global set --private-subnet",
 			n.IPv4, private)
 	}
+	if err := besideNodes(p.world(), n); err != nil {
+		return err
+	}
 	for _, other := range p.networksNear(n) {
 		if n.IPv6.Overlaps(other.IPv6) {
 			return model.Exists("ipv6Subnet", "network %s conflicts with subnetv6 %s (it has %s); choose another", other.Name, n.IPv6, other.IPv6)

@@ -164,7 +164,7 @@ func tracedProtocol(text, portText string) (protocol uint8, port uint16, err err
 	}
 	switch ports := model.HasPorts(protocol); {
 	case ports && port == 0:
-		return 0, 0, model.Invalid("port", "a port from 1 to 65535 is needed: rules may tell %s ports apart", api.ProtocolName(protocol))
+		return 0, 0, model.Invalid("port", "a port from 1 to 65535 is needed (netctl policy trace --port): rules may tell %s ports apart", api.ProtocolName(protocol))
 	case !ports && port != 0:
 		return 0, 0, model.Invalid("port", "port %d is given, but protocol %s has no ports; leave it out", port, api.ProtocolName(protocol))
 	}

@@ -76,6 +76,9 @@ func up(ctx context.Context, typing bool) error {
 	if err != nil {
 		return err
 	}
+	if len(netlab.Leftovers(name, dir)) > 0 {
+		fmt.Println("A demo is here already: it goes first, with its containers.")
+	}
 	c, err := cluster.Up(ctx, cluster.Options{
 		Lab: netlab.Options{Name: name, Dir: dir, Hosts: []netlab.HostOptions{{Name: "tutorial-node1"}, {Name: "tutorial-node2"}},
 			// The first host, for names that no container has.
