@@ -251,7 +251,7 @@ func serveNames(arguments []string) error {
 	}
 	w := model.World{}.With(c)
 	ctx, cancel := context.WithCancel(context.Background())
-	s := dns.New(func() model.World { return w }, nil, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+	s := dns.New(func() model.World { return w }, nil, dns.ClusterDomain, slog.New(slog.NewTextHandler(os.Stderr, nil)))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
 	if err := s.Sync(ctx, []dns.Sandbox{{Path: arguments[0], Endpoints: []string{"c7"}}}); err != nil {

@@ -23,6 +23,9 @@ type view struct {
 	asker   []home
 	zones   []*zone // of the asker's tenants, each once
 	routing bool    // to all networks of a tenant; else to one's own only
+	// cluster is Kubernetes', and domain where its names are; nil where none is known.
+	cluster *cluster
+	domain  string
 }
 
 func (v view) has(z *zone) bool { return slices.Contains(v.zones, z) }
@@ -38,10 +41,15 @@ type question struct {
 	name string // canonical
 	turn uint32 // which of several addresses comes first
 	most int    // records of the answer that are of use
+	// links is how many other names have led to it.
+	links int
 }
 
-// records are an answer: what was asked for, and what will be asked for next.
-type records struct{ answer, extra []dns.RR }
+// records are an answer: what was asked for, and what will be asked for next; or why there is none.
+type records struct {
+	answer, authority, extra []dns.RR
+	rcode                    int
+}
 
 // answer gives the records for a question. found is false for a name that none of the asker's tenants has, which somebody
 // else may know. A name that exists without a record of the asked type is found, with no records.
@@ -51,6 +59,9 @@ func (v view) answer(q question) (r records, found bool) {
 	}
 	if addr, ok := reverse(q.name); ok {
 		return v.pointers(addr, q)
+	}
+	if r, found := v.kubernetes(q); found {
+		return r, true
 	}
 	if port, rest, ok := portOf(q.name); ok {
 		return v.ports(rest, port, q)
@@ -197,6 +208,7 @@ func (v view) ports(name string, port servicePort, q question) (r records, ok bo
 
 // pointers are the names of addr: those in the asker's networks, or else those that forwarding reaches.
 func (v view) pointers(addr netip.Addr, q question) (r records, ok bool) {
+	names := v.clusterOwners(addr)
 	var near, far []string
 	for _, z := range v.zones {
 		for _, o := range z.owners[addr] {
@@ -213,11 +225,11 @@ func (v view) pointers(addr netip.Addr, q question) (r records, ok bool) {
 	}
 	if q.Qtype == dns.TypePTR || q.Qtype == dns.TypeANY {
 		slices.Sort(near) // the first is what most take
-		for _, name := range near {
+		for _, name := range append(names, near...) {
 			r.answer = append(r.answer, &dns.PTR{Hdr: header(q.Name, dns.TypePTR), Ptr: name})
 		}
 	}
-	return r, near != nil
+	return r, names != nil || near != nil
 }
 
 // reverse reads 4.3.2.1.in-addr.arpa and its IPv6 counterpart under ip6.arpa.

@@ -10,6 +10,7 @@
 // the name of the client, and we never see what it answers.
 //
 //	zone.go      the names of one tenant, as objects come and go: pure
+//	cluster.go   the names of Kubernetes, in the same way; kubernetes.go answers them
 //	index.go     the zones of the newest World, brought there by what differs from the one before
 //	answer.go    what one container gets for a question: pure
 //	reply.go     one message in, one message out: pure

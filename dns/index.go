@@ -13,11 +13,13 @@ import (
 // before, some microseconds for a container that comes or goes however many there are; the first question of a tenant
 // costs some 100 ms among 100,000 endpoints. Safe for concurrent use.
 type index struct {
-	world func() model.World
+	world  func() model.World
+	domain string // of Kubernetes' names
 
-	mu    sync.RWMutex
-	at    tables // what zones were made of
-	zones map[string]*zone
+	mu      sync.RWMutex
+	at      tables // what zones were made of
+	zones   map[string]*zone
+	cluster *cluster // nil where no Kubernetes is known, and until it is asked for
 }
 
 // tables are what of a World has names.
@@ -25,12 +27,21 @@ type tables struct {
 	endpoints model.Table[model.Endpoint]
 	groups    model.Table[model.Group]
 	services  model.Table[model.Service]
+
+	namespaces      model.Table[model.Namespace]
+	clusterServices model.Table[model.ClusterService]
+	slices          model.Table[model.EndpointSlice]
 }
 
-func tablesOf(w model.World) tables { return tables{w.Endpoints, w.Groups, w.Services} }
+func tablesOf(w model.World) tables {
+	return tables{w.Endpoints, w.Groups, w.Services, w.Namespaces, w.ClusterServices, w.EndpointSlices}
+}
 
-func newIndex(world func() model.World) *index {
-	return &index{world: world, at: tablesOf(world()), zones: map[string]*zone{}}
+// kubernetes tells whether a Kubernetes is known, which has namespaces.
+func (t tables) kubernetes() bool { return t.namespaces.Len() > 0 }
+
+func newIndex(world func() model.World, domain string) *index {
+	return &index{world: world, domain: canonical(domain), at: tablesOf(world()), zones: map[string]*zone{}}
 }
 
 // ask has use answer a question of the container with these endpoints. The view is of the newest World, and must not
@@ -53,13 +64,17 @@ func (x *index) ask(endpoints []string, backwards bool, use func(view)) {
 			x.prepare(e.Tenant, backwards)
 		}
 	}
+	if x.cluster == nil && x.at.kubernetes() {
+		x.cluster = clusterOf(x.at)
+	}
 	v, _ := x.view(w, endpoints, backwards)
 	use(v)
 }
 
 // view is what a container with these endpoints sees of w. ok is false where the index is behind it, or lacks a tenant.
 func (x *index) view(w model.World, endpoints []string, backwards bool) (v view, ok bool) {
-	ok = tablesOf(w) == x.at
+	ok = tablesOf(w) == x.at && (x.cluster != nil || !x.at.kubernetes())
+	v.cluster, v.domain = x.cluster, x.domain
 	v.routing = w.Global().ForwardMode == model.ForwardRouting
 	for _, id := range endpoints {
 		e, exists := w.Endpoints.Get(id)
@@ -97,12 +112,21 @@ func (x *index) follow(now tables) {
 	for d := range now.services.Since(was.services) {
 		change(x.zones, d, func(s model.Service) string { return s.Tenant }, (*zone).service)
 	}
+	if !now.kubernetes() {
+		x.cluster = nil
+	}
+	if x.cluster != nil {
+		x.cluster.follow(was, now)
+	}
 	// After a list (the agent was cut off for long) all is new: making it again is quicker, when somebody asks.
 	left := now.endpoints.Len()/16 + 64
 	for d := range now.endpoints.Since(was.endpoints) {
 		if left--; left < 0 {
-			x.zones = map[string]*zone{}
+			x.zones, x.cluster = map[string]*zone{}, nil
 			return
+		}
+		if x.cluster != nil {
+			x.cluster.endpoint(d)
 		}
 		change(x.zones, d, func(e model.Endpoint) string { return e.Tenant }, (*zone).endpoint)
 	}

@@ -79,7 +79,10 @@ func (r responder) reply(query []byte, over transport) []byte {
 			out.Rcode, rrs = dns.RcodeBadVers, records{}
 		}
 	}
-	out.Answer = rrs.answer
+	if rrs.rcode != dns.RcodeSuccess {
+		out.Rcode = rrs.rcode
+	}
+	out.Answer, out.Ns = rrs.answer, rrs.authority
 	out.Extra = append(out.Extra, rrs.extra...)
 	out.Compress = true
 	out.Truncate(limit)

@@ -48,9 +48,9 @@ type Server struct {
 
 // New makes a server that answers from what world returns at the time of the question. Each World must be complete: a
 // server that is asked before the first one has come would tell containers that their peers do not exist. The ports of dp reflect
-// questions; where it is nil, none does.
-func New(world func() model.World, dp *datapath.Datapath, log *slog.Logger) *Server {
-	return &Server{names: newIndex(world), dp: dp, log: log, life: lifetime, open: map[string]*sandbox{}}
+// questions; where it is nil, none does. Kubernetes' names are in the domain, as ClusterDomain.
+func New(world func() model.World, dp *datapath.Datapath, domain string, log *slog.Logger) *Server {
+	return &Server{names: newIndex(world, domain), dp: dp, log: log, life: lifetime, open: map[string]*sandbox{}}
 }
 
 // Run keeps the redirects of all containers alive until ctx ends, and then closes the sockets. The redirects stay for up to

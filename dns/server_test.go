@@ -189,7 +189,7 @@ func netplugin(t *testing.T, w model.World, life time.Duration) (s *Server, stop
 func netpluginAt(t *testing.T, dp *datapath.Datapath, w model.World, life time.Duration) (s *Server, stop func()) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	s = New(func() model.World { return w }, dp, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	s = New(func() model.World { return w }, dp, ClusterDomain, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	s.life = life
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(ctx) }()
@@ -583,7 +583,7 @@ func TestFileThatIsNoNamespaceIsAnError(t *testing.T) {
 	if err := os.WriteFile(path, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := New(func() model.World { return model.World{} }, nil, slog.New(slog.DiscardHandler))
+	s := New(func() model.World { return model.World{} }, nil, ClusterDomain, slog.New(slog.DiscardHandler))
 	if err := s.Sync(t.Context(), []Sandbox{{Path: path}}); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("got %v", err)
 	}
@@ -606,7 +606,7 @@ func BenchmarkLocalNameOverUDP(b *testing.B) {
 		b.Fatalf("%v: %s", err, out)
 	}
 	w := city(10_000)
-	s := New(func() model.World { return w }, nil, slog.New(slog.DiscardHandler))
+	s := New(func() model.World { return w }, nil, ClusterDomain, slog.New(slog.DiscardHandler))
 	defer s.close()
 	if err := s.Sync(b.Context(), []Sandbox{{Path: "/run/netns/" + name, Endpoints: []string{"7"}}}); err != nil {
 		b.Fatal(err)

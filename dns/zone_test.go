@@ -98,7 +98,7 @@ func resolve(x *index, asker []string, qtype, name string, turn uint32) (r recor
 	return r, found
 }
 
-func steady(w model.World) *index { return newIndex(func() model.World { return w }) }
+func steady(w model.World) *index { return newIndex(func() model.World { return w }, ClusterDomain) }
 
 // ask gives the answers as text, without name and TTL, sorted; "-" for a name that is not found.
 func ask(t *testing.T, x *index, asker, qtype, name string) string {
@@ -251,7 +251,7 @@ func TestUnhealthyAreGivenOnlyWhereAllAre(t *testing.T) {
 		return e
 	}
 	w := worldOf("routing", member("a", "10.1.1.1", false), member("b", "10.1.1.2", false), member("c", "10.1.1.3", false))
-	x := newIndex(func() model.World { return w })
+	x := newIndex(func() model.World { return w }, ClusterDomain)
 	change := func(objects ...model.Object) { w = w.With(model.Change{Revision: w.Revision + 1, Put: objects}) }
 	asks := func(name, want string) {
 		t.Helper()
@@ -308,7 +308,7 @@ func simplify(z *zone) map[string]string {
 func TestIndexThatFollowedIsAsOneThatIsNew(t *testing.T) {
 	t.Parallel()
 	w := town("routing")
-	x := newIndex(func() model.World { return w })
+	x := newIndex(func() model.World { return w }, ClusterDomain)
 	ask(t, x, "c1", "PTR", "1.1.1.10.in-addr.arpa.")
 	ask(t, x, "b1", "A", "secret.")
 	pick := func(of ...string) string { return of[rand.IntN(len(of))] }
@@ -351,7 +351,7 @@ func TestIndexThatFollowedIsAsOneThatIsNew(t *testing.T) {
 				x.prepare(tenant, true)
 				continue
 			}
-			fresh := newIndex(func() model.World { return w })
+			fresh := newIndex(func() model.World { return w }, ClusterDomain)
 			fresh.prepare(tenant, old.owners != nil)
 			if got, want := simplify(old), simplify(fresh.zones[tenant]); !maps.Equal(got, want) {
 				t.Fatalf("step %d, tenant %s:\ngot  %v\nwant %v", i, tenant, got, want)
@@ -363,7 +363,7 @@ func TestIndexThatFollowedIsAsOneThatIsNew(t *testing.T) {
 func TestNamesAreThoseOfTheNewestWorld(t *testing.T) {
 	t.Parallel()
 	w := town("routing")
-	x := newIndex(func() model.World { return w })
+	x := newIndex(func() model.World { return w }, ClusterDomain)
 	for _, c := range []struct {
 		gone []string
 		put  []model.Object
@@ -387,7 +387,7 @@ func TestQuestionsAndChangesAtOnceAgree(t *testing.T) {
 	var world atomic.Pointer[model.World]
 	w := town("routing")
 	world.Store(&w)
-	x := newIndex(func() model.World { return *world.Load() })
+	x := newIndex(func() model.World { return *world.Load() }, ClusterDomain)
 	done := make(chan struct{})
 	var running sync.WaitGroup
 	for range 4 {
@@ -441,7 +441,7 @@ func BenchmarkIndexOf100kEndpoints(b *testing.B) {
 
 func BenchmarkAnswerAfterOneOf100kEndpointsChanged(b *testing.B) {
 	w := city(100_000)
-	x := newIndex(func() model.World { return w })
+	x := newIndex(func() model.World { return w }, ClusterDomain)
 	resolve(x, []string{"7"}, "A", "c1.", 0)
 	other := next(w, nil, model.Endpoint{ID: "8", Tenant: "default", Network: "net", Name: "moved", IPv4: netip.MustParseAddr("10.9.9.9")})
 	b.ReportAllocs()

@@ -101,7 +101,7 @@ func run(ctx context.Context, o options) error {
 	}
 	o.log.Info("netplugin", "version", version, "node", node.Name, "masters", client.Masters(), "vtep", node.VTEP, "device", underlay.Interface,
 		"container MTU", containerMTU(underlay), "VXLAN port", o.vxlanPort, "docker", o.docker)
-	names := dns.New(a.World, path, o.log)
+	names := dns.New(a.World, path, o.kube.domain, o.log)
 	seen, err := newSeen(path, firewallDrops)
 	if err != nil {
 		return err
