@@ -82,16 +82,21 @@ func (c *cluster) own(addrs []netip.Addr, service string, to step) {
 
 // endpoint follows what has become of one.
 func (c *cluster) endpoint(d model.Difference[model.Endpoint]) {
-	if d.Was != nil {
-		if pod := d.Was.Pod(); pod != "" {
-			put(c.tenants, pod, without(c.tenants[pod], d.Was.Tenant))
-		}
+	if pod, ok := podKey(d.Was); ok {
+		put(c.tenants, pod, without(c.tenants[pod], d.Was.Tenant))
 	}
-	if d.Is != nil {
-		if pod := d.Is.Pod(); pod != "" {
-			c.tenants[pod] = append(c.tenants[pod], d.Is.Tenant)
-		}
+	if pod, ok := podKey(d.Is); ok {
+		c.tenants[pod] = append(c.tenants[pod], d.Is.Tenant)
 	}
+}
+
+// podKey is the namespace/name of the pod whose endpoint it is; ok is false for none, or for one that is no pod's.
+func podKey(e *model.Endpoint) (pod string, ok bool) {
+	if e == nil {
+		return "", false
+	}
+	namespace, name, ok := e.Pod()
+	return namespace + "/" + name, ok
 }
 
 // providers are the ready ones of a service which who asks may meet. A pod is of the tenants of its endpoints; what is no pod of

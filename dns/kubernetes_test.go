@@ -25,6 +25,7 @@ func addrsOf(texts ...string) (out []netip.Addr) {
 // podOf is an endpoint of a pod.
 func podOf(id, tenant, namespace, name, v4 string) model.Endpoint {
 	e := endpoint(id, tenant, "contiv-net", name, v4, "")
+	e.Runtime = model.RuntimeCNI
 	e.Labels = map[string]string{model.LabelPodNamespace: namespace, model.LabelPodName: name}
 	return e
 }
