@@ -41,6 +41,8 @@ var mayImport = map[string][]string{
 	"cmd/netplugin":           {"*"},
 	"cmd/netctl":              {"*"},
 	"cmd/contivk8s":           {"*"},
+	"deploy":                  {},
+	"deploy/image":            {},
 	"docs/tutorials":          {},
 	"test":                    {"*"},
 	"bench":                   {"*"},

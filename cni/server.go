@@ -33,7 +33,9 @@ type Server struct {
 	Agent  *agent.Agent
 	Pods   Pods   // nil: all go where their network configuration says
 	Socket string // SocketPath, unless a test wants another
-	Log    *slog.Logger
+	// Listening, where it is given, is called once calls reach the server.
+	Listening func()
+	Log       *slog.Logger
 }
 
 // Run serves until ctx ends.
@@ -44,6 +46,9 @@ func (s *Server) Run(ctx context.Context) error {
 	l, err := listen(s.Socket)
 	if err != nil {
 		return err
+	}
+	if s.Listening != nil {
+		s.Listening()
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST "+CallPath, s.serve)

@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +30,7 @@ type options struct {
 	plugin    string   // the name of Docker's drivers
 	docker    string   // the engine's socket
 	kube      kubeOptions
+	cni       cniOptions
 	attach    string // auto, tcx or clsact
 	pinDir    string // in a bpffs
 	runDir    string
@@ -44,7 +47,7 @@ const defaultRunDir = "/run/contiv/netplugin"
 func parseOptions(args []string, getenv func(string) string, stdout, stderr io.Writer) (o options, done bool, err error) {
 	f := flags.New("netplugin", "CONTIV_NETPLUGIN_")
 	hostname, _ := os.Hostname()
-	f.StringSliceVar(&o.masters, "netmaster", []string{fmt.Sprintf("http://127.0.0.1:%d", api.DefaultPort)}, "URLs of the masters, separated by commas")
+	f.StringSliceVar(&o.masters, "netmaster", []string{masterOf(getenv)}, "URLs of the masters, separated by commas")
 	f.StringVar(&o.node, "host-label", hostname, "this node's name")
 	f.StringVar(&o.vtep, "vtep-ip", "", "this node's address for VXLAN (default: the one that leads to the master)")
 	f.StringVar(&o.ctrl, "ctrl-ip", "", "this node's address for control (default: the one for VXLAN)")
@@ -54,6 +57,7 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	f.StringVar(&o.plugin, "plugin-name", "netplugin", "name of the network and IPAM drivers in Docker")
 	f.StringVar(&o.docker, "docker-socket", "/var/run/docker.sock", "where the Docker engine answers; empty for none")
 	o.kube.flags(f)
+	o.cni.flags(f)
 	f.StringVar(&o.attach, "attach", "auto", "how programs are attached to devices: auto, tcx (kernel 6.6) or clsact")
 	f.StringVar(&o.pinDir, "bpf-dir", "/sys/fs/bpf/contiv", "where programs and maps are pinned, in a mounted bpffs")
 	f.StringVar(&o.runDir, "run-dir", defaultRunDir, "state that goes at a reboot")
@@ -91,6 +95,16 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 		o.log.Warn(n)
 	}
 	return o, false, o.check()
+}
+
+// masterOf is where a master is expected when nobody says where it is: at the Service contiv-netmaster, of which a kubelet tells the pods of its
+// namespace, or on this machine.
+func masterOf(getenv func(string) string) string {
+	host, port := getenv("CONTIV_NETMASTER_SERVICE_HOST"), getenv("CONTIV_NETMASTER_SERVICE_PORT")
+	if host == "" || port == "" {
+		host, port = "127.0.0.1", strconv.Itoa(api.DefaultPort)
+	}
+	return "http://" + net.JoinHostPort(host, port)
 }
 
 func (o options) check() error {

@@ -39,6 +39,13 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer unlock()
+	conflist, err := o.cni.text()
+	if err != nil {
+		return err
+	}
+	if err := allowSettings(); err != nil {
+		return err
+	}
 	underlay, err := findUnderlay(ctx, o.vtep, o.masters)
 	if err != nil {
 		return err
@@ -118,6 +125,7 @@ func run(ctx context.Context, o options) error {
 		return examine(ctx, a, path, seen, driver, repair)
 	}
 
+	listening, ready := make(chan struct{}), make(chan struct{})
 	parts := []func(context.Context) error{
 		a.Run,
 		names.Run,
@@ -127,10 +135,21 @@ func run(ctx context.Context, o options) error {
 		func(ctx context.Context) error { return followRoutes(ctx, path.SetRoutes, o.log) },
 		seen.listen,
 		observer.Run,
-		func(ctx context.Context) error { return serveObserved(ctx, status, observer.Handler()) },
+		func(ctx context.Context) error {
+			return serveObserved(ctx, status, probed(observer.Handler(), a, ready))
+		},
 		afterFirstWord(a, routers.Run),
 	}
-	containers := &cni.Server{Agent: a, Socket: cni.SocketPath, Log: o.log}
+	containers := &cni.Server{Agent: a, Socket: cni.SocketPath, Listening: func() { close(listening) }, Log: o.log}
+	parts = append(parts, whenAll(func() error {
+		if o.cni.install {
+			if err := o.cni.put(conflist); err != nil {
+				return err
+			}
+		}
+		close(ready)
+		return nil
+	}, a.Ready(), listening))
 	if pods != nil {
 		containers.Pods = pods
 		parts = append(parts, pods.Run)

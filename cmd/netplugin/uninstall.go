@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/contivnet/contiv/bgp"
 	"github.com/contivnet/contiv/cmd/internal/flags"
 	"github.com/contivnet/contiv/cni"
@@ -27,6 +29,8 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	stateDir := f.String("data-dir", "/var/lib/contiv/netplugin", "state that stays, which is removed too")
 	pinDir := f.String("bpf-dir", datapath.DefaultPinDir, "where programs and maps are pinned")
 	plugin := f.String("plugin-name", "netplugin", "name of the network and IPAM drivers in Docker")
+	var cniDirs cniDirs
+	cniDirs.flags(f)
 	force := f.Bool("force", false, "also while containers are attached, which lose their network")
 	_, help, err := f.Parse(args, os.Getenv)
 	if help {
@@ -52,6 +56,10 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	if len(ports) > 0 && !*force {
 		return fail(1, fmt.Errorf("%d containers are attached, which would lose their network: remove them first, or add --force", len(ports)))
 	}
+	// First, so that no more pods are sent here.
+	if err := cniDirs.remove(); err != nil {
+		return fail(2, err)
+	}
 	err = datapath.Remove(*pinDir)
 	for _, p := range ports {
 		err = errors.Join(err, netdev.RemovePort(p.Name))
@@ -62,7 +70,7 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	}
 	err = errors.Join(removeSocket(filepath.Join(docker.PluginDir, *plugin+".sock")), removeSocket(cni.SocketPath))
 	for _, dir := range []string{*stateDir, *runDir} {
-		err = errors.Join(err, os.RemoveAll(dir))
+		err = errors.Join(err, removeTree(dir))
 		if up := filepath.Dir(dir); filepath.Base(up) == "contiv" {
 			_ = os.Remove(up) // unless a master's is in it too
 		}
@@ -72,6 +80,17 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintln(stdout, "netplugin has left nothing in this node's kernel; forwarding of packets stays as it is")
 	return 0
+}
+
+// removeTree removes a directory with all in it. One on which a disk is mounted stays, empty.
+func removeTree(dir string) error {
+	err := os.RemoveAll(dir)
+	if errors.Is(err, unix.EBUSY) {
+		if left, e := os.ReadDir(dir); e == nil && len(left) == 0 {
+			return nil
+		}
+	}
+	return err
 }
 
 // removeSocket removes what a killed agent has left at the path. At what somebody answers is not its own any more.
