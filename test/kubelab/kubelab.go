@@ -7,14 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
-	"testing"
 	"time"
 
 	"github.com/contivnet/contiv/test/cluster"
@@ -26,6 +24,9 @@ const Programs = "CONTIV_TEST_KUBERNETES"
 
 // Options say what a cluster is made of.
 type Options struct {
+	Bare      bool             // nothing of Contiv is on the hosts, so that it can be installed; nodes are not ready before. Conflist and Agent mean nothing then
+	Archives  []string         // paths of images that every containerd has from the start
+	Progress  func(string)     // hears what is being started, before it is
 	Conflist  string           // path of the CNI configuration
 	Manifests []string         // paths of what is applied before the nodes start
 	Agent     []string         // more flags for netplugin
@@ -45,53 +46,77 @@ type Cluster struct {
 
 const registryPort = "5000"
 
-// New starts a cluster for a test and takes it down afterwards. It skips where Kubernetes' programs are not there.
-func New(t testing.TB, programs *cluster.Programs, o Options) *Cluster {
-	t.Helper()
-	c := &Cluster{programs: os.Getenv(Programs), options: o}
-	if c.programs == "" {
-		t.Skipf("%s names no directory with Kubernetes' programs: make test-k8s builds them", Programs)
-	}
-	for program, pkg := range map[string]string{"containerd": "containerd", "runc": "runc"} {
-		if err := netlab.Has(program, pkg); err != nil {
-			t.Skip(err)
-		}
-	}
-	subnet := netip.MustParsePrefix("192.168.2.0/24")
-	hosts := []netlab.HostOptions{
-		{Name: "kubeadm-master", Addr: netip.MustParsePrefix("192.168.2.54/24")}, {Name: "kubeadm-worker0", Addr: netip.MustParsePrefix("192.168.2.55/24")},
-	}
+// hosts are called and numbered as in the tutorial.
+var hosts = []netlab.HostOptions{
+	{Name: "kubeadm-master", Addr: netip.MustParsePrefix("192.168.2.54/24")}, {Name: "kubeadm-worker0", Addr: netip.MustParsePrefix("192.168.2.55/24")},
+}
+
+// onHosts says what the hosts of a cluster have.
+func onHosts(o netlab.Options) netlab.Options {
+	o.Hosts, o.Subnet, o.Disk = hosts, netip.MustParsePrefix("192.168.2.0/24"), []string{"/opt", "/var/log", "/var/lib/kubelet", "/var/lib/etcd"}
+	return o
+}
+
+// Missing names the package to install when this machine lacks a program that nodes need; nil when it lacks none.
+func Missing() error {
+	return errors.Join(netlab.Missing(), netlab.Has("containerd", "containerd"), netlab.Has("runc", "runc"))
+}
+
+// certify makes the cluster's certificates in a directory.
+func (c *Cluster) certify(dir string) (err error) {
 	master := hosts[0].Addr.Addr()
-	var err error
-	if c.authority, err = newAuthority(t.TempDir(), "https://"+net.JoinHostPort(master.String(), apiPort)); err != nil {
-		t.Fatal(err)
+	if c.authority, err = newAuthority(dir, "https://"+net.JoinHostPort(master.String(), apiPort)); err != nil {
+		return err
 	}
-	if err := c.issueAll(master.AsSlice(), []string{hosts[0].Name, hosts[1].Name}); err != nil {
-		t.Fatal(err)
+	return c.issueAll(master.AsSlice(), []string{hosts[0].Name, hosts[1].Name})
+}
+
+// Up starts a cluster on which nothing of Contiv is, in the directory. A lab of that name which was there before is removed first. registry, a command that
+// calls ServeImages, is started on the first host.
+func Up(ctx context.Context, name, dir, kubernetes, contiv string, registry []string, o Options) (*Cluster, error) {
+	if err := Missing(); err != nil {
+		return nil, err
 	}
-	c.Cluster = cluster.New(t, programs, len(hosts), cluster.Options{
-		Lab:         netlab.Options{Hosts: hosts, Subnet: subnet, Disk: []string{"/opt", "/var/log", "/var/lib/kubelet", "/var/lib/etcd"}},
-		MasterFlags: []string{"--kubeconfig", c.authority.path(netmaster + ".conf")},
-		AgentFlags:  append([]string{"--kubeconfig", c.authority.path(netplugin + ".conf")}, o.Agent...),
-	})
-	c.contiv = programs.Dir(t)
-	if err := c.serveImages(t, o.Images); err != nil {
-		t.Fatal(err)
+	lab, err := netlab.Up(ctx, onHosts(netlab.Options{Name: name, Dir: dir}))
+	if err != nil {
+		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
-	defer cancel()
-	if err := c.start(ctx); err != nil {
-		t.Fatal(err)
+	o.Bare = true
+	c := on(lab, kubernetes, contiv, o)
+	pki := filepath.Join(dir, "pki")
+	if err = os.Mkdir(pki, 0o700); err == nil {
+		err = c.certify(pki)
 	}
-	return c
+	if err == nil {
+		_, err = c.Nodes[0].Start("registry", registry[0], registry[1:]...)
+	}
+	if err == nil {
+		err = c.start(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, lab.Close())
+	}
+	return c, nil
+}
+
+// Open finds a cluster that Up has started.
+func Open(dir, kubernetes, contiv string) (*Cluster, error) {
+	lab, err := netlab.Open(dir)
+	if err != nil {
+		return nil, err
+	}
+	c := on(lab, kubernetes, contiv, Options{Bare: true})
+	c.authority = &authority{dir: filepath.Join(dir, "pki")}
+	return c, nil
+}
+
+func on(lab *netlab.Lab, kubernetes, contiv string, o Options) *Cluster {
+	return &Cluster{Cluster: cluster.On(lab, cluster.Options{Bin: contiv}), programs: kubernetes, contiv: contiv, options: o}
 }
 
 // start starts Kubernetes on the hosts and waits until its nodes are ready.
 func (c *Cluster) start(ctx context.Context) error {
-	conflist, err := os.ReadFile(c.options.Conflist)
-	if err != nil {
-		return err
-	}
+	c.progress("Kubernetes' API server, controllers and scheduler on " + c.Nodes[0].Name())
 	if err := c.startControl(ctx); err != nil {
 		return err
 	}
@@ -104,11 +129,12 @@ func (c *Cluster) start(ctx context.Context) error {
 			return err
 		}
 	}
+	c.progress("containerd and a kubelet on each host")
 	failed := make([]error, len(c.Nodes))
 	var wg sync.WaitGroup
 	for i, n := range c.Nodes {
 		wg.Go(func() {
-			if failed[i] = c.equip(ctx, n, conflist); failed[i] == nil {
+			if failed[i] = c.equip(ctx, n); failed[i] == nil {
 				failed[i] = c.startNode(ctx, n)
 			}
 		})
@@ -117,7 +143,7 @@ func (c *Cluster) start(ctx context.Context) error {
 	if err := errors.Join(failed...); err != nil {
 		return err
 	}
-	err = cluster.Eventually(ctx, 2*time.Minute, func() error {
+	err := cluster.Eventually(ctx, 2*time.Minute, func() error {
 		// What a pod needs before it can be created, and where it may go.
 		if _, err := c.Kubectl(ctx, "get", "serviceaccount", "default"); err != nil {
 			return err
@@ -125,47 +151,22 @@ func (c *Cluster) start(ctx context.Context) error {
 		_, err := c.Kubectl(ctx, "label", "--overwrite", "node", c.Nodes[0].Name(), MasterLabel+"=")
 		return err
 	})
-	if err != nil {
+	if err != nil || c.options.Bare {
 		return err
 	}
-	_, err = c.Kubectl(ctx, "wait", "--for=condition=Ready", "node", "--all", "--timeout=2m")
+	return c.AwaitNodes(ctx)
+}
+
+// AwaitNodes waits until all nodes are ready, which they are when they have a network.
+func (c *Cluster) AwaitNodes(ctx context.Context) error {
+	_, err := c.Kubectl(ctx, "wait", "--for=condition=Ready", "node", "--all", "--timeout=2m")
 	return err
 }
 
-// serveImages answers containerds on the first host, until the test ends.
-func (c *Cluster) serveImages(t testing.TB, more map[string]Image) error {
-	root, err := c.Lab.Image()
-	if err != nil {
-		return err
+func (c *Cluster) progress(what string) {
+	if c.options.Progress != nil {
+		c.options.Progress(what)
 	}
-	layer := [][]byte{root}
-	images := map[string]Image{"": {Layers: layer, Command: []string{"sh"}}, "pause": {Layers: layer, Command: []string{"sleep", "1000000000"}}}
-	for name, i := range more {
-		i.Layers = append(slices.Clone(layer), i.Layers...)
-		images[name] = i
-	}
-	r, err := newRegistry(images)
-	if err != nil {
-		return err
-	}
-	h := c.Nodes[0]
-	var l net.Listener
-	if err := h.Enter(func() (err error) {
-		l, err = net.Listen("tcp", net.JoinHostPort(h.Addr().String(), registryPort))
-		return err
-	}); err != nil {
-		return err
-	}
-	server := &http.Server{Handler: r, ReadHeaderTimeout: time.Minute}
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
-	t.Cleanup(func() {
-		server.Close()
-		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
-			t.Error(err)
-		}
-	})
-	return nil
 }
 
 func (c *Cluster) program(name string) string { return filepath.Join(c.programs, name) }
@@ -217,6 +218,22 @@ func (c *Cluster) Terminal(n *cluster.Node) Terminal { return Terminal{n, c} }
 
 // Shell runs a command line as a user would and gives all that it printed. An exit code is no error.
 func (t Terminal) Shell(ctx context.Context, line string) (string, error) {
-	set := fmt.Sprintf("export KUBECONFIG=%s PATH=%s:$PATH\n", t.cluster.authority.path(admin+".conf"), t.cluster.programs)
-	return t.node.Shell(ctx, set+line)
+	return t.node.Shell(ctx, "export "+strings.Join(t.set(), " ")+":$PATH\n"+line)
+}
+
+// set is what the shell has set besides what any of a host has, as NAME=value; the last is the beginning of its PATH.
+func (t Terminal) set() []string {
+	return []string{"KUBECONFIG=" + t.cluster.Kubeconfig(), "PATH=" + t.cluster.programs}
+}
+
+// Environment is what a user's shell on the node should have set, as NAME=value.
+func (t Terminal) Environment() []string {
+	env := slices.DeleteFunc(t.node.Environment(), func(v string) bool { return strings.HasPrefix(v, "PATH=") })
+	env = append(env, t.set()...)
+	for _, v := range t.node.Environment() {
+		if path, ok := strings.CutPrefix(v, "PATH="); ok {
+			env[len(env)-1] += ":" + path
+		}
+	}
+	return env
 }

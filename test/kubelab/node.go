@@ -66,13 +66,25 @@ var tunables = map[string]string{"vm/overcommit_memory": "1", "kernel/panic": "1
 
 func kubeletOf(node string) string { return "kubelet-" + node }
 
-// equip gives a host what its containerd and kubelet need. conflist is the CNI configuration.
-func (c *Cluster) equip(ctx context.Context, n *cluster.Node, conflist []byte) error {
+// equip gives a host what its containerd and kubelet need.
+func (c *Cluster) equip(ctx context.Context, n *cluster.Node) error {
+	// As systemd makes it: what the host mounts reaches those containers that want it.
+	if err := n.Run(ctx, "mount", "--make-rshared", "/"); err != nil {
+		return err
+	}
 	registry := "http://" + c.Nodes[0].Addr().String() + ":" + registryPort
 	files := map[string]string{
 		"/etc/containerd/kubelab.toml":                containerdConfig,
 		"/etc/containerd/certs.d/_default/hosts.toml": fmt.Sprintf("server = %q\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", registry, registry),
-		"/etc/cni/net.d/10-contiv.conflist":           string(conflist),
+	}
+	programs := []string{c.program("loopback"), c.program("portmap"), c.program("bandwidth")}
+	if !c.options.Bare {
+		conflist, err := os.ReadFile(c.options.Conflist)
+		if err != nil {
+			return err
+		}
+		files["/etc/cni/net.d/10-contiv.conflist"] = string(conflist)
+		programs = append(programs, c.own("contivk8s"))
 	}
 	for name, value := range tunables {
 		files["/run/kubelab/"+name] = value + "\n"
@@ -87,7 +99,7 @@ func (c *Cluster) equip(ctx context.Context, n *cluster.Node, conflist []byte) e
 			return err
 		}
 	}
-	for _, program := range []string{c.own("contivk8s"), c.program("loopback"), c.program("portmap"), c.program("bandwidth")} {
+	for _, program := range programs {
 		b, err := os.ReadFile(program)
 		if err != nil {
 			return err
@@ -132,6 +144,11 @@ func (c *Cluster) startNode(ctx context.Context, n *cluster.Node) error {
 	err := cluster.Eventually(ctx, 30*time.Second, func() error { return n.Run(ctx, "ctr", "version") })
 	if err != nil {
 		return err
+	}
+	for _, archive := range c.options.Archives {
+		if err := n.Run(ctx, "ctr", "-n", "k8s.io", "images", "import", archive); err != nil {
+			return err
+		}
 	}
 	return c.StartKubelet(n)
 }

@@ -5,10 +5,16 @@ package kubelab
 import (
 	"crypto/sha256"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"runtime"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/contivnet/contiv/test/netlab"
 )
 
 // Image is what a container is started from.
@@ -23,6 +29,33 @@ type registry struct {
 	manifests map[string][]byte // by name; "": what any other name is given
 	blobs     map[string][]byte
 	types     map[string]string // of manifests, by digest
+}
+
+// ServeImages answers containerds at the listener until that is closed: the test image under whatever name it is asked for, but for more, whose layers
+// lie over it.
+func ServeImages(l net.Listener, lab *netlab.Lab, more map[string]Image) error {
+	root, err := lab.Image()
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	layer := [][]byte{root}
+	images := map[string]Image{"": {Layers: layer, Command: []string{"sh"}}, "pause": {Layers: layer, Command: []string{"sleep", "1000000000"}}}
+	for name, i := range more {
+		i.Layers = append(slices.Clone(layer), i.Layers...)
+		images[name] = i
+	}
+	r, err := newRegistry(images)
+	if err != nil {
+		return errors.Join(err, l.Close())
+	}
+	server := &http.Server{Handler: r, ReadHeaderTimeout: time.Minute}
+	defer server.Close()
+	return server.Serve(l)
+}
+
+// ListenForImages takes the address at which containerds ask, on the first host, in which the caller is.
+func ListenForImages() (net.Listener, error) {
+	return net.Listen("tcp", net.JoinHostPort(hosts[0].Addr.Addr().String(), registryPort))
 }
 
 const manifestType = "application/vnd.oci.image.manifest.v1+json"

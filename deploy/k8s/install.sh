@@ -1,0 +1,120 @@
+#!/usr/bin/env bash
+# Installs Contiv on a Kubernetes cluster by contiv.yaml, which lies beside this file. Run it where kubectl is the cluster's administrator. Running it again
+# changes what is installed.
+set -euo pipefail
+
+usage() {
+  cat <<'END'
+usage: install.sh -n ADDRESS[,ADDRESS,ADDRESS] [flags]
+
+  -n ADDRESS   of the node on which netmaster runs, as other nodes reach it; three, with commas between, for three masters that share their state
+  -m IMAGE     the container image (default: contiv/contiv:latest)
+  -e URLS      an etcd that you have, as https://192.168.2.20:2379, instead of the masters' own
+  -k HOST:PORT where the API server answers nodes (default: as kubectl reaches it, where there is no kube-proxy)
+  -v DEVICES   on whose wire VLANs are, with commas between
+  -w MODE      routing or bridge (default: routing)
+  -i SUBNET    of the network contivh1, in which nodes reach pods (default: 132.1.1.0/24)
+  -g ADDRESS   the gateway of that network (default: 132.1.1.1)
+END
+}
+
+masters= image= etcd= server= uplinks= mode= infra=132.1.1.0/24 gateway=132.1.1.1
+while getopts n:m:e:k:v:w:i:g:h flag; do
+  case $flag in
+    n) masters=$OPTARG ;; m) image=$OPTARG ;; e) etcd=$OPTARG ;; k) server=$OPTARG ;; v) uplinks=$OPTARG ;; w) mode=$OPTARG ;;
+    i) infra=$OPTARG ;; g) gateway=$OPTARG ;; h) usage; exit 0 ;; *) usage >&2; exit 2 ;;
+  esac
+done
+shift $((OPTIND - 1))
+[ -n "$masters" ] && [ $# -eq 0 ] || { usage >&2; exit 2; }
+fail() { echo "install.sh: $*" >&2; exit 1; }
+here=$(dirname "$(readlink -f "$0")")
+command -v kubectl >/dev/null || fail "there is no kubectl in \$PATH: run it on a node that has it, or with PATH=..."
+nodes=$(kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.labels.kubernetes\.io/hostname}{range .status.addresses[*]} {.address}{end}{"\n"}{end}') ||
+  fail "the API server does not answer kubectl: see above, and set KUBECONFIG"
+
+# The masters' nodes, by their addresses.
+names= urls= peers= count=0
+IFS=, read -ra addresses <<<"$masters"
+for a in "${addresses[@]}"; do
+  name=$(awk -v a="$a" '{ for (i = 2; i <= NF; i++) if ($i == a) print $1 }' <<<"$nodes" | head -n 1)
+  [ -n "$name" ] || fail "no node has the address $a; the nodes are
+$nodes"
+  url=$a
+  case $a in *:*) url="[$a]" ;; esac
+  names="$names,\"$name\"" urls="$urls,http://$url:9999" peers="$peers,$a" count=$((count + 1))
+done
+[ $count -gt 1 ] && [ -z "$etcd" ] || peers=
+
+# Where there is no kube-proxy nobody carries the API server's service before Contiv runs.
+if [ -z "$server" ] && ! kubectl -n kube-system get daemonset kube-proxy >/dev/null 2>&1; then
+  server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')
+  server=${server#https://} server=${server%%/*}
+  case $server in *:[0-9]*) ;; *) server=$server:443 ;; esac
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cp "$here/contiv.yaml" "$work/contiv.yaml"
+{
+  echo "resources: [contiv.yaml]"
+  if [ -n "$image" ]; then
+    case ${image##*/} in *:*) tag=${image##*:} name=${image%:*} ;; *) tag=latest name=$image ;; esac
+    echo "images: [{name: contiv/contiv, newName: $name, newTag: \"$tag\"}]"
+  fi
+  cat <<END
+patches:
+- patch: |-
+    apiVersion: v1
+    kind: ConfigMap
+    metadata: {name: contiv, namespace: kube-system}
+    data:
+      CONTIV_NETPLUGIN_NETMASTER: "${urls#,}"
+      CONTIV_NETMASTER_PEERS: "${peers#,}"
+      CONTIV_NETMASTER_ETCD_ENDPOINTS: "$etcd"
+      CONTIV_NETMASTER_FORWARD_MODE: "$mode"
+      CONTIV_NETPLUGIN_VLAN_UPLINKS: "$uplinks"
+END
+  [ -z "$server" ] || echo "      KUBERNETES_SERVICE_HOST: \"$(tr -d '[]' <<<"${server%:*}")\"
+      KUBERNETES_SERVICE_PORT: \"${server##*:}\""
+  cat <<END
+- patch: |-
+    apiVersion: apps/v1
+    kind: Deployment
+    metadata: {name: contiv-netmaster, namespace: kube-system}
+    spec:
+      replicas: $count
+      template:
+        spec:
+          affinity:
+            nodeAffinity:
+              requiredDuringSchedulingIgnoredDuringExecution:
+                nodeSelectorTerms:
+                - matchExpressions:
+                  - {key: kubernetes.io/hostname, operator: In, values: [${names#,}]}
+END
+} >"$work/kustomization.yaml"
+
+echo "Installing Contiv ..."
+kubectl apply -k "$work"
+echo "Waiting for netmaster and for netplugin on each node ..."
+kubectl -n kube-system rollout status deployment/contiv-netmaster --timeout=5m
+kubectl -n kube-system rollout status daemonset/contiv-netplugin --timeout=5m
+netctl() { kubectl -n kube-system exec deployment/contiv-netmaster -- netctl "$@"; }
+netctl net inspect contivh1 >/dev/null 2>&1 || netctl net create -n infra -s "$infra" -g "$gateway" contivh1
+
+cat <<END
+Installation is complete
+=========================================================
+
+Contiv's API is at ${urls#,}: export NETMASTER=${urls#,} for netctl.
+Where that is not installed: kubectl -n kube-system exec deployment/contiv-netmaster -- netctl ...
+
+Configure forwarding mode (optional, default is routing)
+  netctl global set --fwd-mode routing
+Create a default network, for pods that name none
+  netctl net create -t default --subnet=<CIDR> default-net
+  For example, netctl net create -t default --subnet=20.1.1.0/24 -g 20.1.1.1 default-net
+
+=========================================================
+END

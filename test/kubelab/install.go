@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package kubelab
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"path/filepath"
+)
+
+// Install installs Contiv of a checkout on a bare cluster as its administrator would, and waits until the nodes are ready. What is typed and what comes
+// out is written to w.
+func (c *Cluster) Install(ctx context.Context, checkout string, w io.Writer) error {
+	line := fmt.Sprintf("%s -n %s", filepath.Join(checkout, "deploy/k8s/install.sh"), c.Nodes[0].Addr())
+	fmt.Fprintf(w, "%s$ %s\n", c.Nodes[0].Name(), line)
+	if err := c.Terminal(c.Nodes[0]).run(ctx, line, w); err != nil {
+		return fmt.Errorf("install Contiv: %w", err)
+	}
+	return c.AwaitNodes(ctx)
+}
+
+// run runs a command line as a user would, and writes what it prints to w while it does.
+func (t Terminal) run(ctx context.Context, line string, w io.Writer) error {
+	cmd := t.node.Command(ctx, "sh", "-c", line)
+	cmd.Env = append(cmd.Env, t.Environment()...)
+	cmd.Stdout, cmd.Stderr = w, w
+	return cmd.Run()
+}
