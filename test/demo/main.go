@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 
 // Command demo runs a cluster of two hosts on this machine and the tutorial on it, for `make demo`, `make demo-shell`
-// and `make demo-down`.
+// and `make demo-down`; and the same with Kubernetes, for `make demo-k8s`.
 package main
 
 import (
@@ -52,7 +52,15 @@ func demo(ctx context.Context, args []string) error {
 	case len(args) == 1 && args[0] == "hosts":
 		return up(ctx, false)
 	case len(args) == 1 && args[0] == "down":
-		return down()
+		return down(name, dir)
+	case len(args) == 3 && args[0] == "kubernetes":
+		return kubernetes(ctx, args[1], args[2])
+	case len(args) == 2 && args[0] == "kubernetes-shell":
+		return kubernetesShell(args[1])
+	case len(args) == 1 && args[0] == "kubernetes-down":
+		return down(kubeName, kubeDir)
+	case len(args) == 1 && args[0] == "registry": // started by kubernetes, on its first node
+		return registry()
 	case len(args) == 1 && args[0] == "nameserver": // started by up, on a host
 		conn, err := net.ListenPacket("udp", ":53")
 		if err != nil {
@@ -62,7 +70,7 @@ func demo(ctx context.Context, args []string) error {
 	case len(args) == 2 && args[0] == "shell":
 		return shell(args[1])
 	}
-	return fmt.Errorf("usage: demo up | hosts | shell NODE | down")
+	return fmt.Errorf("usage: demo up | hosts | shell NODE | down | kubernetes CHECKOUT IMAGE | kubernetes-shell NODE | kubernetes-down")
 }
 
 // up starts the cluster, and types the tutorial on it if asked to.
@@ -142,11 +150,21 @@ func shell(node string) error {
 	if err != nil {
 		return err
 	}
+	c := cluster.On(lab, cluster.Options{Bin: filepath.Dir(program)})
+	environment := map[string][]string{}
+	for _, n := range c.Nodes {
+		environment[n.Name()] = n.Environment()
+	}
+	return shellOn(c, node, environment)
+}
+
+// shellOn is a user's shell on a node, with what is set there.
+func shellOn(c *cluster.Cluster, node string, environment map[string][]string) error {
 	var names []string
-	for _, n := range cluster.On(lab, cluster.Options{Bin: filepath.Dir(program)}).Nodes {
+	for _, n := range c.Nodes {
 		names = append(names, n.Name())
 		if n.Name() == node && n.On() {
-			args := append(n.Environment(), "PS1="+node+"$ ", "bash", "--norc")
+			args := append(environment[node], "PS1="+node+"$ ", "bash", "--norc")
 			err := n.Host.Shell(context.Background(), "env", args...)
 			if exit := (*exec.ExitError)(nil); errors.As(err, &exit) {
 				return nil // how the last command in it ended is nobody's concern
@@ -157,7 +175,7 @@ func shell(node string) error {
 	return fmt.Errorf("there is no host %s, or it is down; the hosts are %s", node, strings.Join(names, ", "))
 }
 
-func down() error {
+func down(name, dir string) error {
 	if err := netlab.Remove(context.Background(), name, dir); err != nil {
 		return err
 	}
