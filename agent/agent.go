@@ -41,6 +41,9 @@ type Options struct {
 	// Live gives the ids of the endpoints that the container engine has; false when it cannot be asked.
 	// nil where there is no engine.
 	Live func(context.Context) (map[string]bool, bool)
+	// KubeProxy tells that a kube-proxy on this node carries what the node's processes and the outside send to services of Kubernetes. Else the
+	// agent does. What containers send to their addresses is the data path's in any case.
+	KubeProxy bool
 	// SweepEvery is how often leftovers are looked for, Patience how long a suspect is left alone. A
 	// container that is being started looks like a leftover for as long as its engine takes.
 	SweepEvery, Patience time.Duration
@@ -126,7 +129,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context) error{
 		a.follow, a.applyLoop, a.sweepLoop, a.flushLoop, a.presenceLoop, a.snapshotLoop, a.sandboxLoop,
-		a.healthLoop, a.limitLoop, a.readyLoop, a.outsideLoop, a.infraLoop,
+		a.healthLoop, a.limitLoop, a.readyLoop, a.outsideLoop, a.infraLoop, a.healthPortLoop,
 	} {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil && ctx.Err() == nil {

@@ -109,6 +109,15 @@ func (a *Agent) tryFilter(again bool) error {
 	t := o.tables
 	uses := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private4.IsValid() })
 	uses6 := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private6.IsValid() })
+	devices := []string{model.OutsideDevice}
+	if !a.KubeProxy && len(t.Entrances) > 0 { // what comes to services goes on to pods of other nodes, by host access
+		is6 := func(e compile.Entrance) bool { return e.Addr.Is6() }
+		uses6 = uses6 || slices.ContainsFunc(t.Entrances, is6)
+		uses = uses || !is6(t.Entrances[0]) // sorted
+		if slices.ContainsFunc(t.Infra, func(i compile.Infra) bool { return i.Network == model.HostAccess }) {
+			devices = append(devices, model.HostAccess)
+		}
+	}
 	if o.loaded != nil && !again && (o.opened || !uses) && (o.opened6 || !uses6) && reflect.DeepEqual(a.firewall(t, o.loaded.Uplinks), *o.loaded) {
 		return nil
 	}
@@ -121,11 +130,11 @@ func (a *Agent) tryFilter(again bool) error {
 		return err
 	}
 	if uses {
-		err = errors.Join(netdev.Forward(uplinks.Devices), netdev.PassForwarding("iptables"))
+		err = errors.Join(netdev.Forward(append(devices, uplinks.Devices...)), netdev.PassForwarding("iptables", devices))
 		o.opened = err == nil
 	}
 	if uses6 {
-		err6 := errors.Join(netdev.Forward6(uplinks.Devices), netdev.PassForwarding("ip6tables"))
+		err6 := errors.Join(netdev.Forward6(uplinks.Devices), netdev.PassForwarding("ip6tables", devices))
 		o.opened6 = err6 == nil
 		err = errors.Join(err, err6)
 	}
@@ -145,8 +154,16 @@ func (a *Agent) loadFirewall(want netdev.Firewall) error {
 	if known {
 		a.Log.Warn("somebody removed rules of nftables table inet contiv: put back")
 	}
-	if err := want.Load(); err != nil {
+	var was netdev.Firewall
+	load := want.Load
+	if o.loaded != nil && !known {
+		was, load = *o.loaded, func() error { return want.Change(was) }
+	}
+	if err := load(); err != nil {
 		return err
+	}
+	if err := netdev.ForgetDatagrams(was.Entrances, want.Entrances); err != nil {
+		a.Log.Warn("datagrams of some clients may go on to who does not provide a service any more", "error", err)
 	}
 	o.loaded = &want
 	return nil
@@ -171,6 +188,14 @@ func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
 	}
 	for _, p := range t.Published {
 		f.Published = append(f.Published, netdev.Published(p))
+	}
+	for _, m := range t.Machines {
+		f.Machines = append(f.Machines, netdev.Machine(m))
+	}
+	if !a.KubeProxy {
+		for _, e := range t.Entrances {
+			f.Entrances = append(f.Entrances, netdev.Entrance(e))
+		}
 	}
 	return f
 }

@@ -70,8 +70,11 @@ type compiler struct {
 	podsOf       map[string]*tenantPods // by tenant
 	local        []model.Endpoint       // this node's, in the order of Tables.Ports
 
-	candidates map[label][]*model.Endpoint // by the labels that services select by
-	slots      map[string]slots            // by their providers' numbers
+	candidates map[label][]*model.Endpoint  // by the labels that services select by
+	named      map[string][]*model.Endpoint // of pods, by namespace and name, where Kubernetes has services
+	nobodys    int32                        // the affiliation of services' addresses
+	clustered  []clusterPort                // of Kubernetes
+	slots      map[string]slots             // by their providers' numbers
 
 	published map[Published]bool // without where they lead
 }
@@ -88,6 +91,7 @@ func where(w model.World, node string, earlier map[string]slots) compiler {
 	c.ports()
 	c.infra()
 	c.outside()
+	c.entrances()
 	c.findPods()
 	return c
 }
@@ -97,7 +101,7 @@ func (c *compiler) holdsFor(w model.World, node string) bool {
 	was := c.world
 	return c.node == node && c.located != nil && c.forwarding == w.Forwarding() && was.Global().ARPMode == w.Global().ARPMode &&
 		was.Global().PrivateSubnet == w.Global().PrivateSubnet && was.Tenants == w.Tenants && was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints &&
-		was.Services == w.Services && (w.Services.Len() == 0 || was.Alive == w.Alive)
+		was.Services == w.Services && was.ClusterServices == w.ClusterServices && was.EndpointSlices == w.EndpointSlices && (w.Services.Len() == 0 || was.Alive == w.Alive)
 }
 
 func (c *compiler) note(o model.Object, format string, args ...any) {

@@ -33,7 +33,7 @@ type balanced struct {
 
 // selectedLabels notes by which labels services select. Endpoints that have one are offered to the services.
 func (c *compiler) selectedLabels() {
-	c.candidates = map[label][]*model.Endpoint{}
+	c.candidates, c.named = map[label][]*model.Endpoint{}, map[string][]*model.Endpoint{}
 	for _, s := range c.world.Services.All() {
 		for k, v := range s.Selectors {
 			c.candidates[label{s.Tenant, k, v}] = nil
@@ -43,6 +43,9 @@ func (c *compiler) selectedLabels() {
 
 // offer takes an endpoint that can be reached.
 func (c *compiler) offer(e model.Endpoint) {
+	if namespace, name, ok := e.Pod(); ok && c.world.ClusterServices.Len() > 0 {
+		c.named[namespace+"/"+name] = append(c.named[namespace+"/"+name], &e)
+	}
 	if len(c.candidates) == 0 {
 		return
 	}
@@ -56,14 +59,16 @@ func (c *compiler) offer(e model.Endpoint) {
 
 // services adds the rows of services, of their addresses and of their providers, when all endpoints have been offered.
 func (c *compiler) services() {
-	if c.world.Services.Len() == 0 {
+	if c.world.Services.Len() == 0 && c.world.ClusterServices.Len() == 0 {
 		return
 	}
 	all := c.balanced()
+	c.clustered = c.clusterPorts()
+	number(all, c.clustered)
 	numberOf := c.numberProviders(all)
 	provides, virtual := map[place]bool{}, map[place]bool{}
 	endpoints := len(c.located) // sorted; services come behind them, until all are there
-	nobodys := int32(len(c.affiliations))
+	c.nobodys = int32(len(c.affiliations))
 	c.affiliations = append(c.affiliations, affiliation{})
 	was, is := c.slots, map[string]slots{}
 	for _, s := range all {
@@ -74,7 +79,7 @@ func (c *compiler) services() {
 				continue
 			}
 			virtual[place{s.tenant, a}] = true
-			c.located = append(c.located, located{of: nobodys, Endpoint: Endpoint{
+			c.located = append(c.located, located{of: c.nobodys, Endpoint: Endpoint{
 				Tenant: s.tenant, Addr: a, Network: c.numberOf(s.network), MAC: model.MACOf(s.Addrs()[0]), Virtual: true,
 			}})
 			var ready, away []uint32 // by number; away are those on nodes of which nothing is heard
@@ -112,6 +117,14 @@ func (c *compiler) services() {
 			}
 		}
 	}
+	if len(c.clustered) > 0 {
+		b := balancer{
+			compiler: c, endpoints: c.located[:endpoints], inside: c.allSubnets(), nodes: c.nodeAddrs(), numberOf: numberBackends(c.clustered),
+			slotsOf: func(providers []uint32) slots { return slotsFor(providers, was, is) },
+			virtual: virtual, provides: provides, own: map[place]bool{}, foreign: map[netip.Addr]bool{}, listening: map[listening]bool{},
+		}
+		b.clusterServices(c.clustered)
+	}
 	c.slots = is
 	slices.SortFunc(c.located, func(a, b located) int { return compareEndpoint(a.Endpoint, b.Endpoint) })
 	for at := range provides {
@@ -121,6 +134,7 @@ func (c *compiler) services() {
 	}
 	slices.SortFunc(c.out.Services, CompareServices)
 	slices.SortFunc(c.out.Providers, CompareProviders)
+	c.out.Providers = slices.Compact(c.out.Providers) // of services of Kubernetes with two addresses, and those that several tenants have
 }
 
 // place is an address of a tenant.
@@ -144,8 +158,8 @@ func (c *compiler) balanced() []balanced {
 	}
 	slices.Sort(keys)
 	var out []balanced
-	for i, number := range numbers(keys) {
-		s, _ := c.world.Services.Get(keys[i])
+	for _, key := range keys {
+		s, _ := c.world.Services.Get(key)
 		n, ok := c.world.Networks.Get(s.NetworkKey())
 		if !ok {
 			c.note(s, "service %s is in network %s, which does not exist: it is not carried", s.Key(), s.NetworkKey())
@@ -155,9 +169,27 @@ func (c *compiler) balanced() []balanced {
 		if !ok {
 			continue // noted with the network
 		}
-		out = append(out, balanced{s, n, t.Number, number, c.providersOf(s, n)})
+		out = append(out, balanced{Service: s, network: n, tenant: t.Number, providers: c.providersOf(s, n)})
 	}
 	return out
+}
+
+// number gives each service, and each port of those of Kubernetes, a number of its own.
+func number(all []balanced, clustered []clusterPort) {
+	keys := make([]string, 0, len(all)+len(clustered))
+	for _, s := range all {
+		keys = append(keys, s.Key())
+	}
+	for _, p := range clustered {
+		keys = append(keys, p.key)
+	}
+	for i, n := range numbers(keys) {
+		if i < len(all) {
+			all[i].number = n
+		} else {
+			clustered[i-len(all)].number = n
+		}
+	}
 }
 
 // providersOf are the endpoints that a service selects and that its network reaches, by id.

@@ -55,6 +55,18 @@ func (t Tables) String() string {
 	for _, p := range t.Providers {
 		fmt.Fprintln(&b, p)
 	}
+	for _, f := range t.Foreign {
+		fmt.Fprintln(&b, f)
+	}
+	for _, e := range t.Entrances {
+		fmt.Fprintln(&b, e)
+	}
+	for _, m := range t.Machines {
+		fmt.Fprintln(&b, m)
+	}
+	for _, h := range t.HealthChecks {
+		fmt.Fprintln(&b, h)
+	}
 	for _, n := range t.Notes {
 		fmt.Fprintf(&b, "note %s %s: %s\n", n.Object.Kind, n.Object.Key, n.Text)
 	}
@@ -116,8 +128,33 @@ func (s Service) String() string {
 }
 
 func (p Provider) String() string {
-	return fmt.Sprintf("provider %08x of service %08x: %d/%s", p.Number, p.Service, p.Tenant, p.Addr)
+	port := ""
+	if p.Port != 0 {
+		port = fmt.Sprintf(" port %d", p.Port)
+	}
+	return fmt.Sprintf("provider %08x of service %08x: %d/%s%s", p.Number, p.Service, p.Tenant, p.Addr, port)
 }
+
+func (e Entrance) String() string {
+	affinity, sources := "", ""
+	if e.Affinity {
+		affinity = ", affinity"
+	}
+	if len(e.Sources) > 0 {
+		sources = fmt.Sprintf(", from %s", e.Sources)
+	}
+	return fmt.Sprintf("entrance %s/%d of service %s: %s from outside, %s from inside%s%s", netip.AddrPortFrom(e.Addr, e.Port), e.Protocol, e.Service, e.Outer, e.Inner, affinity, sources)
+}
+
+func (m Machine) String() string {
+	return fmt.Sprintf("machine %s/%d", netip.AddrPortFrom(m.Addr, m.Port), m.Protocol)
+}
+
+func (h HealthCheck) String() string {
+	return fmt.Sprintf("health check %d of service %s/%s: %d here", h.Port, h.Namespace, h.Name, h.Here)
+}
+
+func (f Foreign) String() string { return fmt.Sprintf("foreign provider %s", f.Addr) }
 
 func (p Port) String() string {
 	var b strings.Builder

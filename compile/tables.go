@@ -41,6 +41,14 @@ type Tables struct {
 
 	Services  []Service  // one for each port of each virtual address, by tenant, address, protocol and port
 	Providers []Provider // of those services, by service and number
+	// Foreign are the addresses of providers that are no endpoint's, sorted: what comes from them may be a service's reply.
+	Foreign []Foreign
+
+	// Entrances are where the node's own stack has services of Kubernetes, by address, protocol and port; Machines who provides them, or other
+	// such services, outside; HealthChecks what the node tells of them, by service.
+	Entrances    []Entrance
+	Machines     []Machine
+	HealthChecks []HealthCheck
 
 	Notes []Note // what a World said that could not be followed, for the operator
 }
@@ -82,7 +90,7 @@ type Endpoint struct {
 	Port    string     // on this node; "" when it is on another
 	VTEP    netip.Addr // of the node that has it; invalid when it is on this one
 	Class   uint32     // what it is to others' rules; 0: no rule names it
-	Virtual bool       // a service's address: Port and VTEP are empty
+	Virtual bool       // a service's address: Port and VTEP are empty. Without a network, every one of the tenant reaches it
 	// Provides tells that replies from it may be a service's.
 	Provides bool
 }
@@ -166,13 +174,13 @@ type Rule struct {
 // Service is a port of a virtual address. What arrives there is carried on to a provider, on the client's node. The virtual
 // address itself is among Tables.Endpoints, with Virtual.
 type Service struct {
-	Key      string // tenant:service
-	Number   uint32 // made from Key, and the same at all of the service's ports and addresses; never 0
+	Key      string // tenant:service; of Kubernetes namespace/service:port/protocol
+	Number   uint32 // made from Key, and the same wherever that is; never 0
 	Tenant   uint32
 	Addr     netip.Addr
 	Protocol uint8 // TCP, UDP or SCTP, by number
 	Port     uint16
-	Target   uint16 // at the provider
+	Target   uint16 // at the provider; 0: each provider has its own
 	Affinity bool   // the client's address alone chooses
 	// Slots names the providers by number, for a connection's hash modulo their count (Maglev); nil: nobody, and it is refused. All
 	// ports of a service, of one address family, share one slice.
@@ -184,11 +192,15 @@ type Service struct {
 // Provider is an endpoint that a service may have chosen. An unhealthy one is here and in no slot: its connections go on.
 type Provider struct {
 	Service  uint32
-	Number   uint32 // made from its tenant and address; never 0
-	Tenant   uint32
+	Number   uint32 // made from its tenant and address, and its port where it has one of its own; never 0
+	Tenant   uint32 // 0: who has the address is not an endpoint that we know by name
 	Addr     netip.Addr
-	Endpoint string // id
+	Port     uint16 // 0: the service's Target
+	Endpoint string // id; "" where Addr is no endpoint's
 }
+
+// Foreign is an address outside at which a service has a provider.
+type Foreign struct{ Addr netip.Addr }
 
 // Note is something that a World said and that could not be followed.
 type Note struct {

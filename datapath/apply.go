@@ -112,6 +112,7 @@ func (d *Datapath) carryOut(p plan) error {
 		func() error { return p.verdicts.put(o.Verdicts, contivMapVerdicts) },
 		func() error { return p.verdicts.remove(o.Verdicts, contivMapVerdicts) },
 		func() error { return p.providers.put(o.Providers, contivMapProviders) },
+		func() error { return p.foreign.put(o.Foreign, contivMapForeign) },
 		func() error { return d.putSlots(p.slots.keys, p.contents) },
 		func() error { return p.services.put(o.Services, contivMapServices) },
 		func() error { return p.prefixes.put(o.Prefixes, contivMapPrefixes) },
@@ -130,6 +131,7 @@ func (d *Datapath) carryOut(p plan) error {
 		func() error { return p.services.remove(o.Services, contivMapServices) },
 		func() error { return p.slots.remove(o.Slots, contivMapSlots) },
 		func() error { return p.providers.remove(o.Providers, contivMapProviders) },
+		func() error { return p.foreign.remove(o.Foreign, contivMapForeign) },
 		func() error { return p.privates.remove(o.Privates, contivMapPrivates) },
 		func() error { return p.ports.remove(o.Ports, contivMapPorts) },
 		func() error { return p.subnets.remove(o.Subnets, contivMapSubnets) },
@@ -227,6 +229,9 @@ func (d *Datapath) read() (r rows, err error) {
 		return r, err
 	}
 	if r.providers, err = readTable[contivProviderKey, contivProvider](d.objects.Providers, contivMapProviders); err != nil {
+		return r, err
+	}
+	if r.foreign, err = readTable[contivForeignKey, uint32](d.objects.Foreign, contivMapForeign); err != nil {
 		return r, err
 	}
 	if err := d.objects.Epoch.Lookup(uint32(0), &r.epoch); err != nil {

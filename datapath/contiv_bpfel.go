@@ -163,6 +163,11 @@ type contivFlow6Key struct {
 	Kind        uint32
 }
 
+type contivForeignKey struct {
+	_       structs.HostLayout
+	Address [16]uint8
+}
+
 type contivFragment struct {
 	_     structs.HostLayout
 	Seen  uint32
@@ -262,6 +267,8 @@ type contivProvider struct {
 	_       structs.HostLayout
 	Tenant  uint32
 	Address [16]uint8
+	Port    uint16
+	Pad     [2]uint8
 }
 
 type contivProviderCount struct {
@@ -426,6 +433,7 @@ const (
 	contivMapEvents             = "events"
 	contivMapFlows4             = "flows4"
 	contivMapFlows6             = "flows6"
+	contivMapForeign            = "foreign"
 	contivMapFragments          = "fragments"
 	contivMapListening          = "listening"
 	contivMapMembers            = "members"
@@ -538,6 +546,7 @@ type contivMapSpecs struct {
 	Events          *ebpf.MapSpec `ebpf:"events"`
 	Flows4          *ebpf.MapSpec `ebpf:"flows4"`
 	Flows6          *ebpf.MapSpec `ebpf:"flows6"`
+	Foreign         *ebpf.MapSpec `ebpf:"foreign"`
 	Fragments       *ebpf.MapSpec `ebpf:"fragments"`
 	Listening       *ebpf.MapSpec `ebpf:"listening"`
 	Members         *ebpf.MapSpec `ebpf:"members"`
@@ -618,6 +627,7 @@ type contivMaps struct {
 	Events          *ebpf.Map `ebpf:"events"`
 	Flows4          *ebpf.Map `ebpf:"flows4"`
 	Flows6          *ebpf.Map `ebpf:"flows6"`
+	Foreign         *ebpf.Map `ebpf:"foreign"`
 	Fragments       *ebpf.Map `ebpf:"fragments"`
 	Listening       *ebpf.Map `ebpf:"listening"`
 	Members         *ebpf.Map `ebpf:"members"`
@@ -660,6 +670,7 @@ func (m *contivMaps) Close() error {
 		m.Events,
 		m.Flows4,
 		m.Flows6,
+		m.Foreign,
 		m.Fragments,
 		m.Listening,
 		m.Members,

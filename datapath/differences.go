@@ -32,6 +32,7 @@ func Differences(want, held compile.Tables) []string {
 		return [...]any{s.Tenant, s.Addr, s.Protocol, s.Port}
 	})...)
 	out = append(out, rowDifferences(want.Providers, held.Providers, func(p compile.Provider) any { return [...]any{p.Service, p.Number} })...)
+	out = append(out, rowDifferences(want.Foreign, held.Foreign, func(f compile.Foreign) any { return f })...)
 	if want.Recheck != held.Recheck {
 		out = append(out, fmt.Sprintf("the kernel asks again about open connections: %t, which should be %t", held.Recheck, want.Recheck))
 	}

@@ -27,6 +27,7 @@ type rows struct {
 	slots     map[uint64]bool // by their number; true: they are what it says
 	contents  map[uint64][]uint32
 	providers map[contivProviderKey]contivProvider
+	foreign   map[contivForeignKey]uint32
 	privates  map[contivPrivateKey]uint32 // ifindex
 	subnets   map[contivSubnetKey]uint32
 	prefixes  [2]table[contivPrefixKey, uint32] // the same

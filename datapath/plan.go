@@ -28,6 +28,7 @@ type plan struct {
 	slots     difference[uint64, bool]
 	contents  map[uint64][]uint32 // of slots
 	providers difference[contivProviderKey, contivProvider]
+	foreign   difference[contivForeignKey, uint32]
 	privates  difference[contivPrivateKey, uint32]
 	subnets   difference[contivSubnetKey, uint32]
 	prefixes  difference[contivPrefixKey, uint32] // of the bank that is not in force
@@ -102,6 +103,7 @@ func planFor(held, want rows) plan {
 		rules: differenceOfTables(held.rules, want.rules, cmp.Compare[uint32]), gone: map[contivEndpointKey]bool{},
 		services: differenceOf(held.services, want.services), slots: differenceOf(held.slots, want.slots), contents: want.contents,
 		providers: differenceOf(held.providers, want.providers),
+		foreign:   differenceOf(held.foreign, want.foreign),
 		privates:  differenceOf(held.privates, want.privates), subnets: differenceOf(held.subnets, want.subnets),
 	}
 	p.rules.changed = false
@@ -112,7 +114,7 @@ func planFor(held, want rows) plan {
 	p.after = rows{
 		networks: want.networks, peers: want.peers, stations: want.stations, members: want.members, rules: want.rules, verdicts: held.verdicts,
 		services: want.services, slots: want.slots, providers: want.providers,
-		privates: want.privates, subnets: want.subnets, prefixes: held.prefixes, ranges: held.ranges, outside: want.outside,
+		foreign: want.foreign, privates: want.privates, subnets: want.subnets, prefixes: held.prefixes, ranges: held.ranges, outside: want.outside,
 	}
 	p.ports, p.newPorts, p.after.ports = replace(held.ports, want.ports, cmp.Compare[uint32], live, p.flip)
 	p.endpoints, p.newEndpoints, p.after.endpoints = replace(held.endpoints, want.endpoints, compareEndpointKey, live, p.flip)
@@ -122,6 +124,7 @@ func planFor(held, want rows) plan {
 	p.newcomers = meetStrangers(p.newEndpoints.keys, want.networks)
 	p.changed = p.flip || p.networks.changed || p.peers.changed || p.ports.changed || p.endpoints.changed ||
 		p.providers.changed || // connections to those that are gone have to end
+		len(p.foreign.keys) > 0 || p.foreign.changed || // replies come from there now, or no more
 		p.privates.changed || held.outside != want.outside || enclosesOutside(p.subnets.keys, held.ports)
 	p.epoch = held.epoch
 	if p.changed {

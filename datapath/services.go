@@ -94,7 +94,11 @@ func (r *rows) encodeServices(t compile.Tables) {
 		}
 	}
 	for _, p := range t.Providers {
-		r.providers[contivProviderKey{Service: p.Service, Number: p.Number}] = contivProvider{Tenant: p.Tenant, Address: p.Addr.As16()}
+		r.providers[contivProviderKey{Service: p.Service, Number: p.Number}] = contivProvider{Tenant: p.Tenant, Address: p.Addr.As16(), Port: bigEndian16(p.Port)}
+	}
+	r.foreign = make(map[contivForeignKey]uint32, len(t.Foreign))
+	for _, f := range t.Foreign {
+		r.foreign[contivForeignKey{Address: f.Addr.As16()}] = 1
 	}
 }
 
@@ -112,9 +116,13 @@ func (r rows) decodeServices(t *compile.Tables) {
 	}
 	for k, v := range r.providers {
 		t.Providers = append(t.Providers, compile.Provider{
-			Service: k.Service, Number: k.Number, Tenant: v.Tenant, Addr: netip.AddrFrom16(v.Address).Unmap(),
+			Service: k.Service, Number: k.Number, Tenant: v.Tenant, Addr: netip.AddrFrom16(v.Address).Unmap(), Port: bigEndian16(v.Port),
 		})
 	}
+	for k := range r.foreign {
+		t.Foreign = append(t.Foreign, compile.Foreign{Addr: netip.AddrFrom16(k.Address).Unmap()})
+	}
+	slices.SortFunc(t.Foreign, func(a, b compile.Foreign) int { return a.Addr.Compare(b.Addr) })
 	slices.SortFunc(t.Services, compile.CompareServices)
 	slices.SortFunc(t.Providers, compile.CompareProviders)
 }

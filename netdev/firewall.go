@@ -3,14 +3,19 @@
 package netdev
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
+	"reflect"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
+	"github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/contivnet/contiv/model"
@@ -37,12 +42,16 @@ import (
 //	    iifname contivh0 ct state established,related accept
 //	    iifname contivh0 meta l4proto icmp accept
 //	    iifname contivh0 meta l4proto ipv6-icmp accept
+//	    iifname contivh0 ip daddr . meta l4proto . th dport @machines4 accept
 //	    iifname contivh0 drop }
 //	  chain leaving { type nat hook postrouting priority 99
 //	    oifname contivh0 ip saddr 127.0.0.0/8 snat to 192.168.2.10
 //	    oifname contivh0 ip saddr 172.19.0.0/16 snat to ct original ip daddr
 //	    oifname contivh0 snat to ip saddr
-//	    oifname != contivh0 ip saddr 172.19.0.0/16 masquerade }
+//	    oifname != contivh0 ip saddr 172.19.0.0/16 masquerade
+//	    oifname contivh1 ct status dnat masquerade
+//	    oifname != contivh0 ct status dnat ip daddr . meta l4proto . th dport @machines4 masquerade }
+//	  set machines4 { type ipv4_addr . inet_proto . inet_service }
 //	  map published4 { type inet_proto . inet_service : ipv4_addr . inet_service }
 //	  map published4at { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }
 //	  chain arriving { type nat hook prerouting priority -100
@@ -63,7 +72,8 @@ import (
 // leaving comes before others' translation of sources, of Docker's bridges for one: who asks a container at a published port keeps its address,
 // and the node's own in the private subnet is nobody's.
 //
-// entering keeps the node's own services (netmaster and etcd may be among them) from containers: they may ping it, and answer it.
+// entering keeps the node's own services (netmaster and etcd may be among them) from containers: they may ping it, and answer it, and reach
+// what provides a service of Kubernetes.
 //
 // What the data path sends to other containers does not pass netfilter, so it pays nothing.
 type Firewall struct {
@@ -74,6 +84,15 @@ type Firewall struct {
 	// Inside are the node's own devices in tenants' networks, Uplinks bridges by which this node reaches others.
 	Inside, Uplinks []string
 	Published       []Published
+	Machines        []Machine
+	Entrances       []Entrance
+}
+
+// Machine is a provider of services of Kubernetes that is no container's of ours: a node, or a machine elsewhere.
+type Machine struct {
+	Addr     netip.Addr
+	Protocol uint8
+	Port     uint16
 }
 
 // Published is a port of the node behind which a container's is.
@@ -190,7 +209,7 @@ type chain struct {
 	unread   bool // the library cannot read its rules back
 }
 
-func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
+func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 	is := addressesLike(f.VTEP)
 	accept, drop := verdict(expr.VerdictAccept), verdict(expr.VerdictDrop)
 	forged := chain{name: forgedChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter, rules: []parts{{
@@ -205,16 +224,16 @@ func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 	if len(f.Private) == 0 {
 		return []chain{forged, borrowed}
 	}
-	out, in := leavesBy(model.OutsideDevice), comesBy(model.OutsideDevice)
+	toContainers, in := leavesBy(model.OutsideDevice), comesBy(model.OutsideDevice)
 	translated := connection(expr.CtKeySTATUS, statusDNAT)
 	passing := chain{name: passingChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter}
 	for _, device := range f.Inside {
 		passing.rules = append(passing.rules, parts{leavesBy(device), translated, accept}, parts{leavesBy(device), drop})
 	}
 	passing.rules = append(passing.rules, []parts{
-		{out, connection(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept},
-		{out, translated, accept},
-		{out, drop},
+		{toContainers, connection(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept},
+		{toContainers, translated, accept},
+		{toContainers, drop},
 		{in, translated, accept},
 	}...)
 	for _, device := range f.Uplinks {
@@ -226,40 +245,56 @@ func (f Firewall) chains(maps map[string]*nftables.Set) []chain {
 		{in, connection(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept},
 		{in, meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{unix.IPPROTO_ICMP}), accept},
 		{in, meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{unix.IPPROTO_ICMPV6}), accept},
-		{in, drop},
 	}}
+	for _, p := range f.Private {
+		is := addressesLike(p.Addr())
+		entering.rules = append(entering.rules, parts{in, is.is(), is.toListed(sets["machines"+is.suffix]), accept})
+	}
+	entering.rules = append(entering.rules, parts{in, drop})
 
 	leaving := chain{name: "leaving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: beforeSourceNAT, unread: true}
 	leaving.rules = []parts{{
-		out, from(netip.MustParsePrefix("127.0.0.0/8")), {
+		toContainers, from(netip.MustParsePrefix("127.0.0.0/8")), {
 			&expr.Immediate{Register: 1, Data: ownIPv4(f.VTEP).AsSlice()},
 			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
 		},
 	}}
-	var looks []parts
+	for _, device := range f.Inside { // as its address there, or what answers would not come back
+		leaving.rules = append(leaving.rules, parts{leavesBy(device), translated, {&expr.Masq{}}})
+	}
+	var looks, arriving, own []parts
+	byOthers := meta(expr.MetaKeyOIFNAME, expr.CmpOpNeq, ifname(model.OutsideDevice))
 	for _, p := range f.Private {
 		is := addressesLike(p.Addr())
 		leaving.rules = append(leaving.rules, parts{
 			// From one port to another, by a published one: the answer must come back this way.
-			out, from(p), {
+			toContainers, from(p), {
 				&expr.Ct{Key: expr.CtKeyDST, Register: 1, Direction: 0},
 				&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(is.proto), RegAddrMin: 1},
 			},
 		}, parts{
-			out, is.is(), {
+			toContainers, is.is(), {
 				is.address(is.source, 1),
 				&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(is.proto), RegAddrMin: 1},
 			},
-		}, parts{meta(expr.MetaKeyOIFNAME, expr.CmpOpNeq, ifname(model.OutsideDevice)), from(p), {&expr.Masq{}}})
+		}, parts{byOthers, from(p), {&expr.Masq{}}}, parts{byOthers, is.is(), translated, is.toListed(sets["machines"+is.suffix]), {&expr.Masq{}}})
 		looks = append(looks,
-			parts{is.is(), toNode(), is.lookUp(maps["published"+is.suffix+"at"], true)},
-			parts{is.is(), toNode(), is.lookUp(maps["published"+is.suffix], false)})
+			parts{is.is(), toNode(), is.lookUp(sets["published"+is.suffix+"at"], true)},
+			parts{is.is(), toNode(), is.lookUp(sets["published"+is.suffix], false)})
+		if len(f.Entrances) > 0 {
+			from, by := is.entrances(sets)
+			arriving, own = append(arriving, from...), append(own, by...)
+		}
 	}
-	return []chain{
+	out := []chain{
 		forged, borrowed, passing, entering, leaving,
-		{name: "arriving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, priority: *nftables.ChainPriorityNATDest, rules: looks},
-		{name: "own", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, priority: *nftables.ChainPriorityNATDest, rules: looks},
+		{name: "arriving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, priority: *nftables.ChainPriorityNATDest, rules: slices.Concat(looks, arriving)},
+		{name: "own", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, priority: *nftables.ChainPriorityNATDest, rules: slices.Concat(looks, own)},
 	}
+	if len(f.Entrances) > 0 {
+		out = append(out, f.entranceChains(sets)...)
+	}
+	return out
 }
 
 // The kernel's registers of four bytes. The one of 16 with number 1 is the first four of them.
@@ -275,11 +310,24 @@ func (f addresses) lookUp(m *nftables.Set, at bool) []expr.Any {
 		out = append(out, f.address(f.destination, 1))
 		next += words
 	}
+	out = append(out, upperTo(next)...)
 	return append(out,
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: next},
-		&expr.Payload{DestRegister: next + 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: m.Name, SetID: m.ID},
 		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.proto), RegAddrMin: 1, RegProtoMin: register32 + words})
+}
+
+// upperTo loads the protocol and the destination port into two registers, of which the first is given.
+func upperTo(register uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: register},
+		&expr.Payload{DestRegister: register + 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
+	}
+}
+
+// toListed matches packets whose destination, protocol and port a set has.
+func (f addresses) toListed(s *nftables.Set) []expr.Any {
+	out := append([]expr.Any{f.address(f.destination, 1)}, upperTo(register32+f.length/4)...)
+	return append(out, &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID})
 }
 
 // ownIPv4 is the address under which the node itself speaks to its containers when it has asked for 127.0.0.1. Where tunnels are over IPv6
@@ -291,8 +339,8 @@ func ownIPv4(vtep netip.Addr) netip.Addr {
 	return netip.AddrFrom4([4]byte{192, 0, 0, 8})
 }
 
-// maps are of what is published, by name: to one address of the node (…at) and to any.
-func (f Firewall) maps(t *nftables.Table) map[string]*nftables.Set {
+// sets are, by name, the maps of what is published, to one address of the node (…at) and to any, and the machines that provide services.
+func (f Firewall) sets(t *nftables.Table) map[string]*nftables.Set {
 	out := map[string]*nftables.Set{}
 	for _, p := range f.Private {
 		is := addressesLike(p.Addr())
@@ -305,6 +353,16 @@ func (f Firewall) maps(t *nftables.Table) map[string]*nftables.Set {
 				// Unique in the transaction; the library's own numbering is not safe for concurrent use.
 				ID: uint32(len(out) + 1), Table: t, Name: name, IsMap: true, Concatenation: true,
 				KeyType: nftables.MustConcatSetType(key...), DataType: to,
+			}
+		}
+		name := "machines" + is.suffix
+		out[name] = &nftables.Set{
+			ID: uint32(len(out) + 1), Table: t, Name: name, Concatenation: true,
+			KeyType: nftables.MustConcatSetType(append([]nftables.SetDatatype{is.datatype}, key...)...),
+		}
+		if len(f.Entrances) > 0 {
+			for _, s := range is.entranceSets(t, uint32(len(out)+1)) {
+				out[s.Name] = s
 			}
 		}
 	}
@@ -321,19 +379,159 @@ func (p Published) element() (name string, e nftables.SetElement) {
 		name += "at"
 		e.Key = p.Host.AsSlice()
 	}
-	e.Key = append(append(e.Key, p.Protocol, 0, 0, 0), word(p.Port)...)
+	e.Key = append(e.Key, upper(p.Protocol, p.Port)...)
 	e.Val = append(p.To.Addr().AsSlice(), word(p.To.Port())...)
 	return name, e
 }
 
+// upper is a protocol and a port, as upperTo loads them.
+func upper(protocol uint8, port uint16) []byte {
+	return append([]byte{protocol, 0, 0, 0}, word(port)...)
+}
+
+// element is the row of a machine, and the set that it is in.
+func (m Machine) element() (name string, e nftables.SetElement) {
+	return "machines" + addressesLike(m.Addr).suffix, nftables.SetElement{Key: append(m.Addr.AsSlice(), upper(m.Protocol, m.Port)...)}
+}
+
 // atOnce is how many elements go in one message, which is shorter than 64 KiB.
-const atOnce = 500
+const atOnce = 300
+
+// elements are the rows of all sets, by the sets' names.
+func (f Firewall) elements() map[string][]nftables.SetElement {
+	out := map[string][]nftables.SetElement{}
+	add := func(name string, e nftables.SetElement) { out[name] = append(out[name], e) }
+	for _, p := range f.Published {
+		add(p.element())
+	}
+	for _, m := range f.Machines {
+		add(m.element())
+	}
+	for _, e := range f.Entrances {
+		e.elements(add)
+	}
+	return out
+}
+
+// addElements adds rows to a set.
+// Change is Load where the table is still as it was loaded for another Firewall: the kernel is told what differs, in one transaction. What cannot
+// be changed so is loaded.
+func (f Firewall) Change(was Firewall) error {
+	if !reflect.DeepEqual(f.frame(), was.frame()) {
+		return f.Load()
+	}
+	c, err := openNetfilter()
+	if err != nil {
+		return err
+	}
+	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
+	whole, sets, had, have := f, f.sets(t), was.choices(), f.choices()
+	for name, choice := range have {
+		if _, ok := had[name]; !ok {
+			x := choice.chain(sets)
+			x.add(c, t)
+			x.fill(c, t, nil)
+		}
+	}
+	was.Entrances, f.Entrances = onlyIn(was.Entrances, f.Entrances), onlyIn(f.Entrances, was.Entrances)
+	before, after := was.elements(), f.elements()
+	for name, s := range sets {
+		gone, anew := elementDifference(before[name], after[name])
+		for some := range slices.Chunk(gone, atOnce) {
+			if err := c.SetDeleteElements(s, some); err != nil {
+				return fmt.Errorf("change nftables set %s: %w", name, err)
+			}
+		}
+		if err := addElements(c, s, anew); err != nil {
+			return err
+		}
+	}
+	for name := range had {
+		if _, ok := have[name]; !ok {
+			c.DelChain(&nftables.Chain{Table: t, Name: name})
+		}
+	}
+	if c.Flush() != nil { // it is another's doing, which Load undoes
+		return whole.Load()
+	}
+	return nil
+}
+
+// frame is what only Load can change.
+func (f Firewall) frame() any {
+	enters := len(f.Entrances) > 0
+	f.Published, f.Machines, f.Entrances = nil, nil, nil
+	return struct {
+		Firewall
+		enters bool
+	}{f, enters}
+}
+
+// elementDifference is what turns one content of a set into another.
+func elementDifference(before, after []nftables.SetElement) (gone, anew []nftables.SetElement) {
+	have := make(map[string]nftables.SetElement, len(before))
+	for _, e := range before {
+		have[string(e.Key)+string(e.KeyEnd)] = e
+	}
+	for _, e := range after {
+		key := string(e.Key) + string(e.KeyEnd)
+		h, ok := have[key]
+		if ok && bytes.Equal(h.Val, e.Val) && reflect.DeepEqual(h.VerdictData, e.VerdictData) {
+			delete(have, key)
+			continue
+		}
+		anew = append(anew, e)
+	}
+	return slices.Collect(maps.Values(have)), anew
+}
+
+// addElements adds rows to a set.
+func addElements(c *nftables.Conn, s *nftables.Set, all []nftables.SetElement) error {
+	for some := range slices.Chunk(all, atOnce) {
+		if err := c.SetAddElements(s, some); err != nil {
+			return fmt.Errorf("fill nftables set %s: %w", s.Name, err)
+		}
+	}
+	return nil
+}
+
+// add adds the chain without its rules.
+func (x chain) add(c *nftables.Conn, t *nftables.Table) {
+	ch := &nftables.Chain{Table: t, Name: x.name}
+	if x.hook != nil {
+		ch.Type, ch.Hooknum, ch.Priority = x.kind, x.hook, &x.priority
+	}
+	c.AddChain(ch)
+}
+
+// fill adds its rules. They go on from what they have counted.
+func (x chain) fill(c *nftables.Conn, t *nftables.Table, counted map[string]uint64) {
+	for _, rule := range x.rules {
+		r := &nftables.Rule{Table: t, Chain: &nftables.Chain{Table: t, Name: x.name}}
+		for _, p := range rule {
+			r.Exprs = append(r.Exprs, p...)
+		}
+		countOn(counted, x.name, r)
+		c.AddRule(r)
+	}
+}
+
+// largestTransaction bounds what is told to the kernel at once, in bytes: it is one message. A thousand services take 2 MB.
+const largestTransaction = 64 << 20
+
+func openNetfilter() (*nftables.Conn, error) {
+	c, err := nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetWriteBuffer(largestTransaction) }))
+	if err != nil {
+		return nil, fmt.Errorf("open nftables: %w", err)
+	}
+	return c, nil
+}
 
 // Load puts the table in place of whatever is there, whose counts go on.
 func (f Firewall) Load() error {
-	c, err := nftables.New()
+	c, err := openNetfilter()
 	if err != nil {
-		return fmt.Errorf("open nftables: %w", err)
+		return err
 	}
 	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
 	counted, err := firewallDrops(c)
@@ -344,31 +542,22 @@ func (f Firewall) Load() error {
 	c.DelTable(t)
 	c.AddTable(t)
 	removeEarlier(c)
-	maps := f.maps(t)
-	elements := map[string][]nftables.SetElement{}
-	for _, p := range f.Published {
-		name, e := p.element()
-		elements[name] = append(elements[name], e)
-	}
-	for name, m := range maps {
+	sets := f.sets(t)
+	for name, m := range sets {
 		if err := c.AddSet(m, nil); err != nil {
-			return fmt.Errorf("make nftables map %s: %w", name, err)
-		}
-		for rest := elements[name]; len(rest) > 0; rest = rest[min(atOnce, len(rest)):] {
-			if err := c.SetAddElements(m, rest[:min(atOnce, len(rest))]); err != nil {
-				return fmt.Errorf("fill nftables map %s: %w", name, err)
-			}
+			return fmt.Errorf("make nftables set %s: %w", name, err)
 		}
 	}
-	for _, x := range f.chains(maps) {
-		ch := c.AddChain(&nftables.Chain{Table: t, Name: x.name, Type: x.kind, Hooknum: x.hook, Priority: &x.priority})
-		for _, rule := range x.rules {
-			r := &nftables.Rule{Table: t, Chain: ch}
-			for _, p := range rule {
-				r.Exprs = append(r.Exprs, p...)
-			}
-			countOn(counted, x.name, r)
-			c.AddRule(r)
+	chains := f.chains(sets)
+	for _, x := range chains { // before what sends packets there
+		x.add(c, t)
+	}
+	for _, x := range chains {
+		x.fill(c, t, counted)
+	}
+	for name, elements := range f.elements() {
+		if err := addElements(c, sets[name], elements); err != nil {
+			return err
 		}
 	}
 	if err := c.Flush(); err != nil {
@@ -379,12 +568,12 @@ func (f Firewall) Load() error {
 
 // Loaded tells whether all rules and published ports are still in the calling thread's namespace: a firewall that is loaded anew often clears everybody's.
 func (f Firewall) Loaded() (bool, error) {
-	c, err := nftables.New()
+	c, err := openNetfilter()
 	if err != nil {
-		return false, fmt.Errorf("open nftables: %w", err)
+		return false, err
 	}
 	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
-	for _, x := range f.chains(f.maps(t)) {
+	for _, x := range f.chains(f.sets(t)) {
 		if x.unread {
 			continue // who clears one clears others
 		}
@@ -412,9 +601,9 @@ func removeEarlier(c *nftables.Conn) {
 
 // RemoveFirewall removes the table, and that of earlier versions. That there is none is fine.
 func RemoveFirewall() error {
-	c, err := nftables.New()
+	c, err := openNetfilter()
 	if err != nil {
-		return fmt.Errorf("open nftables: %w", err)
+		return err
 	}
 	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
 	c.AddTable(t)

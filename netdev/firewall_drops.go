@@ -14,9 +14,9 @@ import (
 // FirewallDrops counts what the chains of a Firewall in the calling thread's namespace have dropped, in packets, by the chains' names. Loading
 // it anew goes on counting.
 func FirewallDrops() (map[string]uint64, error) {
-	c, err := nftables.New()
+	c, err := openNetfilter()
 	if err != nil {
-		return nil, fmt.Errorf("open nftables: %w", err)
+		return nil, err
 	}
 	return firewallDrops(c)
 }

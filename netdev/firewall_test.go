@@ -27,6 +27,7 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 		{unix.IPPROTO_UDP, netip.MustParseAddr("192.0.2.1"), 53, netip.MustParseAddrPort("172.19.0.2:53")},
 		{unix.IPPROTO_TCP, netip.IPv6Unspecified(), 8080, netip.MustParseAddrPort("[fd63::1]:80")},
 	}
+	full.Machines = []Machine{{netip.MustParseAddr("192.0.2.1"), unix.IPPROTO_TCP, 6443}, {netip.MustParseAddr("2001:db8::1"), unix.IPPROTO_UDP, 53}}
 	over6 := full
 	over6.VTEP = netip.MustParseAddr("fd00:2::10")
 	for name, f := range map[string]Firewall{"plain": plain, "full": full, "tunnels over IPv6": over6} {
@@ -82,6 +83,7 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 					own, forged,
 					`oifname "contivh0" ip saddr 172.19.0.0/16 snat ip to ct original ip daddr`, `oifname "contivh1" ct status dnat`, `oifname "contivh1" counter`,
 					`tcp . 8080 : 172.19.0.1 . 80`, `192.0.2.1 . udp . 53 : 172.19.0.2 . 53`, `tcp . 8080 : fd63::1 . 80`, "masquerade",
+					"192.0.2.1 . tcp . 6443", "2001:db8::1 . udp . 53", "ip daddr . meta l4proto . th dport @machines4",
 				} {
 					if !strings.Contains(listed, want) {
 						t.Errorf("there is no %q in\n%s", want, listed)

@@ -17,18 +17,23 @@ import (
 // iptablesTime bounds a call of iptables, which waits for others that hold its lock.
 const iptablesTime = 10 * time.Second
 
-// passRules have packets of the way to the outside forwarded where nothing else says otherwise. What may pass is Firewall's to say.
-var passRules = []string{"-A FORWARD -i " + model.OutsideDevice + " -j ACCEPT", "-A FORWARD -o " + model.OutsideDevice + " -j ACCEPT"}
+// passRules have packets by our devices forwarded where nothing else says otherwise. What may pass is Firewall's to say.
+func passRules(devices []string) (out []string) {
+	for _, d := range devices {
+		out = append(out, "-A FORWARD -i "+d+" -j ACCEPT", "-A FORWARD -o "+d+" -j ACCEPT")
+	}
+	return out
+}
 
 // PassForwarding adds passRules at the end of iptables' chain FORWARD where its policy is to drop: a Docker engine sets it when it is
 // the one that turns forwarding on. An accept in a table of our own does not overrule it. At the end, every rule of
-// others is asked before, so only the policy is changed, and only for this device. Where there is no iptables, nobody has set a policy.
-func PassForwarding(program string) error {
+// others is asked before, so only the policy is changed, and only for these devices. Where there is no iptables, nobody has set a policy.
+func PassForwarding(program string, devices []string) error {
 	have, err := forwardRules(program)
 	if err != nil || !slices.Contains(have, "-P FORWARD DROP") {
 		return err
 	}
-	for _, rule := range passRules {
+	for _, rule := range passRules(devices) {
 		if slices.Contains(have, rule) {
 			continue
 		}
@@ -45,8 +50,9 @@ func UnpassForwarding(program string) error {
 	if err != nil {
 		return err
 	}
+	ours := passRules([]string{model.OutsideDevice, model.HostAccess})
 	for _, rule := range have {
-		if !slices.Contains(passRules, rule) {
+		if !slices.Contains(ours, rule) {
 			continue
 		}
 		if _, err := iptables(program, append([]string{"-D"}, strings.Fields(rule)[1:]...)...); err != nil {

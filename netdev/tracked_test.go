@@ -5,6 +5,7 @@ package netdev
 import (
 	"net"
 	"net/netip"
+	"slices"
 	"testing"
 
 	"github.com/vishvananda/netlink"
@@ -34,6 +35,59 @@ func TestConnectionsOfAPrivateAddressAreForgottenAndOthersAreKept(t *testing.T) 
 		left, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
 		if err == nil && (len(left) != 1 || left[0].Forward.SrcPort != 3) {
 			t.Errorf("left are %v", left)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDatagramsToTargetsThatAreGoneAreForgotten(t *testing.T) {
+	t.Parallel()
+	a, b, c := netip.MustParseAddrPort("172.19.0.3:53"), netip.MustParseAddrPort("172.19.0.4:53"), netip.MustParseAddrPort("172.19.0.5:53")
+	to := func(at string, targets ...netip.AddrPort) Entrance {
+		return entrance(at, 17, targets...)
+	}
+	was := []Entrance{to("10.96.0.10:53", a, b), to("0.0.0.0:30053", a, b), to("10.96.0.11:53", a)}
+	is := []Entrance{to("10.96.0.10:53", b, c), to("0.0.0.0:30053", b), to("10.96.0.11:53", a), to("10.96.0.12:53", c)}
+	err := Do(namespace(t), func() error {
+		port := uint16(1000)
+		var stale []uint16
+		for _, f := range []struct {
+			to      string
+			answers netip.AddrPort
+			stale   bool
+		}{
+			{"10.96.0.10:53", a, true}, {"10.96.0.10:53", b, false}, {"192.0.2.1:30053", a, true}, {"192.0.2.1:30053", b, false},
+			{"10.96.0.11:53", a, false},                                       // nothing has changed there
+			{"10.96.0.12:53", netip.MustParseAddrPort("10.96.0.12:53"), true}, // sent out when nobody knew of the service
+			{"198.51.100.1:53", a, false},                                     // a published port
+		} {
+			port++
+			if f.stale {
+				stale = append(stale, port)
+			}
+			sent, client := netip.MustParseAddrPort(f.to), net.IPv4(192, 0, 2, 9).To4()
+			if err := netlink.ConntrackCreate(netlink.ConntrackTable, netlink.FAMILY_V4, &netlink.ConntrackFlow{
+				FamilyType: netlink.FAMILY_V4, TimeOut: 100,
+				Forward: netlink.IPTuple{Protocol: 17, SrcIP: client, DstIP: sent.Addr().AsSlice(), SrcPort: port, DstPort: sent.Port()},
+				Reverse: netlink.IPTuple{Protocol: 17, SrcIP: f.answers.Addr().AsSlice(), DstIP: client, SrcPort: f.answers.Port(), DstPort: port},
+			}); err != nil {
+				return err
+			}
+		}
+		if err := ForgetDatagrams(was, is); err != nil {
+			return err
+		}
+		left, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
+		for _, f := range left {
+			if slices.Contains(stale, f.Forward.SrcPort) {
+				t.Errorf("%s is left", f)
+			}
+		}
+		if len(left) != 7-len(stale) {
+			t.Errorf("%d are left", len(left))
 		}
 		return err
 	})

@@ -88,7 +88,7 @@ func run(ctx context.Context, o options) error {
 	a, err := agent.New(agent.Options{
 		Node: node, Client: client, Datapath: path, MTU: containerMTU(underlay), VLANMTU: wires.mtu, Underlay: underlay.Interface,
 		RunDir: o.runDir, StateDir: o.stateDir, SweepEvery: o.sweep, Patience: o.sweep, Log: o.log,
-		Live: engine.Live,
+		Live: engine.Live, KubeProxy: o.kube.proxy == keepProxy,
 	})
 	if err != nil {
 		return err

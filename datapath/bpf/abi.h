@@ -148,7 +148,7 @@ struct endpoint_key {
 };
 
 struct endpoint {
-	__u32 network; // its number
+	__u32 network; // its number; 0: of a service's address that all networks reach
 	__u32 ifindex; // of its port; 0: it is on another node
 	__u8 vtep[16]; // of the node that has it, IPv4 as ::ffff:a.b.c.d; zero: this one
 	__u8 mac[6];
@@ -413,7 +413,7 @@ struct service_key {
 struct service {
 	__u64 slots;   // the key of its slots; 0: nobody provides it
 	__u32 number;
-	__be16 target; // its providers' port
+	__be16 target; // its providers' port; 0: each has its own
 	__u8 affinity; // the client's address alone chooses
 	__u8 pad;
 };
@@ -451,6 +451,8 @@ struct provider_key {
 struct provider {
 	__u32 tenant;
 	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
+	__be16 port;      // 0: the service's target
+	__u8 pad[2];
 };
 
 // providers: who may be chosen, and who was and may go on. A miss: it is gone, and so are its connections.
@@ -461,6 +463,19 @@ struct {
 	__type(key, struct provider_key);
 	__type(value, struct provider);
 } providers SEC(".maps");
+
+struct foreign_key {
+	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
+};
+
+// foreign: an address that no endpoint has, where services have providers → 1. A miss: what comes from there is no service's reply.
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct foreign_key);
+	__type(value, __u32);
+} foreign SEC(".maps");
 
 // The epoch's lowest bit is the bank in force, the next says that open connections are asked about again.
 #define EPOCH_BANK 1

@@ -66,7 +66,7 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	STEP(check_address(q, from));
 	STEP(answer_for_gateway(skb, q, from));
 	to = endpoint_of(from->tenant, q->destination);
-	same_network = to && to->network == from->network;
+	same_network = to && (to->network == from->network || !to->network);
 	if (to && !same_network && (from->bridged || !reaches(from->network, to->network)))
 		return DROP_OTHER_NETWORK;
 	if (to && to->virtual)
@@ -308,6 +308,21 @@ static __always_inline int carry(struct __sk_buff *skb, const struct flow *f, __
 	return send_wire(skb, f);
 }
 
+// Gives a packet of a connection to a service the addresses and ports that were chosen, and keeps the choice.
+static __always_inline int pass_on4(struct __sk_buff *skb, const struct flow *f, const struct upper *u, struct crossing *here)
+{
+	if (here->passage.begins)
+		STEP(remember_passage(f, here, skb->len - ETH_HLEN));
+	return translate4(skb, ETH_HLEN, u, here);
+}
+
+static __always_inline int pass_on6(struct __sk_buff *skb, const struct flow *f, const struct upper *u, struct crossing *here, __u8 proto)
+{
+	if (here->passage.begins)
+		STEP(remember_passage(f, here, skb->len - ETH_HLEN));
+	return translate6(skb, ETH_HLEN, u, here, proto);
+}
+
 static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 sender)
 {
 	struct flow4_key key = {.scope = skb->ifindex};
@@ -350,6 +365,8 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 	}
 	if (f->way == WAY_OUTSIDE) {
 		outcome = meet_netprofile(skb, f);
+		if (!outcome && here)
+			outcome = pass_on4(skb, f, &u, here);
 		if (!outcome)
 			outcome = renumber4(skb, f, true);
 		return outcome ? drop(skb, outcome) : leave(skb, f);
@@ -358,12 +375,7 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 	if (outcome)
 		return finish(skb, outcome);
 	if (here) {
-		if (here->passage.begins) {
-			outcome = remember_passage(f, here, skb->len - ETH_HLEN);
-			if (outcome)
-				return drop(skb, outcome);
-		}
-		outcome = translate4(skb, ETH_HLEN, &u, here);
+		outcome = pass_on4(skb, f, &u, here);
 		if (!outcome && f->way == WAY_WIRE)
 			outcome = address_frame(skb, f);
 		if (outcome)
@@ -414,6 +426,8 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 	}
 	if (f->way == WAY_OUTSIDE) {
 		outcome = meet_netprofile(skb, f);
+		if (!outcome && here)
+			outcome = pass_on6(skb, f, &u, here, (__u8)key.kind);
 		if (!outcome)
 			outcome = renumber6(skb, f, &u, (__u8)key.kind, true);
 		return outcome ? drop(skb, outcome) : leave(skb, f);
@@ -422,12 +436,7 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 	if (outcome)
 		return finish(skb, outcome);
 	if (here) {
-		if (here->passage.begins) {
-			outcome = remember_passage(f, here, skb->len - ETH_HLEN);
-			if (outcome)
-				return drop(skb, outcome);
-		}
-		outcome = translate6(skb, ETH_HLEN, &u, here, (__u8)key.kind);
+		outcome = pass_on6(skb, f, &u, here, (__u8)key.kind);
 		if (!outcome && f->way == WAY_WIRE)
 			outcome = address_frame(skb, f);
 		if (outcome)
@@ -717,6 +726,9 @@ static __always_inline int ipv4_from_host(struct __sk_buff *skb)
 	outcome = meet_policy4(skb, f, &key, SENDER_NODE, &u, ETH_HLEN);
 	if (outcome)
 		return drop_refused(skb, f, outcome);
+	outcome = give_back4(skb, f, &key, &u, ETH_HLEN);
+	if (outcome)
+		return drop(skb, outcome);
 	return deliver(skb, f);
 }
 
@@ -739,6 +751,9 @@ static __always_inline int ipv6_from_host(struct __sk_buff *skb)
 	outcome = meet_policy6(skb, f, &key, SENDER_NODE, &u, ETH_HLEN);
 	if (outcome)
 		return drop_refused(skb, f, outcome);
+	outcome = give_back6(skb, f, &key, &u, ETH_HLEN);
+	if (outcome)
+		return drop(skb, outcome);
 	return deliver(skb, f);
 }
 

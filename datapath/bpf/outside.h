@@ -125,6 +125,7 @@ static __noinline int decide_inside(const struct question *q, struct flow *f)
 	bank = f->epoch & EPOCH_BANK;
 	f->ifindex = *ifindex;
 	f->tenant = to->tenant;
+	f->asks = asks_for_foreign_replies(q->source);
 	f->source_class = outside_class(to->tenant, q->source, bank);
 	f->destination_class = class_of(endpoint_of(to->tenant, own), bank);
 	f->destination_in = to->in_role[bank];

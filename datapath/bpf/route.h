@@ -75,7 +75,7 @@ static __noinline int decide_from_router(const struct question *q, struct flow *
 		return DROP_SPOOFED_WIRE;
 	f->tenant = network->tenant;
 	f->source_class = class_at(network->tenant, from, q->source, bank); // its roles were asked on its own node, if it has one
-	f->asks = asks_for_replies(from, to);
+	f->asks = from ? asks_for_replies(from, to) : asks_for_foreign_replies(q->source);
 	STEP(note_destination(f, to, bank));
 	return decide_delivery(f, to, to->mac, false, q->ethertype);
 }

@@ -231,9 +231,9 @@ static __always_inline bool choose_once(struct crossing *here)
 		p->provider = key.number;
 		p->hairpin = equal_address(one->address, k->source);
 		copy_address(p->destination, one->address);
-		p->real = join_ports(source_port(k->ports), s->target);
+		mine->port = one->port ? one->port : s->target;
+		p->real = join_ports(source_port(k->ports), mine->port);
 		copy_address(mine->address, one->address);
-		mine->port = s->target;
 		mine->state = p->hairpin ? TRANSLATION_HAIRPIN : 0;
 		if (is_engaged(here))
 			continue;
@@ -489,6 +489,15 @@ VERIFIED_ONCE int leave_service(struct __sk_buff *skb, const struct upper *u, st
 static __always_inline __u8 asks_for_replies(const struct endpoint *from, const struct endpoint *to)
 {
 	return from && from->provides && to->ifindex ? FLOW_FROM_PROVIDER : 0;
+}
+
+// The same where the sender is no endpoint, and its receiver a container of this node.
+static __always_inline __u8 asks_for_foreign_replies(const __u8 *source)
+{
+	struct foreign_key key;
+
+	copy_address(key.address, source);
+	return bpf_map_lookup_elem(&foreign, &key) ? FLOW_FROM_PROVIDER : 0;
 }
 
 // A flow to a service's address. It holds no way: that is in the flow to the provider.

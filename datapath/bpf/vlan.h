@@ -25,7 +25,7 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 	}
 	to = endpoint_of(from->tenant, q->destination);
 	if (to && to->virtual)
-		return to->network == number ? decide_service(skb, q, from, f) : DROP_OTHER_NETWORK;
+		return to->network == number || !to->network ? decide_service(skb, q, from, f) : DROP_OTHER_NETWORK;
 	source = endpoint_of(from->tenant, q->source);
 	f->tenant = from->tenant;
 	f->source_in = from->in_role[bank];
@@ -77,7 +77,7 @@ static __noinline int decide_from_wire(struct __sk_buff *skb, const struct quest
 	to = endpoint_of(network->tenant, q->destination);
 	if (!to || to->network != number || !to->ifindex)
 		return NOT_OURS;
-	f->asks = asks_for_replies(from, to);
+	f->asks = from ? asks_for_replies(from, to) : asks_for_foreign_replies(q->source);
 	STEP(note_destination(f, to, bank));
 	return decide_delivery(f, to, mac_of_sender(q), true, q->ethertype);
 }

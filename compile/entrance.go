@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"cmp"
+	"net/netip"
+	"slices"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// Entrance is where a service of Kubernetes is met by what the node's own stack has: packets of the node's processes, from outside, and of
+// containers that ask for a node's address. There are no tenants: who can be reached from the node provides it.
+type Entrance struct {
+	Service  string     // namespace/name
+	Addr     netip.Addr // unspecified: each of the node's own, of that family
+	Protocol uint8      // TCP, UDP or SCTP, by number
+	Port     uint16
+	// Affinity has the client's address alone choose.
+	Affinity bool
+	// Sources are who may come; none: everybody.
+	Sources []netip.Prefix
+	// Outer are who may get connections from outside, and Inner those of the node's processes and of containers. None: they are
+	// refused or, from outside where Elsewhere says that other nodes have somebody, dropped.
+	Outer, Inner []netip.AddrPort
+	Elsewhere    bool
+}
+
+// Machine is a provider of services that is no endpoint's: a node, or a machine elsewhere.
+type Machine struct {
+	Addr     netip.Addr
+	Protocol uint8
+	Port     uint16
+}
+
+// HealthCheck is a TCP port at which load balancers ask whether the node has providers.
+type HealthCheck struct {
+	Namespace, Name string // of the service
+	Port            uint16
+	Here            int // how many providers on this node are ready
+}
+
+// entrances adds what the node's own stack does for services of Kubernetes, when all ports have their private addresses.
+func (c *compiler) entrances() {
+	taken := map[Machine]bool{}              // where there is an entrance
+	here := map[string]map[providing]bool{} // by service
+	machines := map[Machine]bool{}
+	for _, p := range c.clustered {
+		protocol := protocolNumbers[p.Protocol]
+		for _, b := range p.backends {
+			if b.pod == nil {
+				machines[Machine{b.Addr(), protocol, b.Port()}] = true
+			}
+		}
+		for _, family := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
+			c.enter(p, protocol, family, taken)
+		}
+		if p.of.HealthCheck != 0 {
+			if here[p.of.Key()] == nil {
+				here[p.of.Key()] = map[providing]bool{}
+				c.out.HealthChecks = append(c.out.HealthChecks, HealthCheck{Namespace: p.of.Namespace, Name: p.of.Name, Port: p.of.HealthCheck})
+			}
+			for _, b := range p.backends {
+				if b.here && b.ready {
+					who := b.providing()
+					who.at = netip.AddrPortFrom(who.at.Addr(), 0) // once for all its ports
+					here[p.of.Key()][who] = true
+				}
+			}
+		}
+	}
+	for i := range c.out.HealthChecks {
+		h := &c.out.HealthChecks[i]
+		h.Here = len(here[h.Namespace+"/"+h.Name])
+	}
+	for m := range machines {
+		c.out.Machines = append(c.out.Machines, m)
+	}
+	slices.SortFunc(c.out.Machines, func(a, b Machine) int {
+		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	})
+	slices.SortFunc(c.out.Entrances, func(a, b Entrance) int {
+		return cmp.Or(a.Addr.Compare(b.Addr), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	})
+}
+
+// enter adds the entrances of a port in one family, of which the unspecified address is given.
+func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr, taken map[Machine]bool) {
+	var reached []backend // at the addresses by which the node's stack knows them
+	somebody := false
+	for _, b := range p.backends {
+		if b.Addr().Is4() != family.Is4() {
+			continue
+		}
+		somebody = somebody || b.rank() > 0
+		if at := c.fromNode(b); at.IsValid() && (protocol != sctp || b.Port() == p.Port) {
+			b.AddrPort = netip.AddrPortFrom(at, b.Port())
+			reached = append(reached, b)
+		}
+	}
+	all, local := whoTakes(reached, false), whoTakes(reached, true)
+	add := func(a netip.Addr, port uint16, external bool, outer, inner []netip.AddrPort, sources []netip.Prefix) {
+		if a.Is4() != family.Is4() || port == 0 {
+			return
+		}
+		if taken[Machine{a, protocol, port}] {
+			c.note(p.of, "service %s of Kubernetes is at %s, where another is: it is not met there", p.of.Key(), netip.AddrPortFrom(a, port))
+			return
+		}
+		taken[Machine{a, protocol, port}] = true
+		c.out.Entrances = append(c.out.Entrances, Entrance{
+			Service: p.of.Key(), Addr: a, Protocol: protocol, Port: port, Affinity: p.of.Affinity > 0, Sources: sources,
+			Outer: outer, Inner: inner, Elsewhere: external && p.of.ExternalLocal && somebody && len(outer) == 0,
+		})
+	}
+	inner := all
+	if p.of.InternalLocal {
+		inner = local
+	}
+	ofFamily := false
+	for _, a := range p.of.ClusterIPs {
+		ofFamily = ofFamily || a.Is4() == family.Is4()
+		add(a, p.Port, false, inner, inner, nil)
+	}
+	outer := all
+	if p.of.ExternalLocal {
+		outer = local
+	}
+	for _, a := range p.of.ExternalIPs {
+		add(a, p.Port, true, outer, all, nil)
+	}
+	for _, a := range p.of.LoadBalancers {
+		if !slices.Contains(p.of.ExternalIPs, a) {
+			add(a, p.Port, true, outer, all, p.of.SourceRanges)
+		}
+	}
+	if ofFamily {
+		add(family, p.Node, true, outer, all, nil)
+	}
+}
+
+// fromNode is the address at which the node's own stack reaches a backend: of a pod of this node its private one, of one elsewhere its own where
+// host access leads there; invalid for none.
+func (c *compiler) fromNode(b backend) (none netip.Addr) {
+	if b.pod == nil {
+		return b.Addr()
+	}
+	if b.here {
+		n, _ := c.world.Networks.Get(b.pod.NetworkKey())
+		v4, v6 := c.private(n, b.pod.Port)
+		if b.Addr().Is4() && v4.IsValid() {
+			return v4
+		}
+		if b.Addr().Is6() && v6.IsValid() {
+			return v6
+		}
+	}
+	if b.pod.Tenant != model.DefaultTenant {
+		return none
+	}
+	for _, i := range c.out.Infra {
+		if i.Network == model.HostAccess && slices.ContainsFunc(i.Routes, func(r NodeRoute) bool { return r.Prefix.Contains(b.Addr()) }) {
+			return b.Addr()
+		}
+	}
+	return none
+}
+
+// whoTakes are those of the backends that get new connections, sorted.
+func whoTakes(all []backend, local bool) (out []netip.AddrPort) {
+	for _, b := range taking(all, local) {
+		out = append(out, b.AddrPort)
+	}
+	slices.SortFunc(out, netip.AddrPort.Compare)
+	return slices.Compact(out)
+}

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compile
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// entranceAt is what the node's stack does at an address and port: from outside, and from inside.
+func entranceAt(t *testing.T, tables Tables, protocol uint8, at string) Entrance {
+	t.Helper()
+	to := netip.MustParseAddrPort(at)
+	i := slices.IndexFunc(tables.Entrances, func(e Entrance) bool {
+		return e.Addr == to.Addr() && e.Port == to.Port() && e.Protocol == protocol
+	})
+	if i < 0 {
+		t.Fatalf("nothing is met at %s: %v", at, tables.Entrances)
+	}
+	return tables.Entrances[i]
+}
+
+func TestNodeReachesPodsOfItsOwnByPrivateAddressesAndOthersByHostAccess(t *testing.T) {
+	t.Parallel()
+	w := clusterShop(t, func(s *model.ClusterService, slice *model.EndpointSlice) {
+		s.ExternalIPs = []netip.Addr{netip.MustParseAddr("198.51.100.1")}
+	})
+	e2, _ := w.Endpoints.Get("e2")
+	slice, _ := w.EndpointSlices.Get("ns/shop-1")
+	slice.Endpoints = append(slices.Clone(slice.Endpoints), model.SliceAddress{Addr: e2.IPv4, Pod: "p2", Ready: true, Node: "n2"})
+	w = w.With(model.Change{Revision: 8, Put: []model.Object{podOf(e2, "p2"), slice}})
+	// e1 is in a network without a gateway, e2 is elsewhere, and nodes have no place in the tenant; e3 is another tenant's.
+	const ways = "[172.19.0.2:8080 172.19.0.3:8080 203.0.113.9:8080]"
+	for _, at := range []string{"10.96.0.7:80", "198.51.100.1:80", "0.0.0.0:30080"} {
+		if e := entranceAt(t, For(w, "n1"), 6, at); fmt.Sprint(e.Outer) != ways || fmt.Sprint(e.Inner) != ways {
+			t.Errorf("%s, want %s", e, ways)
+		}
+	}
+	infra := model.Network{Tenant: "default", Name: model.HostAccess, Type: model.NetworkInfra, Encap: model.EncapVXLAN, Tag: 9}
+	infra.IPv4, _ = model.ParsePool("132.1.1.0/24", "132.1.1.1", false)
+	home := endpoint("h1", "default", model.HostAccess, "n1", model.InfraPort(model.HostAccess), "132.1.1.2")
+	home.Runtime = model.RuntimeNode
+	w = w.With(model.Change{Revision: 9, Put: []model.Object{infra, home}})
+	const all = "[10.1.2.1:8080 10.1.2.2:8080 172.19.0.2:8080 172.19.0.3:8080 203.0.113.9:8080]"
+	tables := For(w, "n1")
+	if e := entranceAt(t, tables, 6, "0.0.0.0:30080"); fmt.Sprint(e.Outer) != all {
+		t.Errorf("%s, want %s", e, all)
+	}
+	if fmt.Sprint(tables.Machines) != "[machine 203.0.113.9:8080/6]" {
+		t.Errorf("%v", tables.Machines)
+	}
+	if e := entranceAt(t, tables, 17, "10.96.0.7:53"); len(e.Inner) != 0 || e.Elsewhere {
+		t.Errorf("a port that nobody provides: %s", e)
+	}
+}
+
+func TestExternalTrafficStaysOnItsNodeWhereThatIsWanted(t *testing.T) {
+	t.Parallel()
+	w := clusterShop(t, func(s *model.ClusterService, slice *model.EndpointSlice) {
+		s.ExternalLocal, s.HealthCheck, s.Affinity = true, 31000, 10800
+		s.LoadBalancers, s.SourceRanges = []netip.Addr{netip.MustParseAddr("198.51.100.2")}, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	})
+	here, there := For(w, "n1"), For(w, "n2")
+	if e := entranceAt(t, here, 6, "0.0.0.0:30080"); fmt.Sprint(e.Outer) != "[172.19.0.2:8080 172.19.0.3:8080]" || len(e.Inner) != 3 || !e.Affinity {
+		t.Error(e)
+	}
+	if e := entranceAt(t, there, 6, "0.0.0.0:30080"); len(e.Outer) != 0 || fmt.Sprint(e.Inner) != "[203.0.113.9:8080]" || !e.Elsewhere {
+		t.Error(e)
+	}
+	if e := entranceAt(t, here, 6, "198.51.100.2:80"); fmt.Sprint(e.Sources) != "[192.0.2.0/24]" {
+		t.Error(e)
+	}
+	if e := entranceAt(t, there, 6, "10.96.0.7:80"); len(e.Outer) == 0 || e.Elsewhere {
+		t.Errorf("a cluster IP is everybody's: %s", e)
+	}
+	if h := fmt.Sprint(here.HealthChecks, there.HealthChecks); h != "[health check 31000 of service ns/shop: 3 here] [health check 31000 of service ns/shop: 0 here]" {
+		t.Error(h)
+	}
+}

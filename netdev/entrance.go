@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package netdev
+
+import (
+	"fmt"
+	"net/netip"
+	"reflect"
+	"slices"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/model"
+)
+
+// Entrance is where a service of Kubernetes is met by what the node's own stack has. What a packet costs does not depend on how many there are:
+//
+//	chain arriving { ...
+//	  iifname contivh0 ip daddr . meta l4proto . th dport vmap @inner4
+//	  iifname != contivh0 ip daddr . meta l4proto . th dport vmap @outer4
+//	  fib daddr type local ip daddr != 127.0.0.0/8 iifname contivh0 0.0.0.0 . meta l4proto . th dport vmap @inner4
+//	  fib daddr type local ip daddr != 127.0.0.0/8 iifname != contivh0 0.0.0.0 . meta l4proto . th dport vmap @outer4 }
+//	map outer4 { type ipv4_addr . inet_proto . inet_service : verdict
+//	  10.96.0.7 . tcp . 80 : goto choose4-3, 0.0.0.0 . tcp . 30080 : goto choose4-3-node, 10.96.0.8 . tcp . 80 : goto refuse }
+//	chain refuse { meta l4proto tcp reject with tcp reset; reject with icmpx port-unreachable }
+//	chain choose4-3 { dnat to ip daddr . meta l4proto . th dport . numgen random mod 3 map @targets4 }
+//	chain choose4-3-node { dnat to 0.0.0.0 . meta l4proto . th dport . numgen random mod 3 map @targets4 }
+//	map targets4 { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service
+//	  10.96.0.7 . tcp . 80 . 0 : 172.19.0.3 . 8080 ... }
+//
+// A chain chooses among so many targets, from a certain one on, at random or by the client's address: services share them. inner is for the
+// node's own processes and for containers. Who is not let in by everybody's way is asked for in a map of ranges:
+//
+//	chain ask4 { ip daddr . meta l4proto . th dport . ip saddr vmap @sources4; drop }
+type Entrance struct {
+	Service      string
+	Addr         netip.Addr // unspecified: each of the node's own, of that family
+	Protocol     uint8
+	Port         uint16
+	Affinity     bool             // the client's address alone chooses
+	Sources      []netip.Prefix   // who may come; none: everybody
+	Outer, Inner []netip.AddrPort // who gets what comes from outside, and from the node itself and containers
+	Elsewhere    bool             // outside is not refused, but dropped: another node has somebody
+}
+
+const (
+	refuseChain = "refuse"
+	// The kernel's ways to reject: TCP by a reset, others by an ICMP error of either family, with its code for a port at which nobody listens
+	// (linux/netfilter/nf_tables.h).
+	rejectReset      = 1
+	rejectAnyFamily  = 2
+	rejectPortClosed = 1
+	// hashSeed has a client meet the same target after the table was loaded anew: the kernel would take another at each time.
+	hashSeed = 0x636f6e74
+)
+
+// choice is a chain that sends connections to one of some targets.
+type choice struct {
+	is          addresses
+	from, count int
+	affinity    bool
+	node        bool // to a port of the node, whatever its address
+}
+
+func (c choice) name() string {
+	name := fmt.Sprintf("choose%s-%d", c.is.suffix, c.count)
+	if c.from > 0 {
+		name += fmt.Sprintf("-from-%d", c.from)
+	}
+	if c.affinity {
+		name += "-client"
+	}
+	if c.node {
+		name += "-node"
+	}
+	return name
+}
+
+// rule is that of the chain.
+func (c choice) rule(targets *nftables.Set) parts {
+	next := register32 + c.is.length/4
+	out := []expr.Any{c.is.address(c.is.destination, 1)}
+	if c.node {
+		out = []expr.Any{&expr.Immediate{Register: 1, Data: make([]byte, c.is.length)}}
+	}
+	out = append(out, upperTo(next)...)
+	if c.affinity {
+		// The client is loaded behind what is asked for, and then gives place to its hash.
+		client := next + 2
+		out = append(out, c.is.address(c.is.source, client), &expr.Hash{
+			SourceRegister: client, DestRegister: client, Length: c.is.length, Modulus: uint32(c.count), Offset: uint32(c.from), Seed: hashSeed, Type: expr.HashTypeJenkins,
+		})
+	} else {
+		out = append(out, &expr.Numgen{Register: next + 2, Modulus: uint32(c.count), Offset: uint32(c.from), Type: unix.NFT_NG_RANDOM})
+	}
+	return parts{c.is.is(), append(out,
+		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: targets.Name, SetID: targets.ID},
+		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(c.is.proto), RegAddrMin: 1, RegProtoMin: next})}
+}
+
+func (c choice) chain(sets map[string]*nftables.Set) chain {
+	return chain{name: c.name(), rules: []parts{c.rule(sets["targets"+c.is.suffix])}, unread: true}
+}
+
+// goTo is the verdict of an entrance for some of its targets, of which the first is the one with the number from.
+func (e Entrance) goTo(targets []netip.AddrPort, from int) string {
+	if len(targets) == 0 {
+		return refuseChain
+	}
+	return e.choice(len(targets), from).name()
+}
+
+func (e Entrance) choice(count, from int) choice {
+	return choice{is: addressesLike(e.Addr), from: from, count: count, affinity: e.Affinity, node: e.Addr.IsUnspecified()}
+}
+
+// innerFrom is the number of the first target for the node's own: where they are others, they come behind those for outside.
+func (e Entrance) innerFrom() int {
+	if slices.Equal(e.Outer, e.Inner) {
+		return 0
+	}
+	return len(e.Outer)
+}
+
+// choices are the chains that the entrances need, by name.
+func (f Firewall) choices() map[string]choice {
+	out := map[string]choice{}
+	for _, e := range f.Entrances {
+		for _, c := range []choice{e.choice(len(e.Outer), 0), e.choice(len(e.Inner), e.innerFrom())} {
+			if c.count > 0 {
+				out[c.name()] = c
+			}
+		}
+	}
+	return out
+}
+
+// onlyIn are the entrances that others do not have, or otherwise.
+func onlyIn(all, others []Entrance) (out []Entrance) {
+	type place struct {
+		addr     netip.Addr
+		protocol uint8
+		port     uint16
+	}
+	at := func(e Entrance) place { return place{e.Addr, e.Protocol, e.Port} }
+	theirs := make(map[place]Entrance, len(others))
+	for _, e := range others {
+		theirs[at(e)] = e
+	}
+	for _, e := range all {
+		if other, ok := theirs[at(e)]; !ok || !reflect.DeepEqual(e, other) {
+			out = append(out, e)
+		}
+	}
+	return out
+}
+
+// key is what packets to an entrance show.
+func (e Entrance) key() []byte { return append(e.Addr.AsSlice(), upper(e.Protocol, e.Port)...) }
+
+// elements are the rows of an entrance, by set.
+func (e Entrance) elements(add func(set string, e nftables.SetElement)) {
+	is := addressesLike(e.Addr)
+	targets := e.Outer
+	if e.innerFrom() > 0 {
+		targets = slices.Concat(e.Outer, e.Inner)
+	} else if len(e.Outer) == 0 {
+		targets = e.Inner
+	}
+	for i, to := range targets {
+		add("targets"+is.suffix, nftables.SetElement{
+			Key: append(e.key(), binaryutil.NativeEndian.PutUint32(uint32(i))...), Val: append(to.Addr().AsSlice(), word(to.Port())...),
+		})
+	}
+	outer := &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.goTo(e.Outer, 0)}
+	if e.Elsewhere && len(e.Outer) == 0 {
+		outer = &expr.Verdict{Kind: expr.VerdictDrop}
+	}
+	inner := &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.goTo(e.Inner, e.innerFrom())}
+	if len(e.Sources) > 0 {
+		for _, s := range disjoint(e.Sources) {
+			if s.Addr().Is4() == e.Addr.Is4() {
+				add("sources"+is.suffix, nftables.SetElement{
+					Key: append(e.key(), s.Addr().AsSlice()...), KeyEnd: append(e.key(), lastOf(s).AsSlice()...), VerdictData: outer,
+				})
+			}
+		}
+		outer = &expr.Verdict{Kind: expr.VerdictGoto, Chain: askChain(is)}
+		inner = outer
+	}
+	add("outer"+is.suffix, nftables.SetElement{Key: e.key(), VerdictData: outer})
+	add("inner"+is.suffix, nftables.SetElement{Key: e.key(), VerdictData: inner})
+}
+
+func askChain(is addresses) string { return "ask" + is.suffix }
+
+// disjoint are prefixes without those that others have in them.
+func disjoint(all []netip.Prefix) (out []netip.Prefix) {
+	for i, p := range all {
+		p = p.Masked()
+		if !slices.ContainsFunc(all, func(o netip.Prefix) bool { return o.Bits() < p.Bits() && o.Contains(p.Addr()) }) &&
+			!slices.ContainsFunc(all[:i], func(o netip.Prefix) bool { return o.Masked() == p }) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// lastOf is the last address of a prefix.
+func lastOf(p netip.Prefix) netip.Addr {
+	b := p.Masked().Addr().AsSlice()
+	for i := p.Bits(); i < len(b)*8; i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// entranceSets are what entrances of a family are kept in.
+func (f addresses) entranceSets(t *nftables.Table, id uint32) []*nftables.Set {
+	key := []nftables.SetDatatype{f.datatype, nftables.TypeInetProto, nftables.TypeInetService}
+	with := func(last nftables.SetDatatype) nftables.SetDatatype {
+		return nftables.MustConcatSetType(append(slices.Clone(key), last)...)
+	}
+	verdicts := nftables.Set{Table: t, IsMap: true, Concatenation: true, KeyType: nftables.MustConcatSetType(key...), DataType: nftables.TypeVerdict}
+	outer, inner, sources := verdicts, verdicts, verdicts
+	targets := nftables.Set{
+		Table: t, IsMap: true, Concatenation: true, KeyType: with(nftables.TypeMark), DataType: nftables.MustConcatSetType(f.datatype, nftables.TypeInetService),
+	}
+	sources.Interval, sources.KeyType = true, with(f.datatype)
+	outer.Name, inner.Name, sources.Name, targets.Name = "outer"+f.suffix, "inner"+f.suffix, "sources"+f.suffix, "targets"+f.suffix
+	out := []*nftables.Set{&outer, &inner, &sources, &targets}
+	for i, s := range out {
+		s.ID = id + uint32(i)
+	}
+	return out
+}
+
+// isNoLoopback matches packets to other addresses than those that mean the machine itself.
+func (f addresses) isNoLoopback() []expr.Any {
+	if f.proto == unix.NFPROTO_IPV4 {
+		return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: f.destination, Len: 1}, &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: []byte{127}}}
+	}
+	return []expr.Any{f.address(f.destination, 1), &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: netip.IPv6Loopback().AsSlice()}}
+}
+
+// enter asks a map of verdicts for what a packet shows. node: whatever address of the node's it is sent to.
+func (f addresses) enter(m *nftables.Set, node bool) []expr.Any {
+	at := f.address(f.destination, 1)
+	if node {
+		at = &expr.Immediate{Register: 1, Data: make([]byte, f.length)}
+	}
+	return append(append([]expr.Any{at}, upperTo(register32+f.length/4)...), &expr.Lookup{SourceRegister: 1, SetName: m.Name, SetID: m.ID, IsDestRegSet: true})
+}
+
+// entering are the rules that send packets of a family to the entrances: those that arrive, and the node's own.
+func (f addresses) entrances(sets map[string]*nftables.Set) (arriving, own []parts) {
+	outer, inner := sets["outer"+f.suffix], sets["inner"+f.suffix]
+	in, elsewhere := comesBy(model.OutsideDevice), meta(expr.MetaKeyIIFNAME, expr.CmpOpNeq, ifname(model.OutsideDevice))
+	return []parts{
+			{in, f.is(), f.enter(inner, false)},
+			{elsewhere, f.is(), f.enter(outer, false)},
+			{in, f.is(), toNode(), f.isNoLoopback(), f.enter(inner, true)},
+			{elsewhere, f.is(), toNode(), f.isNoLoopback(), f.enter(outer, true)},
+		}, []parts{
+			{f.is(), f.enter(inner, false)},
+			{f.is(), toNode(), f.isNoLoopback(), f.enter(inner, true)},
+		}
+}
+
+// entranceChains are those to which entrances send packets.
+func (f Firewall) entranceChains(sets map[string]*nftables.Set) []chain {
+	out := []chain{{name: refuseChain, unread: true, rules: []parts{
+		{meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{unix.IPPROTO_TCP}), {&expr.Reject{Type: rejectReset}}},
+		{{&expr.Reject{Type: rejectAnyFamily, Code: rejectPortClosed}}},
+	}}}
+	for _, p := range f.Private {
+		is := addressesLike(p.Addr())
+		sources := sets["sources"+is.suffix]
+		ask := append(append([]expr.Any{is.address(is.destination, 1)}, upperTo(register32+is.length/4)...), is.address(is.source, register32+is.length/4+2),
+			&expr.Lookup{SourceRegister: 1, SetName: sources.Name, SetID: sources.ID, IsDestRegSet: true})
+		out = append(out, chain{name: askChain(is), rules: []parts{{is.is(), ask}, {verdict(expr.VerdictDrop)}}, unread: true})
+	}
+	for _, c := range f.choices() {
+		out = append(out, c.chain(sets))
+	}
+	return out
+}
