@@ -122,7 +122,7 @@ func newSuites(t *testing.T) *suites {
 	}
 	agnhost := kubelab.Image{Layers: [][]byte{layer(t, os.DirFS(filepath.Join(s.dir, "agnhost.root")))}, Entrypoint: []string{"/agnhost"}, Command: []string{"pause"}}
 	s.Cluster = kubelab.New(t, &programs, kubelab.Options{
-		Conflist: "../../deploy/k8s/10-contiv.conflist", Manifests: []string{"../../deploy/k8s/netmaster-rbac.yaml", "../../deploy/k8s/netplugin-rbac.yaml"},
+		Conflist: "../../deploy/k8s/10-contiv.conflist", Manifests: []string{"../../deploy/k8s/netmaster-rbac.yaml", "../../deploy/k8s/netmaster-rbac.yaml", "../../deploy/k8s/netplugin-rbac.yaml"},
 		DualStack: true, Untainted: true,
 		Images: map[string]kubelab.Image{
 			"agnhost": agnhost, "jessie-dnsutils": agnhost,
