@@ -83,7 +83,7 @@ test-k8s: ## the tests with a real Kubernetes cluster, whose programs are built 
 test-k8s-conformance: ## others' suites on a real Kubernetes cluster, and docs/conformance.md of them (an hour); FOCUS=regexp for some tests, SUITE=kubernetes|cyclonus|cluster-policies for one
 	@test/prepare run
 	@kubernetes=$$(test/kubernetes) && suites=$$(test/kubernetes suites) && $(AS_ROOT) env CONTIV_TEST_KUBERNETES="$$kubernetes" CONTIV_TEST_SUITES="$$suites" \
-		go test -tags kubernetes -count=1 -v -timeout 5h ./test/conformance -update -focus '$(FOCUS)' -suite '$(SUITE)'
+		go test -tags conformance -count=1 -v -timeout 5h ./test/conformance -update -focus '$(FOCUS)' -suite '$(SUITE)'
 
 bench: ## the benchmark table: ratios to the bare path, beside Docker's own networks (needs root or sudo); BENCH=-dns for names alone
 	@test/prepare run
@@ -98,7 +98,7 @@ generate: ## rebuild generated files (eBPF objects and their Go side, deploy/k8s
 check: generate ## formatting, vet, and that generated files are what their sources give
 	@test -z "$$(gofmt -l .)" || { echo "gofmt would change:"; gofmt -l .; exit 1; }
 	go vet ./...
-	go vet -tags kubernetes ./test ./test/conformance
+	go vet -tags "kubernetes conformance" ./test/...
 	@git diff --exit-code --stat -- '*_bpfel.go' '*_bpfel.o' deploy/k8s/contiv.yaml || { echo "generated files are stale: commit what make generate made"; exit 1; }
 
 clean: ## remove what was built
