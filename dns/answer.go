@@ -41,14 +41,23 @@ type question struct {
 	name string // canonical
 	turn uint32 // which of several addresses comes first
 	most int    // records of the answer that are of use
-	// links is how many other names have led to it.
+	// links is how many other names have led to it, and outer what has been found of the last, which is not ours.
 	links int
+	outer outer
+}
+
+// outer is what is known of a name that is not ours.
+type outer struct {
+	name   string // canonical; "" where nothing has been looked for
+	addrs  []netip.Addr
+	failed bool // nobody could say
 }
 
 // records are an answer: what was asked for, and what will be asked for next; or why there is none.
 type records struct {
 	answer, authority, extra []dns.RR
 	rcode                    int
+	wanted                   string // the name that has to be found before this is whole; "" for none
 }
 
 // answer gives the records for a question. found is false for a name that none of the asker's tenants has, which somebody

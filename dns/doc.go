@@ -11,6 +11,7 @@
 //
 //	zone.go      the names of one tenant, as objects come and go: pure
 //	cluster.go   the names of Kubernetes, in the same way; kubernetes.go answers them
+//	outer.go     names outside of the cluster that its services stand for
 //	index.go     the zones of the newest World, brought there by what differs from the one before
 //	answer.go    what one container gets for a question: pure
 //	reply.go     one message in, one message out: pure

@@ -38,10 +38,7 @@ func (v view) kubernetes(q question) (r records, found bool) {
 			r.answer = []dns.RR{v.soa()}
 		}
 	case labels[last] == "svc":
-		r, exists, found = v.clusterService(labels[:last], q)
-		if !found {
-			return r, false
-		}
+		r, exists = v.clusterService(labels[:last], q)
 	case labels[last] == "pod":
 		r, exists = v.pod(labels[:last], q)
 	case inside == "dns-version":
@@ -53,7 +50,7 @@ func (v view) kubernetes(q question) (r records, found bool) {
 	if !exists {
 		r.rcode = dns.RcodeNameError
 	}
-	if len(r.answer) == 0 {
+	if len(r.answer) == 0 && r.rcode != dns.RcodeServerFailure {
 		r.authority = []dns.RR{v.soa()}
 	}
 	return r, true
@@ -82,52 +79,52 @@ func (v view) full(labels ...string) string {
 	return strings.Join(labels, ".") + "." + dns.Fqdn(v.domain)
 }
 
-// clusterService answers [[_port._protocol.]|[host.]]service.namespace. found is false where somebody else is to be asked.
-func (v view) clusterService(labels []string, q question) (r records, exists, found bool) {
+// clusterService answers [[_port._protocol.]|[host.]]service.namespace.
+func (v view) clusterService(labels []string, q question) (r records, exists bool) {
 	n := len(labels)
 	switch n {
 	case 0:
-		return r, true, true
+		return r, true
 	case 1:
 		_, exists = v.cluster.namespaces.Get(labels[0])
-		return r, exists, true
+		return r, exists
 	}
 	s, ok := v.cluster.services.Get(labels[n-1] + "/" + labels[n-2])
 	switch {
 	case !ok || n > 4:
-		return r, false, true
+		return r, false
 	case s.ExternalName != "":
 		if n > 2 {
-			return r, false, true
+			return r, false
 		}
 		return v.otherName(s, q)
 	case n == 2 && q.Qtype == dns.TypeSRV:
-		return v.clusterPorts(s, "", "", q), true, true
+		return v.clusterPorts(s, "", "", q), true
 	case n == 2 && len(s.ClusterIPs) > 0:
 		for _, a := range s.ClusterIPs {
 			r.answer = append(r.answer, recordOf(a, q.Name, q.Qtype)...)
 		}
-		return r, true, true
+		return r, true
 	case n == 2:
-		return records{answer: v.chosen(v.providers(s.Key()), q)}, true, true
+		return records{answer: v.chosen(v.providers(s.Key()), q)}, true
 	case n == 3:
 		its := slices.DeleteFunc(v.providers(s.Key()), func(p provider) bool { return p.host() != labels[0] })
 		if len(s.ClusterIPs) > 0 {
 			its = nil
 		}
-		return records{answer: v.chosen(its, q)}, len(its) > 0, true
+		return records{answer: v.chosen(its, q)}, len(its) > 0
 	}
 	port, ok1 := strings.CutPrefix(labels[0], "_")
 	protocol, ok2 := strings.CutPrefix(labels[1], "_")
 	if !ok1 || !ok2 || port == "" || protocol == "" {
-		return r, false, true
+		return r, false
 	}
 	r = v.clusterPorts(s, port, protocol, q)
 	exists = len(r.answer) > 0
 	if q.Qtype != dns.TypeSRV && q.Qtype != dns.TypeANY {
 		r = records{}
 	}
-	return r, exists, true
+	return r, exists
 }
 
 // chosen are the addresses of providers, each once, as many as are of use, beginning with another one each turn.
@@ -177,27 +174,48 @@ func (v view) clusterPorts(s model.ClusterService, port, protocol string, q ques
 	return r
 }
 
-// otherName answers a service that is another name, with what that name has. Where that is outside of the cluster, only the other name is known here.
-func (v view) otherName(s model.ClusterService, q question) (r records, exists, found bool) {
+// otherName answers a service that is another name, with what that name has.
+func (v view) otherName(s model.ClusterService, q question) (r records, exists bool) {
 	target := canonical(s.ExternalName)
 	if !speakable(target) {
-		return r, true, true
+		return r, true
 	}
 	r.answer = []dns.RR{&dns.CNAME{Hdr: header(q.Name, dns.TypeCNAME), Target: dns.Fqdn(target)}}
 	if q.Qtype == dns.TypeCNAME {
-		return r, true, true
+		return r, true
 	}
-	if _, ours := v.inside(target); !ours || q.links >= chain {
-		return records{}, true, false
+	if q.links++; q.links > chain {
+		return records{rcode: dns.RcodeServerFailure}, true
 	}
-	q.links++
 	q.Name, q.name = dns.Fqdn(target), target
-	more, found := v.kubernetes(q)
-	if !found {
-		return records{}, true, false
+	more, ours := v.kubernetes(q)
+	if !ours {
+		more = outerRecords(q)
+	}
+	if more.rcode == dns.RcodeServerFailure {
+		return more, true
 	}
 	more.answer = append(r.answer, more.answer...)
-	return more, more.rcode == dns.RcodeSuccess, true
+	return more, more.rcode != dns.RcodeNameError
+}
+
+// outerRecords are the records of a name that is not in the cluster, by what has been found; without that, what is to be found.
+func outerRecords(q question) (r records) {
+	switch f := q.outer; {
+	case q.Qtype != dns.TypeA && q.Qtype != dns.TypeAAAA && q.Qtype != dns.TypeANY:
+	case f.name != q.name:
+		r.wanted = q.name
+	case f.failed:
+		r.rcode = dns.RcodeServerFailure
+	case len(f.addrs) == 0:
+		r.rcode = dns.RcodeNameError
+	}
+	if r.wanted == "" {
+		for _, a := range q.outer.addrs {
+			r.answer = append(r.answer, recordOf(a.Unmap(), q.Name, q.Qtype)...)
+		}
+	}
+	return r
 }
 
 // pod answers 10-1-2-3.namespace with the address that it says, as Kubernetes' own server does unless it is told otherwise.

@@ -356,7 +356,7 @@ func TestAnswerByAPortIsOnePacket(t *testing.T) {
 	for over, most := range map[transport]int{udp: udpSize, udpByPort: udpByPortSize} {
 		q := new(dns.Msg).SetQuestion("web.", dns.TypeA)
 		q.SetEdns0(65535, true)
-		b := crowd(600).reply(pack(t, q), over)
+		b := crowd(600).says(pack(t, q), over)
 		if m := unpack(t, b); len(b) > most || len(b) < most-smallestRR-11 || !m.Truncated {
 			t.Errorf("%v: %d bytes, TC %v", over, len(b), m.Truncated)
 		}

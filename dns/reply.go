@@ -50,26 +50,29 @@ type responder struct {
 	asker []string // ids of its endpoints
 	// turn says which of several addresses comes first.
 	turn uint32
+	// outer is what has been found of a name that reply wanted to know.
+	outer outer
 }
 
 // reply answers a query of the wire; over says by which transport it came. It is nil where the query is for somebody
-// else to answer: an unknown name, or anything that is not a plain question.
-func (r responder) reply(query []byte, over transport) []byte {
+// else to answer: an unknown name, or anything that is not a plain question. Or where a name that is not ours is wanted first: then it is
+// to be asked again, with what has been found.
+func (r responder) reply(query []byte, over transport) (answer []byte, wanted string) {
 	var m dns.Msg
 	if m.Unpack(query) != nil || m.Response || m.Opcode != dns.OpcodeQuery || len(m.Question) != 1 {
-		return nil
+		return nil, ""
 	}
 	limit, opt := over.limit(&m), m.IsEdns0()
 	// One record more than fits, so that Truncate sees that there were more.
-	q := question{Question: m.Question[0], name: canonical(m.Question[0].Name), turn: r.turn, most: limit/smallestRR + 1}
+	q := question{Question: m.Question[0], name: canonical(m.Question[0].Name), turn: r.turn, most: limit/smallestRR + 1, outer: r.outer}
 	_, backwards := reverse(q.name)
 	var (
 		rrs   records
 		found bool
 	)
 	r.names.ask(r.asker, backwards, func(v view) { rrs, found = v.answer(q) })
-	if !found {
-		return nil
+	if !found || rrs.wanted != "" {
+		return nil, rrs.wanted
 	}
 	out := new(dns.Msg).SetReply(&m)
 	out.RecursionAvailable = true // what we do not know is asked on
@@ -88,9 +91,9 @@ func (r responder) reply(query []byte, over transport) []byte {
 	out.Truncate(limit)
 	b, err := out.Pack()
 	if err != nil {
-		return failure(query)
+		return failure(query), ""
 	}
-	return b
+	return b, ""
 }
 
 // failure is the SERVFAIL for a query, nil where it is no query.

@@ -28,10 +28,12 @@ type sandbox struct {
 	everywhere bool // questions to any server are ours to answer; else those to Docker's resolver
 	namespace  namespaceID
 	endpoints  atomic.Pointer[[]string]
-	// reply answers a query of the container with these endpoints; nil where it is for who was asked.
-	reply func(endpoints []string, query []byte, over transport) []byte
-	life  time.Duration
-	log   *slog.Logger
+	// reply answers a query of the container with these endpoints; nil where it is for who was asked, or where a name is wanted first.
+	reply   func(endpoints []string, query []byte, over transport, outer outer) (answer []byte, wanted string)
+	find    finder
+	finding chan struct{} // has something in it for each question that waits for find
+	life    time.Duration
+	log     *slog.Logger
 
 	dp        *datapath.Datapath  // whose ports reflect; nil: none
 	questions *datapath.Questions // has the program on lo; with everywhere only
@@ -185,8 +187,27 @@ func (s *sandbox) takeUDP(d door, packet []byte, from netip.AddrPort, to netip.A
 	if client.Port() == port {
 		return // a heartbeat of ours, that came through
 	}
-	if b := s.reply(*s.endpoints.Load(), packet, d.over()); b != nil {
-		_ = d.answer(client, server, b)
+	b, wanted := s.reply(*s.endpoints.Load(), packet, d.over(), outer{})
+	if wanted == "" {
+		s.giveUDP(d, client, server, packet, b)
+		return
+	}
+	select {
+	case s.finding <- struct{}{}:
+	default: // it comes again
+		return
+	}
+	packet = slices.Clone(packet)
+	s.running.Go(func() {
+		s.giveUDP(d, client, server, packet, s.replyWith(wanted, packet, d.over()))
+		<-s.finding
+	})
+}
+
+// giveUDP sends what the client gets, or passes its packet on where that is nothing.
+func (s *sandbox) giveUDP(d door, client, server netip.AddrPort, packet, answer []byte) {
+	if answer != nil {
+		_ = d.answer(client, server, answer)
 		return
 	}
 	if len(packet) > maxUDP {

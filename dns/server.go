@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"sync"
 	"time"
 
@@ -37,6 +38,7 @@ type Server struct {
 	dp    *datapath.Datapath
 	log   *slog.Logger
 	life  time.Duration // of a redirect without a heartbeat
+	find  finder
 
 	syncing sync.Mutex // one Sync at a time; comes before mu
 	mu      sync.Mutex
@@ -50,7 +52,7 @@ type Server struct {
 // server that is asked before the first one has come would tell containers that their peers do not exist. The ports of dp reflect
 // questions; where it is nil, none does. Kubernetes' names are in the domain, as ClusterDomain.
 func New(world func() model.World, dp *datapath.Datapath, domain string, log *slog.Logger) *Server {
-	return &Server{names: newIndex(world, domain), dp: dp, log: log, life: lifetime, open: map[string]*sandbox{}}
+	return &Server{names: newIndex(world, domain), dp: dp, log: log, life: lifetime, find: net.DefaultResolver.LookupNetIP, open: map[string]*sandbox{}}
 }
 
 // Run keeps the redirects of all containers alive until ctx ends, and then closes the sockets. The redirects stay for up to
@@ -151,7 +153,7 @@ func (s *Server) start(w Sandbox) error {
 	if err != nil {
 		return err
 	}
-	sb := &sandbox{questions: questions, dp: s.dp, path: w.Path, everywhere: w.Everywhere, reply: s.reply, life: s.life, log: s.log}
+	sb := &sandbox{questions: questions, dp: s.dp, path: w.Path, everywhere: w.Everywhere, reply: s.reply, find: s.find, finding: make(chan struct{}, maxFinding), life: s.life, log: s.log}
 	sb.want(w)
 	if err := sb.open(); err != nil {
 		return err
@@ -193,10 +195,10 @@ func (s *Server) turner(needed bool) (*datapath.Questions, error) {
 	return q, nil
 }
 
-// reply answers a query from the container with the given endpoints, or is nil.
-func (s *Server) reply(endpoints []string, query []byte, over transport) []byte {
+// reply answers a query from the container with the given endpoints, or is nil. See responder.
+func (s *Server) reply(endpoints []string, query []byte, over transport, outer outer) (answer []byte, wanted string) {
 	// A counter would give a client that asks for IPv4 and IPv6 in turn every other address only.
-	return responder{names: s.names, asker: endpoints, turn: rand.Uint32()}.reply(query, over)
+	return responder{names: s.names, asker: endpoints, turn: rand.Uint32(), outer: outer}.reply(query, over)
 }
 
 func (s *Server) sandboxes() []*sandbox {

@@ -245,6 +245,47 @@ func TestNamesAreOursAndTheRestIsDockers(t *testing.T) {
 	}
 }
 
+func TestNameOutsideThatAServiceStandsForIsFoundByTheNode(t *testing.T) {
+	t.Parallel()
+	c := newContainer(t)
+	asked, _ := c.fakeDocker(t)
+	s, _ := netplugin(t, mall(), lifetime)
+	looking := make(chan struct{})
+	s.find = func(ctx context.Context, network, host string) ([]netip.Addr, error) {
+		if host != "example.org." {
+			return nil, fmt.Errorf("asked for %s", host)
+		}
+		select {
+		case <-looking:
+			return addrsOf("198.51.100.1", "2001:db8::1"), nil
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	sync1(t, s, Sandbox{Path: c.path, Endpoints: []string{"b1"}})
+	answered := make(chan string, 2)
+	for _, network := range []string{"udp", "tcp"} {
+		go func() {
+			m, err := c.askPatiently(network, "away.shop.svc.cluster.local.", dns.TypeA, 10*time.Second)
+			if err != nil || len(m.Answer) != 2 {
+				answered <- fmt.Sprint(network, ": ", m, err)
+				return
+			}
+			answered <- m.Answer[0].(*dns.CNAME).Target + m.Answer[1].(*dns.A).A.String()
+		}()
+	}
+	c.expect(t, "udp", "web.shop.svc.cluster.local.", "10.96.0.7") // others do not wait for that
+	close(looking)
+	for range 2 {
+		if got := <-answered; got != "example.org.198.51.100.1" {
+			t.Errorf("got %s", got)
+		}
+	}
+	if n := asked.Load(); n != 0 {
+		t.Errorf("Docker was asked %d times", n)
+	}
+}
+
 func TestEveryContainerIsAnsweredForItsOwnTenant(t *testing.T) {
 	t.Parallel()
 	green, blue := newContainer(t), newContainer(t)

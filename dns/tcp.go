@@ -77,7 +77,10 @@ func (s *sandbox) serveStream(d door, c *net.TCPConn) {
 		if err != nil {
 			return
 		}
-		answer := s.reply(*s.endpoints.Load(), query, tcp)
+		answer, wanted := s.reply(*s.endpoints.Load(), query, tcp, outer{})
+		if wanted != "" {
+			answer = s.replyWith(wanted, query, tcp)
+		}
 		if answer == nil {
 			if err = up.send(query); err == nil {
 				continue

@@ -310,6 +310,7 @@ func TestWhatKeepsTheMasterFromStartingIsNamed(t *testing.T) {
 		{[]string{"--external-address", "192.0.2.1:0"}, 2, []string{"no address of this machine"}},
 		{[]string{"--external-address", "127.0.0.1:0", "--data-dir", filepath.Join(file, "d")}, 2, []string{"--data-dir"}},
 		{[]string{"--external-address", "127.0.0.1:0", "--etcd-endpoints", "http://127.0.0.1:1", "--etcd-ca", file}, 2, []string{"--etcd-ca"}},
+		{[]string{"--external-address", "127.0.0.1:0", "--kubeconfig", filepath.Join(file, "k")}, 2, []string{"--kubeconfig", "API server"}},
 		{[]string{"--nonsense"}, 1, []string{"nonsense"}},
 		{[]string{"--consul", "http://127.0.0.1:8500"}, 1, []string{"--etcd-endpoints"}},
 		{[]string{"--version"}, 0, []string{"netmaster devel"}},
