@@ -80,13 +80,15 @@ func FuzzJUnit(f *testing.F) {
 const verboseOutput = `=== RUN   TestConformance
 === RUN   TestConformance/Standard
 === RUN   TestConformance/Standard/allows
-some words
+    suite.go:10: Passing
 === RUN   TestConformance/Standard/denies
+    helper.go:71: Expected connection to fail
 --- FAIL: TestConformance (3.10s)
     --- FAIL: TestConformance/Standard (3.00s)
         --- PASS: TestConformance/Standard/allows (1.00s)
         --- FAIL: TestConformance/Standard/denies (2.00s)
 === RUN   TestOther
+    suite.go:12: not supported
 --- SKIP: TestOther (0.00s)
 === RUN   TestEndless
 panic: test timed out
@@ -95,7 +97,7 @@ panic: test timed out
 func TestOutputOfGoTestsIsReadByItsLeaves(t *testing.T) {
 	t.Parallel()
 	want := []Result{
-		{"TestConformance/Standard/allows", Passed, ""}, {"TestConformance/Standard/denies", Failed, ""}, {"TestOther", Skipped, ""}, {"TestEndless", Failed, ""},
+		{"TestConformance/Standard/allows", Passed, ""}, {"TestConformance/Standard/denies", Failed, "Expected connection to fail"}, {"TestOther", Skipped, "not supported"}, {"TestEndless", Failed, ""},
 	}
 	if got := Verbose(verboseOutput); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)

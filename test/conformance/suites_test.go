@@ -11,7 +11,6 @@ import (
 	_ "embed"
 	"errors"
 	"flag"
-	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -130,6 +129,15 @@ func newSuites(t *testing.T) *suites {
 			"nginx":   {Command: []string{"httpd", "-f", "-p", "80", "-h", "/www"}}, // asked for nothing but to listen
 		},
 	})
+	for _, n := range s.Nodes {
+		// Nodes have a way to the rest of the world, if only one that leads nowhere here: without it the kernel refuses their own connections to
+		// services' addresses before anybody can translate these.
+		for _, via := range []string{"192.168.2.254", "fd00:192:168::1"} {
+			if err := n.Run(t.Context(), "ip", "route", "add", "default", "via", via, "dev", "eth1"); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 	s.netctl(t, "net", "create", "-t", "default", "-s", "20.1.0.0/16", "-g", "20.1.0.1", "-s6", "fd00:20:1::/64", "-g6", "fd00:20:1::1", "default-net")
 	s.netctl(t, "net", "create", "-n", "infra", "-s", "132.1.1.0/24", "-g", "132.1.1.1", "contivh1")
 	if err := s.Apply(t.Context(), coredns); err != nil {
@@ -249,6 +257,10 @@ func (s *suites) policies(t *testing.T) Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := s.start(t, "policies.test", "-test.v", "-test.timeout=1h", fmt.Sprintf("-test.run=%s", *focus))
-	return Run{Version: "v0.2.0", Results: Verbose(out)}
+	out := s.start(t, "policies.test", "-test.v", "-test.timeout=1h", "-test.run="+cmp.Or(*focus, "^TestConformance$"), "-test.skip=/SCTP")
+	results := Verbose(out)
+	for _, name := range []string{"CNPAdminTierEgressSCTP", "CNPAdminTierIngressSCTP", "CNPBaselineTierEgressSCTP", "CNPBaselineTierIngressSCTP"} {
+		results = append(results, Result{Name: "TestConformance/" + name, Outcome: Skipped, Reason: Excluded[0].Reason})
+	}
+	return Run{Version: "v0.2.0", Results: results}
 }

@@ -8,15 +8,17 @@ import (
 )
 
 var (
-	started = regexp.MustCompile(`^=== RUN\s+(\S+)$`)
+	started = regexp.MustCompile(`^=== (RUN|NAME|CONT)\s+(\S+)$`)
+	logged  = regexp.MustCompile(`^\s+\S+\.go:[0-9]+: (.+)$`)
 	ended   = regexp.MustCompile(`^\s*--- (PASS|FAIL|SKIP): (\S+) \(`)
 )
 
 // Verbose reads what a test program of Go says with -test.v: of the tests that have none below them. One that has begun and not
-// ended has failed.
+// ended has failed. The last that a test logged is the reason.
 func Verbose(output string) []Result {
 	var order []string
-	outcomes := map[string]Outcome{}
+	outcomes, reasons := map[string]Outcome{}, map[string]string{}
+	current := ""
 	parents := map[string]bool{}
 	see := func(name string) {
 		if _, ok := outcomes[name]; !ok {
@@ -30,7 +32,11 @@ func Verbose(output string) []Result {
 	for line := range strings.Lines(output) {
 		line = strings.TrimRight(line, "\r\n")
 		if m := started.FindStringSubmatch(line); m != nil {
-			see(m[1])
+			current = m[2]
+			see(current)
+		}
+		if m := logged.FindStringSubmatch(line); m != nil {
+			reasons[current] = firstLine(m[1])
 		}
 		if m := ended.FindStringSubmatch(line); m != nil {
 			see(m[2])
@@ -39,9 +45,14 @@ func Verbose(output string) []Result {
 	}
 	var all []Result
 	for _, name := range order {
-		if !parents[name] {
-			all = append(all, Result{Name: name, Outcome: outcomes[name]})
+		if parents[name] {
+			continue
 		}
+		r := Result{Name: name, Outcome: outcomes[name]}
+		if r.Outcome != Passed {
+			r.Reason = reasons[name]
+		}
+		all = append(all, r)
 	}
 	return all
 }
