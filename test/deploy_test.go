@@ -54,10 +54,14 @@ func script(t *testing.T, c *kubelab.Cluster, line string) string {
 	return out
 }
 
-// install installs Contiv on a bare cluster.
-func install(t *testing.T, c *kubelab.Cluster) {
+// install installs Contiv on a bare cluster, with masters on those nodes.
+func install(t *testing.T, c *kubelab.Cluster, masters ...*cluster.Node) {
 	t.Helper()
-	if out := script(t, c, "install.sh -n "+c.Nodes[0].Addr().String()); !strings.HasSuffix(out, "it went well\n") {
+	var addrs []string
+	for _, n := range masters {
+		addrs = append(addrs, n.Addr().String())
+	}
+	if out := script(t, c, "install.sh -n "+strings.Join(addrs, ",")); !strings.HasSuffix(out, "it went well\n") {
 		t.Fatal("it cannot be installed")
 	}
 	if err := c.AwaitNodes(t.Context()); err != nil {
@@ -87,7 +91,7 @@ func TestContivIsInstalledAndUninstalledByTheManifestsOfKubernetes(t *testing.T)
 	if out := script(t, c, "install.sh -n 192.168.2.99"); !strings.Contains(out, "no node has the address 192.168.2.99") || strings.Contains(out, "it went well") {
 		t.Errorf("an address of nobody: %s", out)
 	}
-	install(t, c)
+	install(t, c, c.Nodes[0])
 	steps, err := tutorial.Parse(tutorials.Kubernetes)
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +151,7 @@ func podNamespace(t *testing.T, c *kubelab.Cluster, n *cluster.Node, pod string)
 func TestRollingUpdateAndKilledAgentOfKubernetesLoseNoPacket(t *testing.T) {
 	t.Parallel()
 	c := bare(t)
-	install(t, c)
+	install(t, c, c.Nodes[0])
 	netctl(t, c.Cluster, "net", "create", "-s", "20.1.1.0/24", "-g", "20.1.1.1", "default-net")
 	apply(t, c, manifest("far", nil, nil, onMaster), manifest("server", nil, nil, ""), manifest("near", nil, nil, ""))
 	ready(t, c, "far", "server", "near")

@@ -42,7 +42,8 @@ for a in "${addresses[@]}"; do
 $nodes"
   url=$a
   case $a in *:*) url="[$a]" ;; esac
-  names="$names,\"$name\"" urls="$urls,http://$url:9999" peers="$peers,$a" count=$((count + 1))
+  # Not port 2380, which is that of Kubernetes' own etcd.
+  names="$names,\"$name\"" urls="$urls,http://$url:9999" peers="$peers,$url:6667" count=$((count + 1))
 done
 [ $count -gt 1 ] && [ -z "$etcd" ] || peers=
 

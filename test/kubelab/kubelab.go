@@ -77,6 +77,9 @@ func Up(ctx context.Context, name, dir, kubernetes, contiv string, registry []st
 	if err := Missing(); err != nil {
 		return nil, err
 	}
+	if o.Progress != nil {
+		o.Progress("hosts " + hosts[0].Name + " and " + hosts[1].Name)
+	}
 	lab, err := netlab.Up(ctx, onHosts(netlab.Options{Name: name, Dir: dir}))
 	if err != nil {
 		return nil, err
