@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"strings"
 	"testing"
 
 	"github.com/contivnet/contiv/model"
@@ -202,7 +203,7 @@ func told(d Decision) string {
 	return fmt.Sprintf("%v\n%s", d.Allow, out)
 }
 
-func compareTraceWithTables(t *testing.T, seed uint64) (denied, audited int) {
+func compareTraceWithTables(t *testing.T, seed uint64) (denied, audited, ofKubernetes int) {
 	s := scene{Rand: rand.New(rand.NewPCG(seed, 4))}
 	w := s.world()
 	tables := map[string]Tables{"n1": For(w, "n1"), "n2": For(w, "n2")}
@@ -216,22 +217,25 @@ func compareTraceWithTables(t *testing.T, seed uint64) (denied, audited int) {
 			denied++
 		}
 		audited += len(want.Audits())
+		if s, _ := want.Decisive(); strings.Contains(s.Rule, " ") {
+			ofKubernetes++
+		}
 	}
-	return denied, audited
+	return denied, audited, ofKubernetes
 }
 
 func TestTraceAgreesWithTheTables(t *testing.T) {
-	var denied, audited int
+	var denied, audited, ofKubernetes int
 	worlds := uint64(3000)
 	if testing.Short() {
 		worlds = 500
 	}
 	for seed := range worlds {
-		d, a := compareTraceWithTables(t, seed)
-		denied, audited = denied+d, audited+a
+		d, a, k := compareTraceWithTables(t, seed)
+		denied, audited, ofKubernetes = denied+d, audited+a, ofKubernetes+k
 	}
-	if packets := int(worlds) * 40; denied < packets/10 || audited < packets/20 {
-		t.Errorf("of %d packets %d were denied and %d audited: too few to prove anything", packets, denied, audited)
+	if packets := int(worlds) * 40; denied < packets/10 || audited < packets/30 || ofKubernetes < packets/10 {
+		t.Errorf("of %d packets %d were denied, %d audited, and Kubernetes decided about %d: too few to prove anything", packets, denied, audited, ofKubernetes)
 	}
 }
 
@@ -271,13 +275,23 @@ func TestMemoGivesTheTablesOfEachWorld(t *testing.T) {
 		w := s.world()
 		for step := range 100 {
 			c := model.Change{Revision: int64(step)}
-			switch objects := w.Whole().Put; s.IntN(8) {
+			switch objects := w.Whole().Put; s.IntN(10) {
 			case 0, 4, 5: // only a rule
 				c.Put = append(c.Put, s.rule("red", s.IntN(40)))
 			case 6, 7: // rules go, and with the last that names it a selector
 				for _, r := range w.Rules.All() {
 					if s.IntN(5) == 0 {
 						c.Delete = append(c.Delete, model.RefOf(r))
+					}
+				}
+			case 8: // what Kubernetes says
+				c.Put = append(c.Put, one[model.Object](s, s.networkPolicy(), s.clusterNetworkPolicy(), s.namespace()))
+			case 9: // a pod becomes another
+				for _, e := range w.Endpoints.All() {
+					if s.IntN(8) == 0 {
+						e.Spec = nil
+						s.makePod(&e)
+						c.Put = append(c.Put, e)
 					}
 				}
 			case 1: // anything is gone
