@@ -89,7 +89,7 @@ type Drops struct {
 
 // RuleCount is how often a rule has decided, on all nodes that answered or on one.
 type RuleCount struct {
-	Rule        string `json:"rule"`              // tenant:policy:rule
+	Rule        string `json:"rule"`              // tenant:policy:rule, or one of Kubernetes by its object: networkpolicy shop/web ingress[0]
 	Packets     uint64 `json:"packets"`           // of the connections that it let in
 	Connections uint64 `json:"connections"`       // that it let in or refused
 	Audited     uint64 `json:"audited,omitempty"` // connections that it would have refused, were its policy enforced
@@ -97,7 +97,7 @@ type RuleCount struct {
 
 // RuleCounts is the answer of RulesPath.
 type RuleCounts struct {
-	Rules  []RuleCount `json:"rules"`            // every rule, by its key, also those that have not decided anything
+	Rules  []RuleCount `json:"rules"`            // every rule, by its key, also those that have not decided anything; of Kubernetes, those that have, where all are asked for
 	Nodes  int         `json:"nodes"`            // how many nodes answered
 	Silent []Silent    `json:"silent,omitempty"` // nodes that did not
 }
@@ -344,9 +344,9 @@ type Trace struct {
 type TraceStep struct {
 	Direction string `json:"direction"`         // out or in
 	Node      string `json:"node,omitempty"`    // where the rules are enforced
-	Group     string `json:"group"`             // the key of the group whose policies were asked
+	Group     string `json:"group"`             // the key of the group whose policies were asked; "" where only Kubernetes' were
 	Policy    string `json:"policy,omitempty"`  // the key of Rule's policy
 	Verdict   string `json:"verdict"`           // allow or deny
-	Rule      string `json:"rule,omitempty"`    // tenant:policy:rule; "" when none matched
+	Rule      string `json:"rule,omitempty"`    // tenant:policy:rule, or as RuleCount has those of Kubernetes; "" when none matched
 	Audited   string `json:"audited,omitempty"` // the key of a rule of an audited policy that would deny
 }

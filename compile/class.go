@@ -24,12 +24,12 @@ type class struct {
 type territory struct {
 	*domain
 	prefixes nest[*named]
-	subnets  nest[[]*named] // of the named networks, of which several may have ranges of one subnet; and the node's own addresses
+	subnets  nest[[]*named] // of the named networks, of which several may have ranges of one subnet
 	pods     []*named
 	selects  map[string][]*named // of those that select pods, the ones that select a namespace, by its name
 }
 
-func (b *book) territory(d *domain, node string) *territory {
+func (b *book) territory(d *domain) *territory {
 	t := &territory{domain: d, prefixes: newNest[*named](), subnets: newNest[[]*named](), selects: map[string][]*named{}}
 	for s, n := range d.selectors {
 		if n.pods != nil {
@@ -37,12 +37,6 @@ func (b *book) territory(d *domain, node string) *territory {
 		}
 		if s.prefix.IsValid() {
 			t.prefixes.add(s.prefix, n)
-		}
-		if s.home {
-			for _, a := range ownAddrs(b.world, node) {
-				at := netip.PrefixFrom(a, a.BitLen())
-				t.subnets.add(at, append(t.subnets.at[at], n))
-			}
 		}
 		if s.network == "" {
 			continue
@@ -76,7 +70,7 @@ func (b *book) classify(c *compiler, turn int) (endpoints []Endpoint, prefixes [
 	territories := map[string]*territory{}
 	for name, d := range b.domains {
 		if len(d.selectors) > 0 {
-			territories[name] = b.territory(d, c.node)
+			territories[name] = b.territory(d)
 		}
 	}
 	affiliates := make([]affiliate, len(c.affiliations))

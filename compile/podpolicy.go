@@ -41,11 +41,17 @@ func (r rank) compare(q rank) int {
 	return cmp.Or(cmp.Compare(r.priority, q.priority), cmp.Compare(r.policy, q.policy), cmp.Compare(r.place, q.place))
 }
 
-// The kinds of policies of Kubernetes, as they are told.
+// How the keys begin of policies of Kubernetes, and of what lets a node come to its own pods.
 const (
 	networkPolicyText        = "networkpolicy "
 	clusterNetworkPolicyText = "clusternetworkpolicy "
+	homeText                 = "node "
 )
+
+// IsOfKubernetes tells whether a rule's key is not a group's rule's.
+func IsOfKubernetes(key string) bool {
+	return strings.HasPrefix(key, networkPolicyText) || strings.HasPrefix(key, clusterNetworkPolicyText) || strings.HasPrefix(key, homeText)
+}
 
 // directionText is how Kubernetes calls a direction.
 func directionText(in bool) string {
@@ -64,7 +70,7 @@ func podRuleKey(policy string, in bool, place int) string {
 func isolationKey(policy string, in bool) string { return policy + " " + directionText(in) }
 
 // homeKey is the key of the rule that lets a node come to its own pods.
-func homeKey(node string) string { return "node " + node }
+func homeKey(node string) string { return homeText + node }
 
 // tenantPods are a tenant's pods, as far as it decides how policies of Kubernetes are read.
 type tenantPods struct {
@@ -267,7 +273,8 @@ func namesOf(p model.PolicyPort) (out []portName) {
 	return out
 }
 
-// readHome has the domain have a rule by which the node comes to its own pods, where policies of Kubernetes are.
+// readHome has the domain have a rule by which the node comes to its own pods, where policies of Kubernetes are: from its places in infra
+// networks. By its other addresses it is not known, as containers who come by the node's ports have those too.
 func (d *domain) readHome(node string) {
 	old := d.home
 	switch {
@@ -281,18 +288,6 @@ func (d *domain) readHome(node string) {
 	if old != nil && d.home != old {
 		old.forget()
 	}
-}
-
-// ownAddrs are a node's own addresses that are in no network.
-func ownAddrs(w model.World, node string) (out []netip.Addr) {
-	n, _ := w.Nodes.Get(node)
-	out = []netip.Addr{numbered16(w.Global().PrivateSubnet.Masked(), nodeNumber), numbered16(privateSubnet6, nodeNumber)}
-	for _, a := range []netip.Addr{n.VTEP, n.Ctrl} {
-		if a.IsValid() && !slices.Contains(out, a) {
-			out = append(out, a)
-		}
-	}
-	return out
 }
 
 // selecting are the policies of Kubernetes that select a pod.

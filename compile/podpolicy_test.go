@@ -89,7 +89,7 @@ func TestPoliciesOfKubernetesMeanWhatTheySay(t *testing.T) {
 		}},
 		{"default deny of what is sent", []model.Object{out("deny")}, []string{"x/a y/a 80 -" + deny2, "x/b outside 0 -" + deny2, "y/a x/a 80 "}},
 		{"the pod's own node comes to it, others do not", []model.Object{in("deny")}, []string{
-			"n1 x/a 80 node n1", "n2 x/b 80 node n2", "n2 x/a 80 -" + deny, "n1's own x/a 80 node n1", "n1's own x/b 80 -" + deny,
+			"n1 x/a 80 node n1", "n2 x/b 80 node n2", "n2 x/a 80 -" + deny, "n1's own x/a 80 -" + deny,
 		}},
 		{"everybody", []model.Object{in("deny"), in("open", model.NetworkPolicyRule{})}, []string{"y/a x/b 80 networkpolicy x/open ingress[0]", "outside x/a 0 networkpolicy x/open ingress[0]"}},
 		{"pods of the namespace", []model.Object{in("deny", from(model.NetworkPolicyPeer{Pods: app("a")}))}, []string{

@@ -217,8 +217,13 @@ func dropsOf(t testing.TB, n *node) map[string]uint64 {
 
 func TestContainerReachesTheServiceThatItProvides(t *testing.T) {
 	t.Parallel()
-	c, n := oneNode(t, AttachAuto, redWeb(t), web())
+	c, n := oneNode(t, AttachAuto, redWeb(t), web(), model.Policy{Tenant: "red", Name: "p"},
+		model.Group{Tenant: "red", Name: "shut", Network: "web", Policies: []string{"p"}}, // to all others
+		model.Rule{Tenant: "red", Policy: "p", ID: "1", Direction: model.In, Action: model.Deny, Priority: 1},
+		model.Rule{Tenant: "red", Policy: "p", ID: "2", Direction: model.Out, Action: model.Deny, Priority: 1})
 	self := n.startDual(11, "app", "web")
+	self.endpoint.Group = "shut"
+	c.put(self.endpoint)
 	c.apply()
 	self.provide("self")
 	for _, to := range families(web(), 80) {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/model"
 )
 
@@ -194,12 +195,18 @@ func (m *Master) observeRules(w http.ResponseWriter, r *http.Request, _ []string
 	counts, silent := askNodes[countsAnswer](r.Context(), m, world, api.AgentCountsPath)
 	for _, c := range counts {
 		for _, n := range c.Rules {
-			if i, ok := index[n.Rule]; ok {
+			i, ok := index[n.Rule]
+			if !ok && ofTenant == "" && ofPolicy == "" && compile.IsOfKubernetes(n.Rule) {
+				i, ok = len(out.Rules), true
+				index[n.Rule], out.Rules = i, append(out.Rules, api.RuleCount{Rule: n.Rule})
+			}
+			if ok {
 				sum := &out.Rules[i]
 				sum.Packets, sum.Connections, sum.Audited = sum.Packets+n.Packets, sum.Connections+n.Connections, sum.Audited+n.Audited
 			}
 		}
 	}
+	slices.SortStableFunc(out.Rules, func(a, b api.RuleCount) int { return cmp.Compare(a.Rule, b.Rule) })
 	out.Nodes, out.Silent = len(counts), silent
 	return reply(w, out, 0)
 }

@@ -135,7 +135,7 @@ func TestCountsOfAllNodesAreJoinedAndWhoIsSilentIsNamed(t *testing.T) {
 	}
 	s.agent(&fakeAgent{name: "b", counts: api.NodeCounts{
 		Drops: []api.DropCount{{Node: "lied", Reason: "policy_in", Packets: 2}},
-		Rules: []api.RuleCount{{Rule: "default:p:2", Packets: 5, Connections: 2, Audited: 1}, {Rule: "default:gone:1", Packets: 9}},
+		Rules: []api.RuleCount{{Rule: "default:p:2", Packets: 5, Connections: 2, Audited: 1}, {Rule: "default:gone:1", Packets: 9}, {Rule: "networkpolicy x/deny ingress", Connections: 3}},
 	}}, 11)
 	s.agent(&fakeAgent{name: "a", counts: api.NodeCounts{
 		Drops: []api.DropCount{{Reason: "spoofed_mac", Packets: 1}, {Reason: "policy_in", Group: "default:web", Packets: 3}},
@@ -172,6 +172,11 @@ func TestCountsOfAllNodesAreJoinedAndWhoIsSilentIsNamed(t *testing.T) {
 		t.Errorf("rules are %+v of %d nodes", rules.Rules, rules.Nodes)
 	}
 	s.silentAre(rules.Silent, silent)
+	rules = api.RuleCounts{}
+	s.must(s.client.Get(s.Context(), api.RulesPath, &rules))
+	if len(rules.Rules) != 3 || rules.Rules[2] != (api.RuleCount{Rule: "networkpolicy x/deny ingress", Connections: 3}) {
+		t.Errorf("all rules are %+v", rules.Rules)
+	}
 	rules = api.RuleCounts{}
 	s.must(s.client.Get(s.Context(), api.RulesPath+"?policy=none", &rules))
 	if len(rules.Rules) != 0 {

@@ -81,6 +81,7 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 		return is_routed(from->network) ? decide_beyond(q, from, f) : decide_outside(q, from, f);
 	f->asks = asks_for_replies(source, to);
 	STEP(note_destination(f, to, bank));
+	forget_roles_of_one(q, f, to);
 	if (to->ifindex)
 		return decide_delivery(f, to, from->mac, same_network, q->ethertype);
 	if (is_routed(to->network))

@@ -64,6 +64,13 @@ static __always_inline int note_destination(struct flow *f, const struct endpoin
 	return 0;
 }
 
+// What a container sends to itself, as a service's provider that is its client, is nobody's to deny.
+static __always_inline void forget_roles_of_one(const struct question *q, struct flow *f, const struct endpoint *to)
+{
+	if (to->ifindex == q->scope)
+		f->source_in = f->source_out = f->destination_in = f->destination_out = 0;
+}
+
 // What is never carried, whoever has it.
 static __always_inline int check_kind_of_destination(const struct question *q)
 {

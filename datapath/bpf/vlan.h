@@ -46,6 +46,7 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 	}
 	f->asks = asks_for_replies(source, to);
 	STEP(note_destination(f, to, bank));
+	forget_roles_of_one(q, f, to);
 	return decide_delivery(f, to, from->mac, true, q->ethertype);
 }
 
