@@ -122,3 +122,40 @@ func BenchmarkThousandRulesThatNameANetworkOf200Groups(b *testing.B) {
 	}
 	b.ReportMetric(float64(len(t.Verdicts)), "verdicts")
 }
+
+// A World of a thousand services of Kubernetes with three pods each, of which one after the other becomes ready or not.
+func BenchmarkServicesOfKubernetes(b *testing.B) {
+	n := model.Network{Tenant: "default", Name: "net", Type: model.NetworkData, Encap: model.EncapVXLAN, Tag: 1}
+	n.IPv4, _ = model.ParsePool("10.1.0.0/16", "10.1.255.254", false)
+	objects := []model.Object{model.Tenant{Name: "default", Number: 1}, n}
+	for i := range 4 {
+		objects = append(objects, model.Node{Name: fmt.Sprint("n", i), VTEP: netip.AddrFrom4([4]byte{192, 0, 2, byte(i + 1)}), VXLANPort: 4789})
+	}
+	var slices []model.EndpointSlice
+	for i := range 1000 {
+		s := model.EndpointSlice{Namespace: "ns", Name: fmt.Sprint("s", i), Service: fmt.Sprint("s", i), Ports: []model.SlicePort{{Protocol: "TCP", Port: 8080}}}
+		for j := range 3 {
+			e := model.Endpoint{
+				ID: fmt.Sprint("e", i, "-", j), Tenant: "default", Network: "net", Node: fmt.Sprint("n", j), Port: fmt.Sprint("vvport", i+1), Runtime: model.RuntimeCNI,
+				IPv4: netip.AddrFrom4([4]byte{10, 1, byte((i*3 + j) / 250), byte((i*3+j)%250 + 1)}), Labels: map[string]string{model.LabelPodNamespace: "ns", model.LabelPodName: fmt.Sprint("p", i, "-", j)},
+			}
+			objects = append(objects, e)
+			s.Endpoints = append(s.Endpoints, model.SliceAddress{Addr: e.IPv4, Pod: e.Labels[model.LabelPodName], Ready: true})
+		}
+		slices = append(slices, s)
+		objects = append(objects, s, model.ClusterService{
+			Namespace: "ns", Name: s.Name, ClusterIPs: []netip.Addr{netip.AddrFrom4([4]byte{10, 96, byte(i / 250), byte(i%250 + 1)})},
+			Ports: []model.ClusterPort{{Protocol: "TCP", Port: 80, Node: uint16(30000 + i)}},
+		})
+	}
+	w := model.World{}.With(model.Change{Revision: 1, Reset: true, Put: objects})
+	var m Memo
+	m.For(w, "n0")
+	for i := 0; b.Loop(); i++ {
+		s := slices[i%1000]
+		s.Endpoints = append([]model.SliceAddress(nil), s.Endpoints...)
+		s.Endpoints[0].Ready = i%2000 >= 1000
+		w = w.With(model.Change{Revision: int64(i + 2), Put: []model.Object{s}})
+		m.For(w, "n0")
+	}
+}

@@ -43,7 +43,7 @@ type HealthCheck struct {
 
 // entrances adds what the node's own stack does for services of Kubernetes, when all ports have their private addresses.
 func (c *compiler) entrances() {
-	taken := map[Machine]bool{}              // where there is an entrance
+	taken := map[Machine]bool{}             // where there is an entrance
 	here := map[string]map[providing]bool{} // by service
 	machines := map[Machine]bool{}
 	for _, p := range c.clustered {
