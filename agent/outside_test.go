@@ -108,3 +108,18 @@ func TestTablesAreAppliedOnceMoreWhereThatIsAskedForMeanwhile(t *testing.T) {
 	ms.network("web", "10.1.2.0/24")
 	eventually(t, "they are applied again", func() bool { _, err := a.Applied(); return turns.Load() > 1 && err == nil })
 }
+
+func TestKubeProxyThatIsKeptDoesItsOwnWork(t *testing.T) {
+	t.Parallel()
+	tables := compile.Tables{
+		Entrances: []compile.Entrance{{Service: "shop/web", Addr: netip.MustParseAddr("10.96.0.7"), Protocol: 6, Port: 80}},
+		Machines:  []compile.Machine{{Addr: netip.MustParseAddr("192.0.2.1"), Protocol: 6, Port: 6443}},
+	}
+	for keep, entrances := range map[bool]int{false: 1, true: 0} {
+		a := &Agent{Options: Options{KubeProxy: keep}}
+		// Containers reach what provides services either way: their own packets are the data path's.
+		if f := a.firewall(tables, nil); len(f.Entrances) != entrances || len(f.Machines) != 1 {
+			t.Errorf("kept: %t: %d entrances and %d machines", keep, len(f.Entrances), len(f.Machines))
+		}
+	}
+}
