@@ -97,7 +97,17 @@ END
 } >"$work/kustomization.yaml"
 
 echo "Installing Contiv ..."
+settings() { kubectl -n kube-system get configmap contiv --ignore-not-found -o "jsonpath={.data${1:-}}"; }
+before=$(settings)
+# Masters that share their state wait for each other, so one that is alone cannot stay until they are ready.
+if [ -n "$before" ] && [ "$(settings .CONTIV_NETMASTER_PEERS)" != "${peers#,}" ]; then
+  kubectl -n kube-system delete deployment contiv-netmaster --ignore-not-found --cascade=foreground --timeout=5m
+fi
 kubectl apply -k "$work"
+# Pods read their settings when they start.
+if [ -n "$before" ] && [ "$before" != "$(settings)" ]; then
+  kubectl -n kube-system rollout restart deployment/contiv-netmaster daemonset/contiv-netplugin
+fi
 echo "Waiting for netmaster and for netplugin on each node ..."
 kubectl -n kube-system rollout status deployment/contiv-netmaster --timeout=5m
 kubectl -n kube-system rollout status daemonset/contiv-netplugin --timeout=5m
