@@ -171,3 +171,15 @@ func TestRunsAreKeptAndTold(t *testing.T) {
 		t.Errorf("a run that never was: %v", err)
 	}
 }
+
+func TestTestsThatEndForWantOfSCTPAreSkipped(t *testing.T) {
+	t.Parallel()
+	got := []Result{
+		{"a", Failed, "Expected connection to succeed from x to y, but instead it miserably failed. stderr: OTHER: protocol not supported"},
+		{"b", Failed, "Expected connection to be dropped"}, {"c", Passed, ""},
+	}
+	WithoutSCTP(got)
+	if got[0].Outcome != Skipped || got[1].Outcome != Failed || got[2].Outcome != Passed {
+		t.Errorf("got %v", got)
+	}
+}

@@ -11,6 +11,7 @@ import (
 	_ "embed"
 	"errors"
 	"flag"
+	"fmt"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -139,7 +140,7 @@ func newSuites(t *testing.T) *suites {
 		}
 	}
 	s.netctl(t, "net", "create", "-t", "default", "-s", "20.1.0.0/16", "-g", "20.1.0.1", "-s6", "fd00:20:1::/64", "-g6", "fd00:20:1::1", "default-net")
-	s.netctl(t, "net", "create", "-n", "infra", "-s", "132.1.1.0/24", "-g", "132.1.1.1", "contivh1")
+	s.netctl(t, "net", "create", "-n", "infra", "-s", "132.1.1.0/24", "-g", "132.1.1.1", "-s6", "fd00:132:1::/64", "-g6", "fd00:132:1::1", "contivh1")
 	if err := s.Apply(t.Context(), coredns); err != nil {
 		t.Fatal(err)
 	}
@@ -226,7 +227,7 @@ func (s *suites) report(t *testing.T, name string) []byte {
 func (s *suites) kubernetes(t *testing.T) Run {
 	s.start(t, "ginkgo", "--procs="+*procs, "--no-color", "--silence-skips", "--timeout=2h", "--output-dir="+s.reports, "--json-report=report.json",
 		"--focus="+cmp.Or(*focus, `\[sig-network\]`), "--skip="+Pattern(Excluded), filepath.Join(s.dir, "e2e.test"), "--",
-		"--provider=local", "--kubeconfig="+s.Kubeconfig(), "--dump-logs-on-failure=false")
+		"--provider=local", fmt.Sprintf("--num-nodes=%d", len(s.Nodes)), "--kubeconfig="+s.Kubeconfig(), "--dump-logs-on-failure=false")
 	results, err := Ginkgo(s.report(t, "report.json"), "[sig-network]")
 	if err != nil {
 		t.Fatal(err)
@@ -257,10 +258,8 @@ func (s *suites) policies(t *testing.T) Run {
 	if err != nil {
 		t.Fatal(err)
 	}
-	out := s.start(t, "policies.test", "-test.v", "-test.timeout=1h", "-test.run="+cmp.Or(*focus, "^TestConformance$"), "-test.skip=/SCTP")
+	out := s.start(t, "policies.test", "-test.v", "-test.timeout=1h", "-test.run="+cmp.Or(*focus, "^TestConformance$"))
 	results := Verbose(out)
-	for _, name := range []string{"CNPAdminTierEgressSCTP", "CNPAdminTierIngressSCTP", "CNPBaselineTierEgressSCTP", "CNPBaselineTierIngressSCTP"} {
-		results = append(results, Result{Name: "TestConformance/" + name, Outcome: Skipped, Reason: Excluded[0].Reason})
-	}
+	WithoutSCTP(results)
 	return Run{Version: "v0.2.0", Results: results}
 }
