@@ -85,11 +85,13 @@ test-k8s-conformance: ## others' suites on a real Kubernetes cluster, and docs/c
 	@kubernetes=$$(test/kubernetes) && suites=$$(test/kubernetes suites) && $(AS_ROOT) env CONTIV_TEST_KUBERNETES="$$kubernetes" CONTIV_TEST_SUITES="$$suites" \
 		go test -tags conformance -count=1 -v -timeout 5h ./test/conformance -update -focus '$(FOCUS)' -suite '$(SUITE)'
 
-bench: ## the benchmark table: ratios to the bare path, beside Docker's own networks (needs root or sudo); BENCH=-dns for names alone
+bench: ## the benchmark table: ratios to the bare path, beside Docker's own networks (needs root or sudo); BENCH=-dns for names alone, -cni for pods
 	@test/prepare run
 	@$(MAKE) --no-print-directory build
 	@CGO_ENABLED=0 go build -trimpath -o bin/bench ./bench
-	@coredns=$$(bench/coredns) || echo "CoreDNS cannot be built, so it is not measured" >&2; $(AS_ROOT) bin/bench -coredns "$$coredns" $(BENCH)
+	@coredns=$$(bench/coredns) || echo "CoreDNS cannot be built, so it is not measured" >&2; \
+		bridge=$$(bench/bridge) || echo "CNI's bridge cannot be built, so it is not measured" >&2; \
+		$(AS_ROOT) bin/bench -coredns "$$coredns" -bridge "$$bridge" $(BENCH)
 
 generate: ## rebuild generated files (eBPF objects and their Go side, deploy/k8s/contiv.yaml of the Helm chart)
 	go generate ./...

@@ -26,7 +26,7 @@ func CheckSandbox(path string) error {
 // Equip moves an attached endpoint's device into the container's namespace and sets it up, for runtimes that leave
 // that to their plugin. Done twice, it changes nothing.
 func (a *Agent) Equip(id, sandbox string, d Device) error {
-	port, ok, err := netdev.PortOf(id)
+	port, ok, err := a.portOf(id)
 	if err != nil {
 		return err
 	}
@@ -40,9 +40,19 @@ func (a *Agent) Equip(id, sandbox string, d Device) error {
 	return nil
 }
 
+// portOf finds an attached endpoint's port by its name: to list a node's devices takes as long as there are many.
+func (a *Agent) portOf(id string) (netdev.Port, bool, error) {
+	for _, name := range a.portsOf(id) {
+		if p, ok, err := netdev.PortNamed(name); err != nil || ok && p.Endpoint == id {
+			return p, ok, err
+		}
+	}
+	return netdev.Port{}, false, nil
+}
+
 // Drift tells how the container's device differs from d; "" where it does not.
 func (a *Agent) Drift(id, sandbox string, d Device) (string, error) {
-	port, ok, err := netdev.PortOf(id)
+	port, ok, err := a.portOf(id)
 	if err != nil || !ok {
 		return "its port is gone", err
 	}

@@ -191,11 +191,15 @@ func (a *Agent) wantedRoutes(records map[string]record) map[string][]netip.Prefi
 // yieldRoutes takes routes that would be in the way of a new device of the sandbox from the devices that it has. The
 // endpoint of the new one is on record.
 func (a *Agent) yieldRoutes(sandbox, endpoint string) error {
-	records, ports := a.records.list(), a.portsByEndpoint()
-	want := a.wantedRoutes(records)
-	for id, rec := range records {
+	records := a.records.list()
+	others := slices.DeleteFunc(slices.Collect(maps.Keys(records)), func(id string) bool { return records[id].Sandbox != sandbox || id == endpoint })
+	if len(others) == 0 || !netdev.IsNamespace(sandbox) {
+		return nil
+	}
+	ports, want := a.portsByEndpoint(), a.wantedRoutes(records)
+	for _, id := range others {
 		port, ok := ports[id]
-		if rec.Sandbox != sandbox || id == endpoint || !ok || port.Home || !netdev.IsNamespace(sandbox) {
+		if !ok || port.Home {
 			continue
 		}
 		if err := netdev.SetRoutes(sandbox, port.Index, want[id]); err != nil && !netdev.Gone(err) {

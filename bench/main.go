@@ -65,6 +65,9 @@ type options struct {
 
 	names   bool
 	coredns string
+
+	cni    bool
+	bridge string
 }
 
 func parseOptions(arguments []string, stderr io.Writer) (options, error) {
@@ -91,7 +94,9 @@ func parseOptions(arguments []string, stderr io.Writer) (options, error) {
 	f.IntVar(&o.endpoints, "endpoints", 100_000, "endpoints of the World whose cost is measured")
 	f.BoolVar(&o.names, "dns", false, "measure names only; without it they come last, unless -topo or -only choose")
 	f.StringVar(&o.coredns, "coredns", "", "program of CoreDNS, to be measured beside; bench/coredns builds it and prints its path")
-	f.StringVar(&o.programs, "programs", beside(), "directory of netmaster, netplugin and netctl")
+	f.BoolVar(&o.cni, "cni", false, "measure how long CNI takes to attach pods that start at once instead; without it this comes last, unless -topo or -only choose")
+	f.StringVar(&o.bridge, "bridge", "", "program of CNI's bridge, to be measured beside; bench/bridge builds it and prints its path")
+	f.StringVar(&o.programs, "programs", beside(), "directory of netmaster, netplugin, netctl and contivk8s")
 	if err := f.Parse(arguments); err != nil {
 		return o, err
 	}
@@ -170,6 +175,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	if o.names {
 		return benchNames(ctx, o, stdout, stderr)
 	}
+	if o.cni {
+		return benchAdds(ctx, o, stdout, stderr)
+	}
 	var entries []entry
 	var failures []string
 	for _, t := range topologies {
@@ -211,6 +219,9 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 			return err
 		}
 		if err := benchNames(ctx, o, stdout, stderr); err != nil {
+			return err
+		}
+		if err := benchAdds(ctx, o, stdout, stderr); err != nil {
 			return err
 		}
 	}

@@ -100,6 +100,7 @@ func listen(path string) (net.Listener, error) {
 }
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
 	var a Answer
 	c, err := readCall(http.MaxBytesReader(w, r.Body, api.MaxBody))
 	if err == nil {
@@ -110,6 +111,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		a.Error = errorOf(err)
 		s.Log.Warn("a CNI call failed", "command", c.Command, "container", c.ContainerID, "error", err)
+	} else if c.Command == Add || c.Command == Del {
+		s.Log.Info("a CNI call", "command", c.Command, "container", c.ContainerID, "took", time.Since(began))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(a) // the runtime has given up if it fails
