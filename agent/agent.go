@@ -73,6 +73,7 @@ type Agent struct {
 	ports    map[string]string    // name of each port in use, or about to be → endpoint
 	busy     map[string]chan bool // endpoints that are being attached or detached
 	suspects map[string]time.Time // leftovers, since when
+	bare     map[string]bool      // endpoints that are attached and whose container gets its device next, by Equip
 
 	worldChanged   broadcast
 	appliedChanged broadcast
@@ -97,7 +98,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		Options: o, swept: make(chan struct{}), ready: make(chan struct{}), ports: map[string]string{}, busy: map[string]chan bool{},
-		suspects: map[string]time.Time{}, sweepNow: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
+		suspects: map[string]time.Time{}, bare: map[string]bool{}, sweepNow: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
 		appearNow: make(chan struct{}, 1),
 	}
 	var err error

@@ -47,11 +47,13 @@ func (a *Agent) Attach(ctx context.Context, e model.Endpoint, sandbox string) (m
 	if err := a.finishEarlier(ctx, e.ID); err != nil {
 		return e, err
 	}
+	a.expectDevice(e)
 	e.Node = a.Node.Name
 	if e.MAC.IsZero() {
 		e.MAC = model.MACOf(e.Addrs()[0])
 	}
-	if e.Port, err = a.createPort(e); err != nil {
+	if e.Port, err = a.createPort(e, sandbox); err != nil {
+		a.deviceGiven(e.ID)
 		return e, err
 	}
 	if err := a.attach(ctx, e, sandbox); err != nil {
@@ -261,8 +263,9 @@ func (a *Agent) portsOf(id string) (names []string) {
 	return names
 }
 
-// createPort makes the endpoint's veth pair under the lowest free name, or finds the one it has.
-func (a *Agent) createPort(e model.Endpoint) (string, error) {
+// createPort makes the endpoint's veth pair under the lowest free name, or finds the one it has. Where the runtime leaves it to us to
+// move the container's end into the sandbox, it is made there.
+func (a *Agent) createPort(e model.Endpoint, sandbox string) (string, error) {
 	mtu, err := a.mtuOf(e)
 	if err != nil {
 		return "", err
@@ -281,7 +284,11 @@ func (a *Agent) createPort(e model.Endpoint) (string, error) {
 		if taken {
 			continue
 		}
-		err := netdev.CreatePort(name, e.ID, e.MAC, mtu)
+		if e.Runtime == model.RuntimeCNI {
+			err = netdev.CreatePortInto(sandbox, name, e.ID, e.MAC, mtu)
+		} else {
+			err = netdev.CreatePort(name, e.ID, e.MAC, mtu)
+		}
 		if err == nil {
 			return name, nil
 		}
@@ -334,6 +341,7 @@ func (a *Agent) forgetLocally(id string) error {
 		}
 		a.freePort(name, id)
 	}
+	a.deviceGiven(id)
 	a.sandboxChanged.notify()
 	defer a.providersChanged.notify()
 	a.held.free(id)

@@ -36,6 +36,7 @@ func (a *Agent) Equip(id, sandbox string, d Device) error {
 	if err := netdev.Equip(port, sandbox, d); err != nil {
 		return err
 	}
+	a.deviceGiven(id)
 	a.sandboxChanged.notify() // it has its routes: names can be served by them
 	return nil
 }
@@ -48,6 +49,28 @@ func (a *Agent) portOf(id string) (netdev.Port, bool, error) {
 		}
 	}
 	return netdev.Port{}, false, nil
+}
+
+// expectDevice notes that the endpoint's container gets its device by Equip, so that nobody looks for it before.
+func (a *Agent) expectDevice(e model.Endpoint) {
+	if e.Runtime == model.RuntimeCNI {
+		a.mu.Lock()
+		a.bare[e.ID] = true
+		a.mu.Unlock()
+	}
+}
+
+func (a *Agent) deviceGiven(id string) {
+	a.mu.Lock()
+	delete(a.bare, id)
+	a.mu.Unlock()
+}
+
+// expectsDevice tells whether Equip is still to come.
+func (a *Agent) expectsDevice(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.bare[id]
 }
 
 // Drift tells how the container's device differs from d; "" where it does not.

@@ -95,7 +95,7 @@ func (a *Agent) sandboxLoop(ctx context.Context) error {
 		moved = false
 		for id, rec := range records {
 			port, ok := ports[id]
-			if !ok || rec.Sandbox == "" {
+			if !ok || rec.Sandbox == "" || a.expectsDevice(id) {
 				continue
 			}
 			d := devices[id]

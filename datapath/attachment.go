@@ -184,12 +184,15 @@ func (t attacher) filter(a attachment) (*netlink.BpfFilter, error) {
 }
 
 func (t attacher) attachClsact(a attachment, p *ebpf.Program) error {
-	if err := t.addQdisc(a); err != nil {
-		return err
-	}
-	old, err := t.filter(a)
+	empty, err := t.addQdisc(a)
 	if err != nil {
 		return err
+	}
+	var old *netlink.BpfFilter
+	if !empty {
+		if old, err = t.filter(a); err != nil {
+			return err
+		}
 	}
 	if old != nil && old.Name != clsactName+string(a.hook) {
 		return fmt.Errorf("attach %s: the filter %q of another program has priority %d there: remove it", a, old.Name, clsactPriority)
@@ -218,25 +221,25 @@ func (t attacher) qdiscPath(a attachment) string {
 	return filepath.Join(t.dir, fmt.Sprintf("qdisc-%d", a.ifindex))
 }
 
-// addQdisc makes the device ready for filters. What makes it so already stays.
-func (t attacher) addQdisc(a attachment) error {
+// addQdisc makes the device ready for filters. What makes it so already stays; empty tells that it has none yet.
+func (t attacher) addQdisc(a attachment) (empty bool, err error) {
 	recorded := false
 	if a.hook != hookPort { // first the record, as below
 		err := os.Mkdir(t.qdiscPath(a), 0o700)
 		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return fmt.Errorf("record the clsact qdisc for %s: %w", a, err)
+			return false, fmt.Errorf("record the clsact qdisc for %s: %w", a, err)
 		}
 		recorded = err == nil
 	}
-	err := t.dev.nl.QdiscAdd(a.clsact())
+	err = t.dev.nl.QdiscAdd(a.clsact())
 	there := errors.Is(err, fs.ErrExist)
 	if err != nil && recorded { // it is not there, or somebody else's
 		_ = os.Remove(t.qdiscPath(a)) // a record too many has an empty qdisc removed
 	}
 	if err != nil && !there {
-		return fmt.Errorf("add a clsact qdisc for %s: %w", a, err)
+		return false, fmt.Errorf("add a clsact qdisc for %s: %w", a, err)
 	}
-	return nil
+	return !there, nil
 }
 
 // removeQdisc removes what addQdisc has added, unless somebody else has filters there by now.

@@ -4,6 +4,7 @@ package datapath
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 )
 
@@ -11,21 +12,35 @@ import (
 // clsact filter, 0.15 ms. tcx, which is quicker for each packet, takes the kernel 10 ms and keeps everybody else
 // from its devices meanwhile, so it comes a little later, one port after the other.
 
-// settleAfter is how long a port stays with clsact.
-const settleAfter = 2 * time.Second
+// settleAfter is how long a port stays with clsact, and how long no other may have come: containers that start are not to wait for those
+// that run. settleBy bounds that.
+const (
+	settleAfter = 2 * time.Second
+	settleBy    = 30 * time.Second
+)
 
 // freshPorts is how many ports may wait. Those beyond stay with clsact until the next start.
 const freshPorts = 4096
 
 // freshPort is one that was attached by clsact.
 type freshPort struct {
-	name string
-	due  time.Time
+	name  string
+	since time.Time
+}
+
+// due is when the port goes to tcx, as others come.
+func (p freshPort) due(newest time.Time) time.Time {
+	due, last := newest.Add(settleAfter), p.since.Add(settleBy)
+	if last.Before(due) {
+		return last
+	}
+	return due
 }
 
 // settler moves fresh ports to tcx until it is stopped.
 type settler struct {
 	ports chan freshPort
+	newer atomic.Int64 // when the newest was attached, in Unix nanoseconds
 	stop  context.CancelFunc
 	done  chan struct{}
 }
@@ -40,10 +55,12 @@ func (d *Datapath) startSettling() {
 			case <-ctx.Done():
 				return
 			case p := <-d.settler.ports:
-				select {
-				case <-ctx.Done():
-					return
-				case <-time.After(time.Until(p.due)):
+				for wait := d.settler.wait(p); wait > 0; wait = d.settler.wait(p) {
+					select {
+					case <-ctx.Done():
+						return
+					case <-time.After(wait):
+					}
 				}
 				if err := d.settle(p.name); err != nil {
 					d.opts.Log.Warn("a port stays with clsact, which costs each packet a little more", "port", p.name, "error", err)
@@ -53,9 +70,16 @@ func (d *Datapath) startSettling() {
 	}()
 }
 
+// wait is how long the port has to wait still.
+func (s *settler) wait(p freshPort) time.Duration {
+	return time.Until(p.due(time.Unix(0, s.newer.Load())))
+}
+
 func (s *settler) add(port string) {
+	now := time.Now()
+	s.newer.Store(now.UnixNano())
 	select {
-	case s.ports <- freshPort{port, time.Now().Add(settleAfter)}:
+	case s.ports <- freshPort{port, now}:
 	default:
 	}
 }

@@ -24,44 +24,52 @@ type Device struct {
 // Equip moves the container's side of the port into the namespace at path and makes it d, up, for runtimes that
 // leave that to us. Done twice, it changes nothing.
 func Equip(port Port, path string, d Device) error {
-	err := Do(path, func() error {
-		_, err := peerOf(port.Index)
-		return err
-	})
-	if Gone(err) && IsNamespace(path) {
-		err = MovePort(port.Name, path)
+	elsewhere, err := equip(port, path, d)
+	if elsewhere && IsNamespace(path) {
+		if err = MovePort(port.Name, path); err == nil {
+			_, err = equip(port, path, d)
+		}
 	}
-	if err != nil {
-		return err
-	}
-	return Do(path, func() error {
+	return err
+}
+
+// equip is Equip of a device that is there already; elsewhere tells that it is not.
+func equip(port Port, path string, d Device) (elsewhere bool, err error) {
+	err = Do(path, func() error {
 		link, err := peerOf(port.Index)
 		if err != nil {
+			elsewhere = Gone(err)
 			return err
 		}
-		if link.Attrs().Name != d.Name {
-			if err := netlink.LinkSetName(link, d.Name); err != nil {
-				if errors.Is(err, unix.EEXIST) {
-					return fmt.Errorf("the container has a device %s already: ask for another name", d.Name)
-				}
-				return fmt.Errorf("name the container's device %s: %w", d.Name, err)
-			}
-		}
-		for _, a := range d.Addrs {
-			if err := addAddress(link, d.Name, a); err != nil {
-				return err
-			}
-		}
-		if err := netlink.LinkSetUp(link); err != nil {
-			return fmt.Errorf("set the container's device %s up: %w", d.Name, err)
-		}
-		for _, g := range d.Gateways {
-			if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.IP(g.AsSlice())}); err != nil {
-				return fmt.Errorf("set the container's default route to %s: %w", g, err)
-			}
-		}
-		return nil
+		return become(link, d)
 	})
+	return elsewhere, err
+}
+
+// become makes the device of the calling thread's namespace d.
+func become(link netlink.Link, d Device) error {
+	if link.Attrs().Name != d.Name {
+		if err := netlink.LinkSetName(link, d.Name); err != nil {
+			if errors.Is(err, unix.EEXIST) {
+				return fmt.Errorf("the container has a device %s already: ask for another name", d.Name)
+			}
+			return fmt.Errorf("name the container's device %s: %w", d.Name, err)
+		}
+	}
+	for _, a := range d.Addrs {
+		if err := addAddress(link, d.Name, a); err != nil {
+			return err
+		}
+	}
+	if err := netlink.LinkSetUp(link); err != nil {
+		return fmt.Errorf("set the container's device %s up: %w", d.Name, err)
+	}
+	for _, g := range d.Gateways {
+		if err := netlink.RouteReplace(&netlink.Route{LinkIndex: link.Attrs().Index, Gw: net.IP(g.AsSlice())}); err != nil {
+			return fmt.Errorf("set the container's default route to %s: %w", g, err)
+		}
+	}
+	return nil
 }
 
 // addAddress gives the device an address. Nobody else can have it, so IPv6 does not look for duplicates, which would

@@ -55,9 +55,25 @@ func IsPortName(name string) bool {
 // bytes. A pair of the endpoint that is there already, of a maker who was killed, is made ready.
 // model.ErrExists: something else has one of the names.
 func CreatePort(name, endpoint string, mac model.MAC, mtu int) error {
+	return createPort(name, endpoint, mac, mtu, nil)
+}
+
+// CreatePortInto is CreatePort with the container's end in the network namespace at path from the start: to move it there would take the kernel
+// longer than to make both.
+func CreatePortInto(path, name, endpoint string, mac model.MAC, mtu int) error {
+	ns, err := os.Open(path)
+	if err != nil {
+		return fmt.Errorf("open network namespace: %w", err)
+	}
+	defer ns.Close()
+	return createPort(name, endpoint, mac, mtu, netlink.NsFd(ns.Fd()))
+}
+
+// createPort has the container's end in the namespace inside, a netlink.NsFd; nil for this one.
+func createPort(name, endpoint string, mac model.MAC, mtu int, inside any) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, portMTU, net.HardwareAddr(model.RouterMAC[:])
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: PeerName(name), PeerMTU: uint32(mtu), PeerHardwareAddr: net.HardwareAddr(mac[:])}
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: PeerName(name), PeerMTU: uint32(mtu), PeerHardwareAddr: net.HardwareAddr(mac[:]), PeerNamespace: inside}
 	if err := netlink.LinkAdd(pair); err != nil {
 		if errors.Is(err, unix.EEXIST) {
 			if p, ok, err := PortNamed(name); err == nil && ok && p.Endpoint == endpoint {
@@ -71,7 +87,7 @@ func CreatePort(name, endpoint string, mac model.MAC, mtu int) error {
 	if err != nil {
 		err = fmt.Errorf("name the endpoint of %s: %w", name, err)
 	} else {
-		err = readyPort(name)
+		err = ready(pair)
 	}
 	if err != nil {
 		return errors.Join(err, RemovePort(name))
@@ -81,14 +97,19 @@ func CreatePort(name, endpoint string, mac model.MAC, mtu int) error {
 
 // readyPort does what a pair lacks once it is made. The container's side got its MTU and MAC with the pair.
 func readyPort(name string) error {
+	link, err := netlink.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("find %s: %w", name, err)
+	}
+	return ready(link)
+}
+
+func ready(link netlink.Link) error {
+	name := link.Attrs().Name
 	// The node itself has nothing to say on this wire. Where IPv6 is not built in, there is nothing to turn off.
 	off := "/proc/sys/net/ipv6/conf/" + name + "/disable_ipv6"
 	if err := os.WriteFile(off, []byte("1"), 0); err != nil && !errors.Is(err, os.ErrNotExist) && !errors.Is(err, unix.EROFS) {
 		return fmt.Errorf("turn IPv6 off on the node's side of %s: %w", name, err)
-	}
-	link, err := netlink.LinkByName(name)
-	if err != nil {
-		return fmt.Errorf("find %s: %w", name, err)
 	}
 	if err := netlink.LinkSetUp(link); err != nil {
 		return fmt.Errorf("set %s up: %w", name, err)
@@ -137,7 +158,7 @@ func portOf(l netlink.Link) (Port, bool) {
 		id = ""
 	}
 	p := Port{Name: a.Name, Index: a.Index, Endpoint: id, Home: a.NetNsID < 0}
-	p.Unnamed = a.Alias == "" && p.Home && bytes.Equal(a.HardwareAddr, model.RouterMAC[:])
+	p.Unnamed = a.Alias == "" && bytes.Equal(a.HardwareAddr, model.RouterMAC[:])
 	return p, true
 }
 
