@@ -284,7 +284,7 @@ func (a *Agent) createPort(e model.Endpoint, sandbox string) (string, error) {
 		if taken {
 			continue
 		}
-		if e.Runtime == model.RuntimeCNI {
+		if e.Runtime == model.RuntimeCNI && netdev.IsNamespace(sandbox) {
 			err = netdev.CreatePortInto(sandbox, name, e.ID, e.MAC, mtu)
 		} else {
 			err = netdev.CreatePort(name, e.ID, e.MAC, mtu)

@@ -266,11 +266,16 @@ func web(id, addr string) model.Endpoint {
 // port is what the kernel has of the endpoint.
 func port(t *testing.T, id string) (netdev.Port, bool) {
 	t.Helper()
-	p, ok, err := netdev.PortOf(id)
+	all, err := netdev.Ports()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return p, ok
+	for _, p := range all {
+		if p.Endpoint == id {
+			return p, true
+		}
+	}
+	return netdev.Port{}, false
 }
 
 // eventually waits until ok holds.

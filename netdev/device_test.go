@@ -23,7 +23,7 @@ func TestDeviceIsSetUpOnceAndItsDriftIsTold(t *testing.T) {
 		if err := CreatePort("vvport1", "e1", testMAC, 1450); err != nil {
 			return err
 		}
-		port, _, err = PortOf("e1")
+		port, _, err = PortNamed("vvport1")
 		return err
 	})
 	drift := func(word string) {

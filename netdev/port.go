@@ -176,17 +176,6 @@ func PortNamed(name string) (Port, bool, error) {
 	return p, ok, nil
 }
 
-// PortOf finds an endpoint's port.
-func PortOf(endpoint string) (Port, bool, error) {
-	ports, err := Ports()
-	for _, p := range ports {
-		if p.Endpoint == endpoint {
-			return p, true, nil
-		}
-	}
-	return Port{}, false, err
-}
-
 // MovePort moves the container's side of a port into the namespace at path, for runtimes that leave that to us.
 func MovePort(name, path string) error {
 	peer, err := netlink.LinkByName(PeerName(name))
