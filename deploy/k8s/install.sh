@@ -47,8 +47,10 @@ $nodes"
 done
 [ $count -gt 1 ] && [ -z "$etcd" ] || peers=
 
-# Where there is no kube-proxy nobody carries the API server's service before Contiv runs.
-if [ -z "$server" ] && ! kubectl -n kube-system get daemonset kube-proxy >/dev/null 2>&1; then
+# Where there is no kube-proxy nobody carries the API server's service before Contiv runs. One that is there goes on with its work.
+proxy=keep
+kubectl -n kube-system get daemonset kube-proxy >/dev/null 2>&1 || proxy=replace
+if [ -z "$server" ] && [ $proxy = replace ]; then
   server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')
   server=${server#https://} server=${server%%/*}
   case $server in *:[0-9]*) ;; *) server=$server:443 ;; esac
@@ -75,6 +77,7 @@ patches:
       CONTIV_NETMASTER_ETCD_ENDPOINTS: "$etcd"
       CONTIV_NETMASTER_FORWARD_MODE: "$mode"
       CONTIV_NETPLUGIN_VLAN_UPLINKS: "$uplinks"
+      CONTIV_NETPLUGIN_KUBE_PROXY: $proxy
 END
   [ -z "$server" ] || echo "      KUBERNETES_SERVICE_HOST: \"$(tr -d '[]' <<<"${server%:*}")\"
       KUBERNETES_SERVICE_PORT: \"${server##*:}\""
