@@ -160,6 +160,13 @@ func (a *Agent) loadFirewall(want netdev.Firewall) error {
 		was, load = *o.loaded, func() error { return want.Change(was) }
 	}
 	if err := load(); err != nil {
+		// What keeps tenants apart does not wait for what cannot be made for services.
+		if rest := want; len(want.Entrances) > 0 {
+			rest.Entrances = nil
+			if rest.Load() == nil {
+				o.loaded = &rest
+			}
+		}
 		return err
 	}
 	if err := netdev.ForgetDatagrams(was.Entrances, want.Entrances); err != nil {

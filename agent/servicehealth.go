@@ -91,7 +91,7 @@ func (a *Agent) healthPortLoop(ctx context.Context) error {
 				continue
 			}
 			delete(failed, port)
-			s := &http.Server{ReadHeaderTimeout: 5 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { h.answer(port, w) })}
+			s := &http.Server{ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 5 * time.Second, IdleTimeout: time.Minute, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { h.answer(port, w) })}
 			servers[port] = s
 			wg.Go(func() { _ = s.Serve(l) }) // until it is closed
 		}

@@ -229,6 +229,9 @@ func (b *balancer) balance(t model.Tenant, p clusterPort, at virtual) {
 	}
 	b.listening[key] = true
 	for _, x := range seen {
+		if row.Protocol == udp && x.rank() == 0 {
+			continue // datagrams have no end to wait for: a client that goes on is to meet another
+		}
 		b.provide(t, p, x)
 	}
 	var numbers []uint32

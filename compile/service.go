@@ -239,9 +239,12 @@ func (c *compiler) numberProviders(all []balanced) map[place]uint32 {
 	return out
 }
 
-const sctp = 132
+const (
+	udp  = 17
+	sctp = 132
+)
 
-var protocolNumbers = map[string]uint8{"TCP": 6, "UDP": 17, "SCTP": sctp}
+var protocolNumbers = map[string]uint8{"TCP": 6, "UDP": udp, "SCTP": sctp}
 
 // SlotCount is how many slots a service has: a prime, and so many that one in the kernel takes a page at most.
 const SlotCount = 997

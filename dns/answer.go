@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/miekg/dns"
+
+	"github.com/contivnet/contiv/model"
 )
 
 // TTL is how long an answer may be kept, in seconds. A container may be gone in the next.
@@ -24,8 +26,9 @@ type view struct {
 	zones   []*zone // of the asker's tenants, each once
 	routing bool    // to all networks of a tenant; else to one's own only
 	// cluster is Kubernetes', and domain where its names are; nil where none is known.
-	cluster *cluster
-	domain  string
+	cluster  *cluster
+	domain   string
+	networks model.Table[model.Network] // of all tenants
 }
 
 func (v view) has(z *zone) bool { return slices.Contains(v.zones, z) }

@@ -18,13 +18,19 @@ type cluster struct {
 	slices     model.Table[model.EndpointSlice]
 
 	parts   map[string][]string     // by a service's key, those of its slices
-	tenants map[string][]string     // by a pod's namespace/name, its endpoints' tenants
+	tenants map[podPlace][]string   // of a pod's endpoints with an address
 	owners  map[netip.Addr][]string // keys of services: by their addresses, and by those of their providers that have hostnames
+}
+
+// podPlace is a pod at one of its addresses.
+type podPlace struct {
+	pod  string // namespace/name
+	addr netip.Addr
 }
 
 // clusterOf makes it of all that there is.
 func clusterOf(now tables) *cluster {
-	c := &cluster{parts: map[string][]string{}, tenants: map[string][]string{}, owners: map[netip.Addr][]string{}}
+	c := &cluster{parts: map[string][]string{}, tenants: map[podPlace][]string{}, owners: map[netip.Addr][]string{}}
 	c.follow(tables{}, now)
 	for e := range now.endpoints.Since(model.Table[model.Endpoint]{}) {
 		c.endpoint(e)
@@ -82,21 +88,27 @@ func (c *cluster) own(addrs []netip.Addr, service string, to step) {
 
 // endpoint follows what has become of one.
 func (c *cluster) endpoint(d model.Difference[model.Endpoint]) {
-	if pod, ok := podKey(d.Was); ok {
-		put(c.tenants, pod, without(c.tenants[pod], d.Was.Tenant))
+	for _, at := range podPlaces(d.Was) {
+		put(c.tenants, at, without(c.tenants[at], d.Was.Tenant))
 	}
-	if pod, ok := podKey(d.Is); ok {
-		c.tenants[pod] = append(c.tenants[pod], d.Is.Tenant)
+	for _, at := range podPlaces(d.Is) {
+		c.tenants[at] = append(c.tenants[at], d.Is.Tenant)
 	}
 }
 
-// podKey is the namespace/name of the pod whose endpoint it is; ok is false for none, or for one that is no pod's.
-func podKey(e *model.Endpoint) (pod string, ok bool) {
+// podPlaces are where a pod is whose endpoint it is; none for nil, and for one that is no pod's.
+func podPlaces(e *model.Endpoint) (out []podPlace) {
 	if e == nil {
-		return "", false
+		return nil
 	}
 	namespace, name, ok := e.Pod()
-	return namespace + "/" + name, ok
+	if !ok {
+		return nil
+	}
+	for _, a := range e.Addrs() {
+		out = append(out, podPlace{namespace + "/" + name, a})
+	}
+	return out
 }
 
 // providers are the ready ones of a service which who asks may meet. A pod is of the tenants of its endpoints; what is no pod of
@@ -130,10 +142,19 @@ func (p provider) host() string {
 	return strings.NewReplacer(".", "-", ":", "-").Replace(p.Addr.String())
 }
 
+// meets tells whether who asks may know of a provider. A pod that has no endpoint at its address is in a node's own network, unless the address is of
+// a network of ours: then its endpoint is gone, or not there yet, and nobody can say whose it is.
 func (v view) meets(namespace string, a model.SliceAddress) bool {
 	if a.Pod == "" {
 		return true
 	}
-	tenants := v.cluster.tenants[namespace+"/"+a.Pod]
-	return len(tenants) == 0 || slices.ContainsFunc(v.asker, func(h home) bool { return slices.Contains(tenants, h.tenant) })
+	if tenants := v.cluster.tenants[podPlace{namespace + "/" + a.Pod, a.Addr}]; len(tenants) > 0 {
+		return slices.ContainsFunc(v.asker, func(h home) bool { return slices.Contains(tenants, h.tenant) })
+	}
+	for _, n := range v.networks.All() {
+		if p := n.Pool(a.Addr); !p.IsZero() && p.Subnet().Contains(a.Addr) {
+			return false
+		}
+	}
+	return true
 }

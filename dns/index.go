@@ -37,8 +37,12 @@ func tablesOf(w model.World) tables {
 	return tables{w.Endpoints, w.Groups, w.Services, w.Namespaces, w.ClusterServices, w.EndpointSlices}
 }
 
-// kubernetes tells whether a Kubernetes is known, which has namespaces.
-func (t tables) kubernetes() bool { return t.namespaces.Len() > 0 }
+// kubernetes tells whether a Kubernetes is known: namespaces, and the service that each has of its API server. Before that is there, a name that
+// is not known may be one that has not been told yet.
+func (t tables) kubernetes() bool {
+	_, told := t.clusterServices.Get("default/kubernetes")
+	return told && t.namespaces.Len() > 0
+}
 
 func newIndex(world func() model.World, domain string) *index {
 	return &index{world: world, domain: canonical(domain), at: tablesOf(world()), zones: map[string]*zone{}}
@@ -74,7 +78,7 @@ func (x *index) ask(endpoints []string, backwards bool, use func(view)) {
 // view is what a container with these endpoints sees of w. ok is false where the index is behind it, or lacks a tenant.
 func (x *index) view(w model.World, endpoints []string, backwards bool) (v view, ok bool) {
 	ok = tablesOf(w) == x.at && (x.cluster != nil || !x.at.kubernetes())
-	v.cluster, v.domain = x.cluster, x.domain
+	v.cluster, v.domain, v.networks = x.cluster, x.domain, w.Networks
 	v.routing = w.Global().ForwardMode == model.ForwardRouting
 	for _, id := range endpoints {
 		e, exists := w.Endpoints.Get(id)

@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/netip"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/miekg/dns"
@@ -336,5 +337,27 @@ func BenchmarkNameOfAService(b *testing.B) {
 		if r.says(query, udp) == nil {
 			b.Fatal("no reply")
 		}
+	}
+}
+
+// A slice may still have a pod whose endpoint is gone, and its address is another tenant's pod's by then.
+func TestPodsWithoutEndpointAreToldToNobodyWhereNetworksAre(t *testing.T) {
+	t.Parallel()
+	w := next(mall(), []string{"p0", "p1"}, model.Network{Tenant: "default", Name: "contiv-net", IPv4: model.Pool{Prefix: netip.MustParsePrefix("10.1.1.0/24")}})
+	for _, asker := range []string{"c1", "b1"} {
+		if got := askCluster(t, steady(w), asker, "A", "db-0.db.shop.svc.cluster.local."); got != nothing {
+			t.Errorf("%s is told of a pod that nobody has: %s", asker, got)
+		}
+		if got := askCluster(t, steady(w), asker, "A", "db.shop.svc.cluster.local."); !strings.Contains(got, "192.168.2.10") || strings.Contains(got, "10.1.1.4") {
+			t.Errorf("%s is told %s of a service with a pod that nobody has, and one in a node's own network", asker, got)
+		}
+	}
+}
+
+func TestNamesGoOnUntilKubernetesHasToldOfItsServices(t *testing.T) {
+	t.Parallel()
+	w := worldOf("routing", model.Namespace{Name: "default"}, endpoint("c1", "default", "contiv-net", "contiv-c1", "10.1.1.20", ""))
+	if got := askCluster(t, steady(w), "c1", "A", "web.shop.svc.cluster.local."); got != "-" {
+		t.Errorf("a name that may be told of later gets %s", got)
 	}
 }

@@ -168,14 +168,21 @@ func (l *Lead) write(ctx context.Context, put []model.Object, remove []model.Ref
 			}
 			p.unchanged(l.leader)
 			for _, o := range put {
-				if now, there := p.base.Get(model.RefOf(o)); there && same(now, o) {
+				now, there := p.base.Get(model.RefOf(o))
+				switch {
+				case there && same(now, o):
 					passed = true
 					continue
+				case there: // or a write whose answer was lost could come after one that is newer
+					p.unchanged(now)
+				default:
+					p.absent(o)
 				}
 				p.put(o)
 			}
 			for _, r := range remove {
 				if now, there := p.base.Get(r); there {
+					p.unchanged(now)
 					p.remove(now)
 				} else {
 					passed = true

@@ -105,11 +105,17 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
+// isRefusal tells whether who answers with the code is the API server and knows us: another master would hear the same. A server that does not, or
+// one that has no such path, is as good as none.
+func isRefusal(code int32) bool {
+	return code < http.StatusInternalServerError && code != http.StatusUnauthorized && code != http.StatusNotFound
+}
+
 // failed notes that the API server could not be followed, and logs it once.
 func (f *follower) failed(err error) {
 	var status apierrors.APIStatus
 	switch {
-	case errors.As(err, &status) && status.Status().Code < http.StatusInternalServerError: // its own word, though not what was asked for
+	case errors.As(err, &status) && isRefusal(status.Status().Code): // its own word, though not what was asked for
 		f.silent = time.Time{}
 	case f.silent.IsZero():
 		f.silent = time.Now()

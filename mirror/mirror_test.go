@@ -395,27 +395,37 @@ func TestWhoLedWritesNothingMore(t *testing.T) {
 	}
 }
 
-func TestServerThatIsSilentForLongIsLeftToOthers(t *testing.T) {
+// Another master may have a certificate that is known, or the right address.
+func TestServerThatSaysNothingForLongIsLeftToOthers(t *testing.T) {
 	t.Parallel()
-	s, st := newServer(t), memory.New()
-	s.set(func() { s.down = true })
-	ended := make(chan error, 100)
-	start(t, st, "", func(ctx context.Context, log *slog.Logger, l *master.Lead) error {
-		p := hurry
-		p.giveUp = 10 * time.Millisecond
-		err := run(ctx, Options{Config: &rest.Config{Host: s.URL}, Log: log}, l, kinds(), p)
-		ended <- err
-		return err
-	})
-	select {
-	case err := <-ended:
-		if err == nil || !strings.Contains(err.Error(), "silent") {
-			t.Errorf("it ended with %v", err)
-		}
-	case <-time.After(limit):
-		t.Fatal("it tries for ever")
+	for what, becomes := range map[string]func(*server){
+		"silent":            func(s *server) { s.down = true },
+		"of another kind":   func(s *server) { s.foreign = true },
+		"not knowing of us": func(s *server) { s.strict = true },
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s, st := newServer(t), memory.New()
+			s.set(func() { becomes(s) })
+			ended := make(chan error, 100)
+			start(t, st, "", func(ctx context.Context, log *slog.Logger, l *master.Lead) error {
+				p := hurry
+				p.giveUp = 10 * time.Millisecond
+				err := run(ctx, Options{Config: &rest.Config{Host: s.URL}, Log: log}, l, kinds(), p)
+				ended <- err
+				return err
+			})
+			select {
+			case err := <-ended:
+				if err == nil || !strings.Contains(err.Error(), "silent") {
+					t.Errorf("it ended with %v", err)
+				}
+			case <-time.After(limit):
+				t.Fatal("it tries for ever")
+			}
+			until(t, st, "no leader", func(w model.World) bool { return w.Leaders.Len() == 0 })
+		})
 	}
-	until(t, st, "no leader", func(w model.World) bool { return w.Leaders.Len() == 0 })
 }
 
 func TestForgetRemovesAllThatWasTakenOver(t *testing.T) {

@@ -27,6 +27,7 @@ type server struct {
 	mu        sync.Mutex
 	down      bool
 	foreign   bool            // it is no API server at all
+	strict    bool            // it does not know who asks
 	served    map[string]bool // paths
 	log       []change
 	forgotten int // versions up to this are compacted
@@ -126,13 +127,15 @@ func statusOf(code int, reason metav1.StatusReason) metav1.Status {
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	q := r.URL.Query()
 	s.mu.Lock()
-	down, foreign, served, forgotten := s.down, s.foreign, s.served[r.URL.Path], s.forgotten
+	down, foreign, strict, served, forgotten := s.down, s.foreign, s.strict, s.served[r.URL.Path], s.forgotten
 	s.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	version, err := strconv.Atoi(q.Get("resourceVersion"))
 	switch {
 	case down:
 		refuse(w, http.StatusServiceUnavailable, metav1.StatusReasonServiceUnavailable)
+	case strict:
+		refuse(w, http.StatusUnauthorized, metav1.StatusReasonUnauthorized)
 	case foreign:
 		http.NotFound(w, r)
 	case r.URL.Path == "/apis":

@@ -413,7 +413,6 @@ func (f Firewall) elements() map[string][]nftables.SetElement {
 	return out
 }
 
-// addElements adds rows to a set.
 // Change is Load where the table is still as it was loaded for another Firewall: the kernel is told what differs, in one transaction. What cannot
 // be changed so is loaded.
 func (f Firewall) Change(was Firewall) error {

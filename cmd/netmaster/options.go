@@ -47,7 +47,7 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	f.StringVar(&o.keyFile, "etcd-key", "", "file with the key of that certificate")
 	f.DurationVar(&o.nodeGC, "node-gc", 24*time.Hour, "how long a node may be silent before its endpoints are given up")
 	f.StringVar(&o.forwardMode, "forward-mode", model.ForwardRouting, "routing or bridge, where the cluster has no settings yet (later: netctl global set)")
-	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig by which services and namespaces are read from Kubernetes' API server, or "+kubeconfig.InCluster+" for the pod's own service account; "+noKubernetes+": forget what was read")
+	f.StringVar(&o.kubeconfig, "kubeconfig", "", "kubeconfig by which namespaces, services and policies are read from Kubernetes' API server, or "+kubeconfig.InCluster+" for the pod's own service account; "+noKubernetes+": forget what was read")
 	f.Alias("external-address", "listen-url")
 	f.Alias("internal-address", "control-url")
 	f.Alias("etcd-endpoints", "etcd")

@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -35,4 +36,21 @@ func lock(runDir string) (release func(), err error) {
 		_, _ = fmt.Fprintf(f, "%d\n", os.Getpid()) // for the other's message only
 	}
 	return func() { f.Close() }, nil
+}
+
+// idle refuses a directory that a netmaster uses: it holds a lock on that file in it. That there is none is fine.
+func idle(dir string) error {
+	f, err := os.Open(filepath.Join(dir, "lock"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look whether a netmaster uses --data-dir: %w", err)
+	}
+	defer f.Close()
+	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return fmt.Errorf("a netmaster that runs on this node uses --data-dir %s: stop it first, or give netplugin's own directory in it", dir)
+	}
+	return err
 }

@@ -49,6 +49,9 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 		return fail(1, err)
 	}
 	defer unlock()
+	if err := idle(*stateDir); err != nil {
+		return fail(1, err)
+	}
 	ports, err := netdev.Ports()
 	if err != nil {
 		return fail(2, err)

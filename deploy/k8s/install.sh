@@ -7,9 +7,11 @@ usage() {
   cat <<'END'
 usage: install.sh -n ADDRESS[,ADDRESS,ADDRESS] [flags]
 
+What was given when it was installed, and is not given now, stays.
+
   -n ADDRESS   of the node on which netmaster runs, as other nodes reach it; three, with commas between, for three masters that share their state
   -m IMAGE     the container image (default: contiv/contiv:latest)
-  -e URLS      an etcd that you have, as https://192.168.2.20:2379, instead of the masters' own
+  -e URLS      an etcd that you have, as http://192.168.2.20:2379, instead of the masters' own
   -k HOST:PORT where the API server answers nodes (default: as kubectl reaches it, where there is no kube-proxy)
   -v DEVICES   on whose wire VLANs are, with commas between
   -w MODE      routing or bridge (default: routing)
@@ -18,7 +20,7 @@ usage: install.sh -n ADDRESS[,ADDRESS,ADDRESS] [flags]
 END
 }
 
-masters= image= etcd= server= uplinks= mode= infra=132.1.1.0/24 gateway=132.1.1.1
+masters= image= server= infra=132.1.1.0/24 gateway=132.1.1.1
 while getopts n:m:e:k:v:w:i:g:h flag; do
   case $flag in
     n) masters=$OPTARG ;; m) image=$OPTARG ;; e) etcd=$OPTARG ;; k) server=$OPTARG ;; v) uplinks=$OPTARG ;; w) mode=$OPTARG ;;
@@ -29,9 +31,14 @@ shift $((OPTIND - 1))
 [ -n "$masters" ] && [ $# -eq 0 ] || { usage >&2; exit 2; }
 fail() { echo "install.sh: $*" >&2; exit 1; }
 here=$(dirname "$(readlink -f "$0")")
+settings() { kubectl -n kube-system get configmap contiv --ignore-not-found -o "jsonpath={.data${1:-}}"; }
 command -v kubectl >/dev/null || fail "there is no kubectl in \$PATH: run it on a node that has it, or with PATH=..."
 nodes=$(kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.labels.kubernetes\.io/hostname}{range .status.addresses[*]} {.address}{end}{"\n"}{end}') ||
   fail "the API server does not answer kubectl: see above, and set KUBECONFIG"
+
+etcd=${etcd-$(settings .CONTIV_NETMASTER_ETCD_ENDPOINTS)}
+uplinks=${uplinks-$(settings .CONTIV_NETPLUGIN_VLAN_UPLINKS)}
+mode=${mode-$(settings .CONTIV_NETMASTER_FORWARD_MODE)}
 
 # The masters' nodes, by their addresses.
 names= urls= peers= count=0
@@ -48,12 +55,17 @@ done
 [ $count -gt 1 ] && [ -z "$etcd" ] || peers=
 
 # Where there is no kube-proxy nobody carries the API server's service before Contiv runs. One that is there goes on with its work.
-proxy=keep
-kubectl -n kube-system get daemonset kube-proxy >/dev/null 2>&1 || proxy=replace
+found=$(kubectl -n kube-system get daemonset kube-proxy --ignore-not-found -o name)
+proxy=replace
+[ -z "$found" ] || proxy=keep
 if [ -z "$server" ] && [ $proxy = replace ]; then
   server=$(kubectl config view --minify -o 'jsonpath={.clusters[0].cluster.server}')
   server=${server#https://} server=${server%%/*}
-  case $server in *:[0-9]*) ;; *) server=$server:443 ;; esac
+  case $server in
+    127.* | localhost* | "[::1]"*) fail "kubectl reaches the API server at $server, which nodes cannot: say with -k where it answers them" ;;
+    *:[0-9]*) ;;
+    *) server=$server:443 ;;
+  esac
 fi
 
 work=$(mktemp -d)
@@ -100,7 +112,6 @@ END
 } >"$work/kustomization.yaml"
 
 echo "Installing Contiv ..."
-settings() { kubectl -n kube-system get configmap contiv --ignore-not-found -o "jsonpath={.data${1:-}}"; }
 before=$(settings)
 # Masters that share their state wait for each other, so one that is alone cannot stay until they are ready.
 if [ -n "$before" ] && [ "$(settings .CONTIV_NETMASTER_PEERS)" != "${peers#,}" ]; then

@@ -22,7 +22,8 @@ here=$(dirname "$(readlink -f "$0")")
 k() { kubectl -n kube-system "$@"; }
 nodes=$(kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.name}{"\n"}{end}') || fail "the API server does not answer kubectl: see above, and set KUBECONFIG"
 
-attached=$(kubectl get pods -A --field-selector=status.phase=Running -o \
+# Also those that are not running yet, once they have a node.
+attached=$(kubectl get pods -A --field-selector=status.phase!=Succeeded,status.phase!=Failed,spec.nodeName!= -o \
   'jsonpath={range .items[*]}{.spec.hostNetwork}{" "}{.metadata.namespace}{"/"}{.metadata.name}{"\n"}{end}' | sed -n 's/^ //p')
 [ -n "$force" ] || [ -z "$attached" ] || fail "these pods would lose their network; delete them first, or add -f:
 $attached"
@@ -59,6 +60,7 @@ spec:
       - name: netplugin
         image: $image
         imagePullPolicy: IfNotPresent
+        envFrom: [{configMapRef: {name: contiv, optional: true}}]
         command: [netplugin, uninstall, --data-dir=$data${force:+, $force}]
         securityContext: {privileged: true}
         volumeMounts:
