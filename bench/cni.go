@@ -5,11 +5,9 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -173,14 +171,8 @@ func benchAdds(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if o.bridge == "" {
 		fmt.Fprintln(stdout, "CNI's bridge was not measured: -bridge names its program, which bench/bridge builds.")
 	}
-	if o.json != "" {
-		b, err := json.MarshalIndent(results, "", "  ")
-		if err == nil {
-			err = os.WriteFile(o.json, append(b, '\n'), 0o644)
-		}
-		if err != nil {
-			return fmt.Errorf("keep the figures: %w", err)
-		}
+	if err := o.keep(results); err != nil {
+		return err
 	}
 	for _, r := range results {
 		if r.Failed != "" {

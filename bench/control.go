@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -78,17 +77,7 @@ func benchControl(ctx context.Context, o options, stdout, stderr io.Writer) erro
 		return err
 	}
 	fmt.Fprintf(stdout, "\n## Masters: medians of %d rounds of %g s\n\n%s", o.rounds, o.controlSecs, r.report())
-	if o.json == "" {
-		return nil
-	}
-	b, err := json.MarshalIndent(r, "", "  ")
-	if err == nil {
-		err = os.WriteFile(o.json, append(b, '\n'), 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("keep the figures: %w", err)
-	}
-	return nil
+	return o.keep(r)
 }
 
 // control runs one master, as a lone one runs, and beside it an etcd of the same kind. The load is made by processes

@@ -231,6 +231,21 @@ func bench(ctx context.Context, arguments []string, stdout, stderr io.Writer) er
 	return nil
 }
 
+// keep writes what a mode has measured to the file that was asked for, if any.
+func (o options) keep(results any) error {
+	if o.json == "" {
+		return nil
+	}
+	b, err := json.MarshalIndent(results, "", "  ")
+	if err == nil {
+		err = os.WriteFile(o.json, append(b, '\n'), 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("keep the figures: %w", err)
+	}
+	return nil
+}
+
 // writeEntries writes one JSON object a line.
 func writeEntries(name string, entries []entry) error {
 	f, err := os.Create(name)

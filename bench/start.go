@@ -11,7 +11,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"os"
 	"sync"
 	"time"
 )
@@ -225,14 +224,8 @@ func benchStarts(ctx context.Context, o options, stdout, stderr io.Writer) error
 		return err
 	}
 	fmt.Fprintf(stdout, "\n## Container start: medians of %d\n\n%s", o.starts, startTable(results))
-	if o.json != "" {
-		b, err := json.MarshalIndent(results, "", "  ")
-		if err == nil {
-			err = os.WriteFile(o.json, append(b, '\n'), 0o644)
-		}
-		if err != nil {
-			return fmt.Errorf("keep the figures: %w", err)
-		}
+	if err := o.keep(results); err != nil {
+		return err
 	}
 	for _, r := range results {
 		if r.Failed != "" {
