@@ -200,17 +200,8 @@ func (c *container) listenTCP(t *testing.T, port uint16, name string) {
 		return err
 	}))
 	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				fmt.Fprintf(conn, "%s %s\n", name, conn.RemoteAddr())
-				io.Copy(conn, conn)
-			}()
-		}
-	}()
+	accept(l, func(conn net.Conn) {
+		fmt.Fprintf(conn, "%s %s\n", name, conn.RemoteAddr())
+		io.Copy(conn, conn)
+	})
 }

@@ -458,6 +458,22 @@ func (c *container) doesNotReach(to netip.Addr) {
 	}
 }
 
+// accept has each connection served until the listener is closed.
+func accept(l net.Listener, serve func(net.Conn)) {
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer conn.Close()
+				serve(conn)
+			}()
+		}
+	}()
+}
+
 // serve answers every TCP connection with the name, then echoes. It gives the address to dial.
 func (c *container) serve(ip netip.Addr, name string) netip.AddrPort {
 	c.t.Helper()
@@ -467,30 +483,21 @@ func (c *container) serve(ip netip.Addr, name string) netip.AddrPort {
 		return err
 	}))
 	c.t.Cleanup(func() { l.Close() })
-	go func() {
+	accept(l, func(conn net.Conn) {
+		if _, err := conn.Write([]byte(name)); err != nil {
+			return
+		}
+		buf := make([]byte, 1<<16)
 		for {
-			conn, err := l.Accept()
+			n, err := conn.Read(buf)
 			if err != nil {
 				return
 			}
-			go func() {
-				defer conn.Close()
-				if _, err := conn.Write([]byte(name)); err != nil {
-					return
-				}
-				buf := make([]byte, 1<<16)
-				for {
-					n, err := conn.Read(buf)
-					if err != nil {
-						return
-					}
-					if _, err := conn.Write(buf[:n]); err != nil {
-						return
-					}
-				}
-			}()
+			if _, err := conn.Write(buf[:n]); err != nil {
+				return
+			}
 		}
-	}()
+	})
 	return l.Addr().(*net.TCPAddr).AddrPort()
 }
 

@@ -61,18 +61,9 @@ func (c *container) listen(ip netip.Addr, port uint16) {
 		return err
 	}))
 	c.t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				io.Copy(conn, conn) // ends with the connection
-			}()
-		}
-	}()
+	accept(l, func(conn net.Conn) {
+		io.Copy(conn, conn) // ends with the connection
+	})
 }
 
 // connect opens a TCP connection and has a byte come back.

@@ -59,21 +59,12 @@ func (c *container) says(word string, at netip.AddrPort, control func(string, st
 			}
 		}
 	}()
-	go func() {
-		for {
-			conn, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer conn.Close()
-				_ = conn.SetDeadline(time.Now().Add(2 * patience))
-				if _, err := io.WriteString(conn, word+" "+conn.RemoteAddr().String()+" "); err == nil {
-					_, _ = io.Copy(conn, conn)
-				}
-			}()
+	accept(l, func(conn net.Conn) {
+		_ = conn.SetDeadline(time.Now().Add(2 * patience))
+		if _, err := io.WriteString(conn, word+" "+conn.RemoteAddr().String()+" "); err == nil {
+			_, _ = io.Copy(conn, conn)
 		}
-	}()
+	})
 }
 
 // hears asks, from a socket that takes answers of that address only, and gives what comes and the own address.

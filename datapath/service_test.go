@@ -60,19 +60,10 @@ func (c *container) provide(name string) {
 			return err
 		}))
 		c.t.Cleanup(func() { l.Close() })
-		go func() {
-			for {
-				conn, err := l.Accept()
-				if err != nil {
-					return
-				}
-				go func() {
-					defer conn.Close()
-					fmt.Fprintf(conn, "%s %s\n", name, conn.RemoteAddr())
-					io.Copy(conn, conn)
-				}()
-			}
-		}()
+		accept(l, func(conn net.Conn) {
+			fmt.Fprintf(conn, "%s %s\n", name, conn.RemoteAddr())
+			io.Copy(conn, conn)
+		})
 		var u net.PacketConn
 		must(c.t, c.do(func() (err error) {
 			u, err = net.ListenPacket("udp", netip.AddrPortFrom(a, 5353).String())
