@@ -60,10 +60,11 @@ demo-k8s-down: ## remove every trace of it
 	@[ -x bin/demo ] || CGO_ENABLED=0 go build -trimpath -o bin/demo ./test/demo
 	@$(AS_ROOT) bin/demo kubernetes-down
 
-test: ## all tests, those of whole systems too (needs root or sudo; installs what is missing)
+test: ## all tests, those of whole systems and of a Kubernetes cluster too (needs root or sudo; installs and builds what is missing)
 	@test/prepare build
 	@$(MAKE) --no-print-directory check build
 	@$(AS_ROOT) test/all
+	@$(MAKE) --no-print-directory test-k8s
 
 test-unit: ## the tests that need no privilege and take seconds
 	go test -short ./...
@@ -77,7 +78,7 @@ test-engines: ## the Docker tests with Debian's engine and with a current one bu
 	@$(AS_ROOT) test/engines
 
 test-k8s: ## the tests with a real Kubernetes cluster, whose programs are built from their modules, once (a quarter of an hour)
-	@test/prepare run
+	@test/prepare kubernetes
 	@kubernetes=$$(test/kubernetes) && $(AS_ROOT) env CONTIV_TEST_KUBERNETES="$$kubernetes" PACKAGES=./test LOG=.cache/test-k8s.log test/all -tags kubernetes -run OfKubernetes
 
 test-k8s-conformance: ## others' suites on a real Kubernetes cluster, and docs/conformance.md of them (an hour); FOCUS=regexp for some tests, SUITE=kubernetes|cyclonus|cluster-policies for one
