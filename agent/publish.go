@@ -76,7 +76,7 @@ func release(these []hold) {
 }
 
 // Publish gives an attached endpoint ports of the node in place of those that it had, and returns when they lead to it. A port that is
-// taken is refused, and then none is given.
+// taken is refused, and then it keeps those that it had.
 func (a *Agent) Publish(ctx context.Context, id string, ask []Publishing) error {
 	free, err := a.occupy(ctx, id)
 	if err != nil {
@@ -96,7 +96,7 @@ func (a *Agent) Publish(ctx context.Context, id string, ask []Publishing) error 
 	for _, p := range ask {
 		got, err := a.held.take(id, p, families)
 		if err != nil {
-			a.held.free(id)
+			a.holdAgain(id)
 			return err
 		}
 		published = append(published, got...)
@@ -116,10 +116,18 @@ func (a *Agent) Publish(ctx context.Context, id string, ask []Publishing) error 
 		err = a.OutsideTrouble()
 	}
 	if err != nil {
-		a.held.free(id)
+		a.holdAgain(id)
 		return fmt.Errorf("publish ports of endpoint %s: %w", short(id), err)
 	}
 	return nil
+}
+
+// holdAgain has an endpoint hold what its record says that leads to it, and nothing else: so whoever asks for that again finds it held.
+func (a *Agent) holdAgain(id string) {
+	a.held.free(id)
+	if rec, ok := a.records.get(id); ok {
+		a.hold(rec)
+	}
 }
 
 // Unpublished tells, in words, which of the ports that it was given an attached endpoint does not have; "" where it has all.
@@ -224,18 +232,24 @@ func holdAt(p Publishing, at []netip.Addr, port uint16) (these []hold, err error
 	return these, nil
 }
 
-// holdPublished takes the ports again that the last run held. One that somebody has taken meanwhile leads to its container all the same.
+// holdPublished takes the ports again that the last run held.
 func (a *Agent) holdPublished() {
-	for id, rec := range a.records.list() {
-		for _, p := range rec.Endpoint.Published {
-			socket, _, err := netdev.HoldPort(p.Protocol, netip.AddrPortFrom(p.Host, p.HostPort))
-			if err != nil {
-				a.Log.Warn("a published port is another process's too, which gets nothing there", "endpoint", short(id), "port", p, "error", err)
-			}
-			if err := a.held.add(id, []hold{{p, socket}}); err != nil {
-				release([]hold{{p, socket}})
-				a.Log.Warn("a published port is another container's too: it leads to one of them", "endpoint", short(id), "port", p, "error", err)
-			}
+	for _, rec := range a.records.list() {
+		a.hold(rec)
+	}
+}
+
+// hold takes the ports that an endpoint's record has. One that somebody has taken meanwhile leads to its container all the same.
+func (a *Agent) hold(rec record) {
+	id := rec.Endpoint.ID
+	for _, p := range rec.Endpoint.Published {
+		socket, _, err := netdev.HoldPort(p.Protocol, netip.AddrPortFrom(p.Host, p.HostPort))
+		if err != nil {
+			a.Log.Warn("a published port is another process's too, which gets nothing there", "endpoint", short(id), "port", p, "error", err)
+		}
+		if err := a.held.add(id, []hold{{p, socket}}); err != nil {
+			release([]hold{{p, socket}})
+			a.Log.Warn("a published port is another container's too: it leads to one of them", "endpoint", short(id), "port", p, "error", err)
 		}
 	}
 }

@@ -3,12 +3,19 @@
 package agent
 
 import (
+	"context"
 	"errors"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
 )
 
@@ -100,5 +107,57 @@ func TestPortThatAnotherEndpointPublishesIsRefused(t *testing.T) {
 	}
 	if _, err := h.take("e4", sctp(9000, 9000, netip.MustParseAddr("192.0.2.2")), any4); err != nil {
 		t.Errorf("at another address: %v", err)
+	}
+}
+
+// The masters know of the port by then, so it leads to the endpoint; whoever asks again is told that it is there.
+func TestPortThatTheNodeDidNotApplyInTimeStaysHeld(t *testing.T) {
+	t.Parallel()
+	a, e := published(t, func(*model.Network) {})
+	m := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.Header().Set(api.RevisionHeader, "7") }))
+	t.Cleanup(m.Close)
+	var err error
+	if a.Client, err = api.NewClient(m.URL); err != nil {
+		t.Fatal(err)
+	}
+	if a.records, err = openRecords(filepath.Join(t.TempDir(), "endpoints")); err != nil {
+		t.Fatal(err)
+	}
+	a.Log, a.busy, a.held.all = slog.New(slog.DiscardHandler), map[string]chan bool{}, map[string][]hold{}
+	if err := a.records.put(record{Endpoint: e}); err != nil {
+		t.Fatal(err)
+	}
+	sctp := func(port uint16) []Publishing {
+		return []Publishing{{Protocol: "sctp", Host: netip.MustParseAddr("192.0.2.1"), First: port, Last: port, Port: 9}}
+	}
+	impatient, cancel := context.WithCancel(t.Context())
+	go func() { // once the master has answered
+		for impatient.Err() == nil {
+			if rec, _ := a.records.get("e1"); len(rec.Endpoint.Published) > 0 {
+				cancel()
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	if err := a.Publish(impatient, "e1", sctp(9000)); !errors.Is(err, context.Canceled) {
+		t.Fatalf("nothing was applied, and it says %v", err)
+	}
+	taken := func(port uint16) bool {
+		_, err := a.held.take("e2", sctp(port)[0], []netip.Addr{netip.IPv4Unspecified()})
+		return errors.Is(err, model.ErrExists)
+	}
+	if !taken(9000) {
+		t.Error("another endpoint gets a port that leads to this one")
+	}
+	if err := a.Publish(t.Context(), "e1", sctp(9000)); err != nil || !taken(9000) {
+		t.Errorf("asked for again: %v", err)
+	}
+
+	// What another has is refused, and what was there before stays.
+	if taken(9001) {
+		t.Fatal("nobody has it")
+	}
+	if err := a.Publish(t.Context(), "e1", sctp(9001)); !errors.Is(err, model.ErrExists) || !taken(9000) {
+		t.Errorf("a port of another's: %v", err)
 	}
 }
