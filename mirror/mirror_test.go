@@ -3,7 +3,6 @@
 package mirror
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -20,7 +20,9 @@ import (
 
 	"github.com/contivnet/contiv/master"
 	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/store"
 	"github.com/contivnet/contiv/store/memory"
+	"github.com/contivnet/contiv/test/journal"
 )
 
 // limit is how long a test waits for what comes within moments.
@@ -30,34 +32,63 @@ const limit = time.Minute
 type running struct {
 	*master.Master
 	t    *testing.T
-	log  *logBuffer
+	log  *journal.Journal
 	stop func()
 }
 
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
+// distant is a store that one master reaches no more for a while.
+type distant struct {
+	store.Store
+	away    atomic.Bool   // it takes nothing from it
+	deaf    sync.RWMutex  // locked: it tells it nothing
+	refused chan struct{} // has one when the store has refused a transaction, as a guard does not hold
 }
 
-func (l *logBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
+func distantly(st store.Store) *distant { return &distant{Store: st, refused: make(chan struct{}, 1)} }
+
+func (d *distant) Commit(ctx context.Context, t store.Txn) (int64, bool, error) {
+	if d.away.Load() {
+		return 0, false, memory.ErrAway
+	}
+	revision, ok, err := d.Store.Commit(ctx, t)
+	if err == nil && !ok {
+		select {
+		case d.refused <- struct{}{}:
+		default:
+		}
+	}
+	return revision, ok, err
 }
 
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+func (d *distant) KeepAlive(ctx context.Context, o model.Object, seconds int64, guards ...store.Guard) (bool, error) {
+	if d.away.Load() {
+		return false, memory.ErrAway
+	}
+	return d.Store.KeepAlive(ctx, o, seconds, guards...)
+}
+
+func (d *distant) Revision(ctx context.Context) (int64, error) {
+	if d.away.Load() {
+		return 0, memory.ErrAway
+	}
+	return d.Store.Revision(ctx)
+}
+
+func (d *distant) Follow(ctx context.Context, handle func(model.Change) error) error {
+	return d.Store.Follow(ctx, func(c model.Change) error {
+		d.deaf.RLock()
+		defer d.deaf.RUnlock()
+		return handle(c)
+	})
 }
 
 // hurry is a pace for tests.
 var hurry = pace{list: time.Hour, unserved: 50 * time.Millisecond, giveUp: time.Hour}
 
 // start runs a master over the store until the test ends, or stop is called.
-func start(t *testing.T, st *memory.Store, address string, do func(context.Context, *slog.Logger, *master.Lead) error) *running {
+func start(t *testing.T, st store.Store, address string, do func(context.Context, *slog.Logger, *master.Lead) error) *running {
 	t.Helper()
-	log := &logBuffer{}
+	log := new(journal.Journal)
 	logger := slog.New(slog.NewTextHandler(log, nil))
 	m := master.New(master.Options{Store: st, Log: slog.New(slog.DiscardHandler), Address: address})
 	ctx, cancel := context.WithCancel(context.Background())
@@ -76,8 +107,15 @@ func start(t *testing.T, st *memory.Store, address string, do func(context.Conte
 }
 
 // mirrors starts a master that mirrors the server.
-func mirrors(t *testing.T, s *server, st *memory.Store, kinds []kind) *running {
-	return start(t, st, "192.0.2.1:9999", func(ctx context.Context, log *slog.Logger, l *master.Lead) error {
+func mirrors(t *testing.T, s *server, st store.Store, kinds []kind) *running {
+	t.Helper()
+	return mirrorsAs(t, s, st, "192.0.2.1:9999", kinds)
+}
+
+// mirrorsAs is the same with the master's address.
+func mirrorsAs(t *testing.T, s *server, st store.Store, address string, kinds []kind) *running {
+	t.Helper()
+	return start(t, st, address, func(ctx context.Context, log *slog.Logger, l *master.Lead) error {
 		return run(ctx, Options{Config: &rest.Config{Host: s.URL}, Log: log}, l, kinds, hurry)
 	})
 }
@@ -348,27 +386,46 @@ func TestAnotherMasterFollowsOneThatFallsSilent(t *testing.T) {
 	t.Parallel()
 	s, st := newServer(t), memory.New()
 	s.put(servicesPath, "shop/a", service("10.96.0.1"))
-	first := mirrors(t, s, st, kinds())
+	far := distantly(st)
+	mirrorsAs(t, s, far, "first", kinds())
 	becomes(t, st, "shop/a")
-	mirrors(t, s, st, kinds())
+	mirrorsAs(t, s, st, "second", kinds())
 	s.put(servicesPath, "shop/b", service("10.96.0.2"))
-	w := becomes(t, st, "shop/a shop/b")
-	led, _ := w.Leaders.Get(model.LeadMirror)
-	first.stop()
-	w = until(t, st, "another leader", func(w model.World) bool {
+	if led, _ := becomes(t, st, "shop/a shop/b").Leaders.Get(model.LeadMirror); led.Master != "first" {
+		t.Fatalf("%+v leads", led)
+	}
+
+	// The first reaches the store no more, and does not know what others do there.
+	far.away.Store(true)
+	far.deaf.Lock()
+	heard := sync.OnceFunc(far.deaf.Unlock)
+	t.Cleanup(heard)
+	st.Advance(time.Minute)
+	led := func(w model.World) bool {
 		now, ok := w.Leaders.Get(model.LeadMirror)
-		return ok && now != led
-	})
+		return ok && now.Master == "second"
+	}
+	until(t, st, "another leader", led)
 	s.remove(servicesPath, "shop/a")
 	becomes(t, st, "shop/b")
+
+	// It comes back with all that it could not write, and leaves it to who leads.
+	far.away.Store(false)
+	heard()
+	s.put(servicesPath, "shop/c", service("10.96.0.3"))
+	if w := becomes(t, st, "shop/b shop/c"); !led(w) {
+		t.Errorf("the leader is %+v", w.Leaders)
+	}
 }
 
 func TestWhoLedWritesNothingMore(t *testing.T) {
 	t.Parallel()
 	s, st := newServer(t), memory.New()
 	s.put(servicesPath, "shop/a", service("10.96.0.2"))
+	s.put(servicesPath, "shop/b", service("10.96.0.3"))
 	leads, sleep, wrote := make(chan struct{}), make(chan struct{}), make(chan error, 1)
-	start(t, st, "old", func(ctx context.Context, _ *slog.Logger, l *master.Lead) error {
+	far := distantly(st)
+	start(t, far, "old", func(ctx context.Context, _ *slog.Logger, l *master.Lead) error {
 		select {
 		case <-leads:
 			return errors.New("once is enough")
@@ -376,22 +433,36 @@ func TestWhoLedWritesNothingMore(t *testing.T) {
 		}
 		close(leads)
 		<-sleep
-		wrote <- l.Write(ctx, []model.Object{model.ClusterService{Namespace: "shop", Name: "a", ExternalName: "old"}}, nil)
+		late := []model.Object{model.ClusterService{Namespace: "shop", Name: "a", ExternalName: "old"}, model.ClusterService{Namespace: "shop", Name: "c"}}
+		wrote <- l.Write(context.WithoutCancel(ctx), late, []model.Ref{{Kind: model.KindClusterService, Key: "shop/b"}})
 		return errors.New("done")
 	})
 	<-leads
+	far.deaf.Lock() // for all that it knows, it still leads
+	heard := sync.OnceFunc(far.deaf.Unlock)
+	t.Cleanup(heard)
 	st.Advance(time.Minute) // the store forgets it, as after a long sleep
 	mirrors(t, s, st, kinds())
-	until(t, st, "the new leader's word", func(w model.World) bool {
-		o, ok := w.ClusterServices.Get("shop/a")
-		return ok && o.ExternalName == ""
-	})
-	close(sleep)
-	if err := <-wrote; err == nil {
-		t.Error("it wrote")
+	before := becomes(t, st, "shop/a shop/b")
+	for len(far.refused) > 0 {
+		<-far.refused
 	}
-	if o, _ := world(t, st).ClusterServices.Get("shop/a"); o.ExternalName != "" {
-		t.Errorf("the store has %+v", o)
+	close(sleep)
+	select {
+	case <-far.refused: // by the store, which knows better
+	case err := <-wrote:
+		t.Fatalf("it ended before the store refused it: %v", err)
+	case <-time.After(limit):
+		t.Fatal("it does not try")
+	}
+	heard()
+	if err := <-wrote; err == nil || !strings.Contains(err.Error(), "another master leads") {
+		t.Errorf("it wrote, or was refused for another reason: %v", err)
+	}
+	after := world(t, st)
+	a, _ := after.ClusterServices.Get("shop/a")
+	if names(after) != "shop/a shop/b" || a.ExternalName != "" || after.Revision != before.Revision {
+		t.Errorf("at revision %d, after %d, the store has %q, and %+v", after.Revision, before.Revision, names(after), a)
 	}
 }
 

@@ -3,7 +3,6 @@
 package test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,6 +24,7 @@ import (
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/test/cluster"
+	"github.com/contivnet/contiv/test/journal"
 )
 
 // site is three masters on this machine, each with a loopback address of its own, and an etcd: that of their own, or three
@@ -43,27 +43,10 @@ type mortal struct {
 	args []string
 	env  []string
 	url  string // a master's
-	log  *lockedBuffer
+	log  *journal.Journal
 
 	mu  sync.Mutex
 	cmd *exec.Cmd // nil: it is dead
-}
-
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }
 
 func (m *mortal) start() error {
@@ -136,7 +119,7 @@ func newSite(t *testing.T, external bool) *site {
 	for i := range 3 {
 		dir := shortTemp(t)
 		p := ca.issue(t, fmt.Sprint("member", i), addr(i), "127.0.0.1") // what connects is seen as the latter
-		m := &mortal{name: fmt.Sprint("master ", i+1), path: filepath.Join(bin, "netmaster"), url: "http://" + addr(i) + ":9999", log: new(lockedBuffer)}
+		m := &mortal{name: fmt.Sprint("master ", i+1), path: filepath.Join(bin, "netmaster"), url: "http://" + addr(i) + ":9999", log: new(journal.Journal)}
 		m.args = []string{"--external-address", addr(i) + ":9999", "--etcd-ca", p.ca, "--etcd-cert", p.cert, "--etcd-key", p.key}
 		s.masters = append(s.masters, m)
 		if !external {
@@ -156,7 +139,7 @@ func newSite(t *testing.T, external bool) *site {
 		if err != nil {
 			t.Fatal(err)
 		}
-		s.etcds = append(s.etcds, &mortal{name: fmt.Sprint("etcd ", i+1), path: self, env: []string{actAsEtcd + "=" + string(o)}, log: new(lockedBuffer)})
+		s.etcds = append(s.etcds, &mortal{name: fmt.Sprint("etcd ", i+1), path: self, env: []string{actAsEtcd + "=" + string(o)}, log: new(journal.Journal)})
 	}
 	if external {
 		look.Endpoints = clients

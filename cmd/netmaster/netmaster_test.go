@@ -22,6 +22,7 @@ import (
 
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/test/journal"
 )
 
 const (
@@ -41,24 +42,7 @@ func TestMain(m *testing.M) {
 // program is a netmaster in a process of its own.
 type program struct {
 	*exec.Cmd
-	log *logBuffer
-}
-
-type logBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logBuffer) Write(b []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(b)
-}
-
-func (l *logBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
+	log *journal.Journal
 }
 
 func start(t *testing.T, args ...string) program {
@@ -67,7 +51,7 @@ func start(t *testing.T, args ...string) program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := program{exec.Command(exe, args...), &logBuffer{}}
+	p := program{exec.Command(exe, args...), &journal.Journal{}}
 	p.Env = append(os.Environ(), actAsNetmaster+"=1")
 	p.Stdout, p.Stderr = p.log, p.log
 	if err := p.Start(); err != nil {
