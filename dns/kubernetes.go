@@ -199,7 +199,8 @@ func (v view) otherName(s model.ClusterService, q question) (r records, exists b
 	return more, more.rcode != dns.RcodeNameError
 }
 
-// outerRecords are the records of a name that is not in the cluster, by what has been found; without that, what is to be found.
+// outerRecords are the records of a name that is not in the cluster, by what has been found; without that, what is to be found. That nothing was
+// found does not say that there is no such name: it may have other records, as of mail servers.
 func outerRecords(q question) (r records) {
 	switch f := q.outer; {
 	case q.Qtype != dns.TypeA && q.Qtype != dns.TypeAAAA && q.Qtype != dns.TypeANY:
@@ -207,8 +208,6 @@ func outerRecords(q question) (r records) {
 		r.wanted = q.name
 	case f.failed:
 		r.rcode = dns.RcodeServerFailure
-	case len(f.addrs) == 0:
-		r.rcode = dns.RcodeNameError
 	}
 	if r.wanted == "" {
 		for _, a := range q.outer.addrs {

@@ -191,7 +191,8 @@ func TestServiceThatStandsForANameOutsideIsAnsweredWithWhatWasFoundOfThat(t *tes
 		{"its addresses", "A", "[192.0.2.1 example.org.]", outer{name: "example.org", addrs: addrsOf("192.0.2.1", "2001:db8::9")}},
 		{"those of the other family", "AAAA", "[2001:db8::9 example.org.]", outer{name: "example.org", addrs: addrsOf("::ffff:192.0.2.1", "2001:db8::9")}},
 		{"IPv4 in the form of IPv6", "A", "[192.0.2.1 example.org.]", outer{name: "example.org", addrs: addrsOf("::ffff:192.0.2.1")}},
-		{"that there is no such name", "A", "example.org. " + nothing, outer{name: "example.org"}},
+		{"that it has no addresses", "A", "[example.org.]", outer{name: "example.org"}},
+		{"that it has none of the family", "AAAA", "[example.org.]", outer{name: "example.org", addrs: addrsOf("192.0.2.1")}},
 		{"that nobody could say", "A", "SERVFAIL", outer{name: "example.org", failed: true}},
 		{"another name", "A", "wanted: example.org", outer{name: "example.net", addrs: addrsOf("192.0.2.1")}},
 	} {
