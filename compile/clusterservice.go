@@ -26,6 +26,27 @@ type backend struct {
 	here           bool            // on this node
 	ready          bool
 	ending         bool // it works, and was told to end: where nobody is ready, it is better than nobody
+	node, zone     hint // whether it is meant for clients of this node, and of its zone
+}
+
+// hint says for whom a provider is meant.
+type hint uint8
+
+const (
+	forAll hint = iota // nothing is said
+	forOthers
+	forUs
+)
+
+// hintOf reads for whom a provider is meant. A node that knows no zone is in none of those that are named.
+func hintOf(named []string, own string) hint {
+	switch {
+	case len(named) == 0:
+		return forAll
+	case own != "" && slices.Contains(named, own):
+		return forUs
+	}
+	return forOthers
 }
 
 // clusterPorts are the ports of the services of Kubernetes that have addresses, in the order of their keys.
@@ -40,7 +61,7 @@ func (c *compiler) clusterPorts() []clusterPort {
 	inside := c.allSubnets()
 	var out []clusterPort
 	for _, s := range c.world.ClusterServices.All() {
-		if len(s.ClusterIPs)+len(s.ExternalIPs)+len(s.LoadBalancers) == 0 {
+		if s.Unproxied || len(s.ClusterIPs)+len(s.ExternalIPs)+len(s.LoadBalancers) == 0 {
 			continue
 		}
 		for _, p := range s.Ports {
@@ -56,13 +77,15 @@ func (c *compiler) clusterPorts() []clusterPort {
 // backends are those of a port. A provider is in two slices while it moves from one to the other.
 func (c *compiler) backends(p model.ClusterPort, parts []model.EndpointSlice, inside subnets) []backend {
 	var out []backend
+	node, _ := c.world.ClusterNodes.Get(c.node)
 	for _, slice := range parts {
 		for _, at := range slice.Ports {
 			if at.Name != p.Name || at.Protocol != p.Protocol || at.Port == 0 {
 				continue
 			}
 			for _, e := range slice.Endpoints {
-				b := backend{AddrPort: netip.AddrPortFrom(e.Addr, at.Port), ready: e.Ready, ending: e.Serving && e.Terminating, here: e.Node == c.node}
+				b := backend{AddrPort: netip.AddrPortFrom(e.Addr, at.Port), ready: e.Ready, ending: e.Serving && e.Terminating, here: e.Node == c.node,
+					node: hintOf(e.ForNodes, c.node), zone: hintOf(e.ForZones, node.Zone)}
 				if e.Pod != "" {
 					if b.pod = c.podAt(slice.Namespace+"/"+e.Pod, e.Addr); b.pod != nil {
 						b.here = b.pod.Node == c.node
@@ -133,7 +156,8 @@ func (b backend) isSeenBy(t model.Tenant, family netip.Addr, endpoints []located
 	return true
 }
 
-// taking are those of the backends that get new connections: who is ready or, where nobody is, who is about to end (KEP-1669).
+// taking are those of the backends that get new connections: who is ready or, where nobody is, who is about to end (KEP-1669). Where others than those of
+// this node may be met, who is near is.
 func taking(all []backend, local bool) []backend {
 	var out []backend
 	for rank := 2; rank > 0 && len(out) == 0; rank-- {
@@ -142,8 +166,25 @@ func taking(all []backend, local bool) []backend {
 				out = append(out, b)
 			}
 		}
+		if rank == 2 && !local {
+			out = near(out)
+		}
 	}
 	return out
+}
+
+// near are those who are meant for clients of this node or, where nobody is, of its zone; all, where nobody is there either or where of somebody nothing
+// is said, as while hints are being given (KEP-2433, KEP-3015).
+func near(ready []backend) []backend {
+	for _, of := range []func(backend) hint{func(b backend) hint { return b.node }, func(b backend) hint { return b.zone }} {
+		if slices.ContainsFunc(ready, func(b backend) bool { return of(b) == forAll }) {
+			continue
+		}
+		if us := slices.DeleteFunc(slices.Clone(ready), func(b backend) bool { return of(b) != forUs }); len(us) > 0 {
+			return us
+		}
+	}
+	return ready
 }
 
 // virtual is an address of a service of Kubernetes. outside: it is meant for those who come from there.

@@ -156,6 +156,50 @@ func TestServiceOfKubernetesChoosesByReadiness(t *testing.T) {
 	}
 }
 
+func TestThoseMeantForTheNodeOrItsZoneAreChosen(t *testing.T) {
+	t.Parallel()
+	type hints struct{ nodes, zones []string }
+	zone := func(z ...string) hints { return hints{zones: z} }
+	for name, c := range map[string]struct {
+		zone           string
+		e1, e4, beyond hints
+		local          bool
+		want           string
+	}{
+		"one of the zone":              {"a", zone("a"), zone("b"), zone("b", "c"), false, "[e1:8080]"},
+		"one of two zones":             {"c", zone("a"), zone("b"), zone("b", "c"), false, "[203.0.113.9:8080]"},
+		"nobody of the zone":           {"d", zone("a"), zone("b"), zone("b", "c"), false, "[203.0.113.9:8080 e1:8080 e4:8080]"},
+		"no zone":                      {"", zone("a"), zone("b"), zone("b", ""), false, "[203.0.113.9:8080 e1:8080 e4:8080]"},
+		"one without hints":            {"a", zone("a"), zone("b"), zone(), false, "[203.0.113.9:8080 e1:8080 e4:8080]"},
+		"one of the node":              {"b", hints{[]string{"n1"}, []string{"a"}}, hints{[]string{"n2"}, []string{"b"}}, hints{[]string{"n3"}, []string{"c"}}, false, "[e1:8080]"},
+		"nobody of the node":           {"b", hints{[]string{"n4"}, []string{"a"}}, hints{[]string{"n2"}, []string{"b"}}, hints{[]string{"n3"}, []string{"c"}}, false, "[e4:8080]"},
+		"one without hints of nodes":   {"b", hints{[]string{"n1"}, []string{"a"}}, zone("b"), zone("c"), false, "[e4:8080]"},
+		"those of the node, by policy": {"b", zone("a"), zone("b"), zone("b"), true, "[e1:8080 e4:8080]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := clusterShop(t, func(s *model.ClusterService, slice *model.EndpointSlice) {
+				s.InternalLocal = c.local
+				for i, e := range slice.Endpoints {
+					h := map[string]hints{"p1": c.e1, "p4": c.e4, "": c.beyond}[e.Pod]
+					slice.Endpoints[i].ForNodes, slice.Endpoints[i].ForZones = h.nodes, h.zones
+				}
+			}).With(model.Change{Revision: 8, Put: []model.Object{model.ClusterNode{Name: "n1", Zone: c.zone}, model.ClusterNode{Name: "n2", Zone: "x"}}})
+			if now, _ := chosen(For(w, "n1"), 1, 6, "10.96.0.7:80"); fmt.Sprint(now) != c.want {
+				t.Errorf("%v get connections, want %s", now, c.want)
+			}
+		})
+	}
+}
+
+func TestServicesThatAreSomebodyElsesToServeAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	tables := For(clusterShop(t, func(s *model.ClusterService, _ *model.EndpointSlice) { s.Unproxied, s.HealthCheck = true, 31000 }), "n1")
+	if len(tables.Services)+len(tables.Entrances)+len(tables.HealthChecks) > 0 {
+		t.Errorf("services %v, entrances %v, health checks %v", tables.Services, tables.Entrances, tables.HealthChecks)
+	}
+}
+
 func TestPortsOfSlicesMayDiffer(t *testing.T) {
 	t.Parallel()
 	w := clusterShop(t, func(*model.ClusterService, *model.EndpointSlice) {})
@@ -219,8 +263,11 @@ func TestMemoFollowsServicesOfKubernetes(t *testing.T) {
 	m.For(w, "n1")
 	slice, _ := w.EndpointSlices.Get("ns/shop-1")
 	slice.Endpoints = slices.Clone(slice.Endpoints)[:1]
+	hinted := slice
+	hinted.Endpoints = slices.Clone(slice.Endpoints)
+	hinted.Endpoints[0].ForZones = []string{"a"}
 	for revision, change := range []model.Change{
-		{Put: []model.Object{slice}}, {Delete: []model.Ref{model.RefOf(slice)}},
+		{Put: []model.Object{slice}}, {Put: []model.Object{hinted}}, {Put: []model.Object{model.ClusterNode{Name: "n1", Zone: "a"}}}, {Delete: []model.Ref{model.RefOf(slice)}},
 		{Delete: []model.Ref{{Kind: model.KindClusterService, Key: "ns/shop"}}},
 	} {
 		change.Revision = int64(20 + revision)

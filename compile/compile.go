@@ -101,7 +101,7 @@ func (c *compiler) holdsFor(w model.World, node string) bool {
 	was := c.world
 	return c.node == node && c.located != nil && c.forwarding == w.Forwarding() && was.Global().ARPMode == w.Global().ARPMode &&
 		was.Global().PrivateSubnet == w.Global().PrivateSubnet && was.Tenants == w.Tenants && was.Networks == w.Networks && was.Groups == w.Groups && was.Nodes == w.Nodes && was.Endpoints == w.Endpoints &&
-		was.Services == w.Services && was.ClusterServices == w.ClusterServices && was.EndpointSlices == w.EndpointSlices && (w.Services.Len() == 0 || was.Alive == w.Alive)
+		was.Services == w.Services && was.ClusterServices == w.ClusterServices && was.EndpointSlices == w.EndpointSlices && was.ClusterNodes == w.ClusterNodes && (w.Services.Len() == 0 || was.Alive == w.Alive)
 }
 
 func (c *compiler) note(o model.Object, format string, args ...any) {

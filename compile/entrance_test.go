@@ -81,3 +81,15 @@ func TestExternalTrafficStaysOnItsNodeWhereThatIsWanted(t *testing.T) {
 		t.Error(h)
 	}
 }
+
+func TestNodeMeetsThoseMeantForItsZone(t *testing.T) {
+	t.Parallel()
+	w := clusterShop(t, func(_ *model.ClusterService, slice *model.EndpointSlice) {
+		for i, e := range slice.Endpoints {
+			slice.Endpoints[i].ForZones = []string{map[bool]string{true: "a", false: "b"}[e.Pod == ""]}
+		}
+	}).With(model.Change{Revision: 8, Put: []model.Object{model.ClusterNode{Name: "n1", Zone: "a"}}})
+	if e := entranceAt(t, For(w, "n1"), 6, "0.0.0.0:30080"); fmt.Sprint(e.Outer) != "[203.0.113.9:8080]" || fmt.Sprint(e.Inner) != "[203.0.113.9:8080]" {
+		t.Error(e)
+	}
+}

@@ -41,6 +41,14 @@ func endpointSliceOf(s *discoveryv1.EndpointSlice) (out model.EndpointSlice, wan
 		if r := e.TargetRef; r != nil && r.Kind == "Pod" && (r.Namespace == "" || r.Namespace == s.Namespace) {
 			a.Pod = r.Name
 		}
+		if h := e.Hints; h != nil {
+			for _, n := range h.ForNodes {
+				a.ForNodes = append(a.ForNodes, n.Name)
+			}
+			for _, z := range h.ForZones {
+				a.ForZones = append(a.ForZones, z.Name)
+			}
+		}
 		out.Endpoints = append(out.Endpoints, a)
 	}
 	return out, true, nil

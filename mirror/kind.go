@@ -21,6 +21,7 @@ func kinds() []kind {
 	return []kind{
 		kindOf(corev1.SchemeGroupVersion.WithResource("namespaces"), namespaceOf),
 		kindOf(corev1.SchemeGroupVersion.WithResource("services"), serviceOf),
+		kindOf(corev1.SchemeGroupVersion.WithResource("nodes"), nodeOf),
 		kindOf(discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), endpointSliceOf),
 		kindOf(networkingv1.SchemeGroupVersion.WithResource("networkpolicies"), networkPolicyOf),
 		kindOf(schema.GroupVersionResource{Group: "policy.networking.k8s.io", Version: "v1alpha2", Resource: "clusternetworkpolicies"}, clusterNetworkPolicyOf),

@@ -56,6 +56,14 @@ func TestNamespaces(t *testing.T) {
 	}, model.KindNamespace)
 }
 
+func TestNodes(t *testing.T) {
+	t.Parallel()
+	translates(t, []row{
+		{"one in a zone", `{"metadata":{"name":"n1","labels":{"topology.kubernetes.io/zone":"a","x":"y"}},"status":{"capacity":{"cpu":"2"}}}`, model.ClusterNode{Name: "n1", Zone: "a"}, ""},
+		{"one of which no zone is known", `{"metadata":{"name":"n1"}}`, model.ClusterNode{Name: "n1"}, ""},
+	}, model.KindClusterNode)
+}
+
 func TestServices(t *testing.T) {
 	t.Parallel()
 	const meta = `"metadata":{"namespace":"shop","name":"web"}`
@@ -135,6 +143,10 @@ func TestEndpointSlices(t *testing.T) {
 		{"one that ends", `{` + meta + `,"endpoints":[{"addresses":["10.1.2.3"],"conditions":{"ready":false,"serving":true,"terminating":true}}]}`,
 			with(func(s *model.EndpointSlice) {
 				s.Endpoints = []model.SliceAddress{{Addr: addr, Serving: true, Terminating: true}}
+			}), ""},
+		{"for whom it is meant", `{` + meta + `,"endpoints":[{"addresses":["10.1.2.3"],"zone":"c","hints":{"forZones":[{"name":"a"},{"name":"b"}],"forNodes":[{"name":"n1"}]}}]}`,
+			with(func(s *model.EndpointSlice) {
+				s.Endpoints = []model.SliceAddress{{Addr: addr, Ready: true, Serving: true, ForNodes: []string{"n1"}, ForZones: []string{"a", "b"}}}
 			}), ""},
 		{"a machine elsewhere, and a pod of another namespace", `{` + meta + `,"endpoints":[{"addresses":["10.1.2.3"],"targetRef":{"kind":"Node","name":"n1"}},
 			{"addresses":["10.1.2.3"],"targetRef":{"kind":"Pod","namespace":"other","name":"p"}},{"addresses":[]}]}`,

@@ -70,6 +70,9 @@ type SliceAddress struct {
 	Ready       bool   `json:"ready,omitempty"`       // it is to get new connections
 	Serving     bool   `json:"serving,omitempty"`     // it works, though it may be about to end
 	Terminating bool   `json:"terminating,omitempty"` // it was told to end
+	// ForNodes and ForZones name whose clients are to meet it rather than others; none: all are.
+	ForNodes []string `json:"forNodes,omitempty"`
+	ForZones []string `json:"forZones,omitempty"` // the same, by the zones of nodes
 }
 
 func (EndpointSlice) Kind() Kind    { return KindEndpointSlice }

@@ -33,6 +33,7 @@ const (
 
 	// Those of Kubernetes.
 	KindNamespace      Kind = "namespace"
+	KindClusterNode    Kind = "clusternode"
 	KindClusterService Kind = "clusterservice"
 	KindEndpointSlice  Kind = "endpointslice"
 
@@ -62,6 +63,7 @@ var columns = []column{
 	columnOf(func(w *World) *Table[Endpoint] { return &w.Endpoints }),
 	columnOf(func(w *World) *Table[Leader] { return &w.Leaders }),
 	columnOf(func(w *World) *Table[Namespace] { return &w.Namespaces }),
+	columnOf(func(w *World) *Table[ClusterNode] { return &w.ClusterNodes }),
 	columnOf(func(w *World) *Table[ClusterService] { return &w.ClusterServices }),
 	columnOf(func(w *World) *Table[EndpointSlice] { return &w.EndpointSlices }),
 	columnOf(func(w *World) *Table[NetworkPolicy] { return &w.NetworkPolicies }),

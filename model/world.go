@@ -54,6 +54,7 @@ type World struct {
 
 	// What Kubernetes' API server says.
 	Namespaces      Table[Namespace]
+	ClusterNodes    Table[ClusterNode]
 	ClusterServices Table[ClusterService]
 	EndpointSlices  Table[EndpointSlice]
 
