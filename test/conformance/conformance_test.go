@@ -4,7 +4,6 @@ package conformance
 
 import (
 	"bytes"
-	"os"
 	"reflect"
 	"regexp"
 	"strings"
@@ -134,41 +133,34 @@ func TestExclusionsAreExpressionsOfNames(t *testing.T) {
 	}
 }
 
-func TestRunsAreKeptAndTold(t *testing.T) {
+func TestPageTellsOfASuiteAndKeepsWhatItSaysOfOthers(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
 	results, err := Ginkgo([]byte(ginkgoReport), "[sig-network]")
 	if err != nil {
 		t.Fatal(err)
 	}
 	Explain(results, Excluded, "not selected")
-	for _, r := range []Run{
-		{Suite: Kubernetes, Version: "v1", Contiv: "abc", Date: time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC), Took: 90 * time.Second, Results: results},
-		{Suite: Cyclonus, Version: "v2", Contiv: "abc", Date: time.Date(2026, 11, 21, 23, 0, 0, 0, time.UTC), Results: []Result{{"a | b <c>", Passed, ""}}},
-	} {
-		if err := r.Save(dir); err != nil {
-			t.Fatal(err)
-		}
-	}
-	var runs []Run
-	for _, suite := range []string{Kubernetes, Cyclonus} {
-		r, err := Load(dir, suite)
-		if err != nil {
-			t.Fatal(err)
-		}
-		runs = append(runs, r)
-	}
-	page := Page(runs)
+	first := Run{Suite: Kubernetes, Version: "v1", Contiv: "abc", Date: time.Date(2026, 11, 21, 22, 0, 0, 0, time.UTC), Took: 90 * time.Second, Results: results}
+	second := Run{Suite: Cyclonus, Version: "v2", Contiv: "def", Date: time.Date(2026, 11, 21, 23, 0, 0, 0, time.UTC), Results: []Result{{"a | b <c>", Passed, ""}}}
+	third := Run{Suite: Policies, Version: "v3", Contiv: "abc", Results: []Result{{"d", Skipped, "no need"}}}
+	page := Page(Page(Page("", third), second), first)
 	for _, want := range []string{
-		"| Kubernetes, `[sig-network]` | v1 | 1 | 2 | 2 | abc | 2026-11-21 22:00:00 | 1m30s |", "| [sig-network] DNS should answer | no answer |",
-		"1: no cloud\n\n- [sig-network] Services should be in a cloud\n", "## cyclonus\n\nAll passed.\n",
+		"|---|\n| Kubernetes, `[sig-network]` | v1 | 1 | 2 | 2 | abc | 2026-11-21 22:00:00 | 1m30s |\n| cyclonus | v2 | 1 | 0 | 0 | def | 2026-11-21 23:00:00 | 0s |\n| network-policy-api |",
+		"| [sig-network] DNS should answer | no answer |", "1: no cloud\n\n- [sig-network] Services should be in a cloud\n",
+		"\n\n## cyclonus\n\nAll passed.\n\n## network-policy-api\n\n**Skipped**\n\n1: no need\n\n- d\n",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page lacks %q:\n%s", want, page)
 		}
 	}
-	if _, err := Load(dir, Policies); !os.IsNotExist(err) {
-		t.Errorf("a run that never was: %v", err)
+	for _, r := range []Run{first, second, third} {
+		if again := Page(page, r); again != page {
+			t.Errorf("told twice, the page is another:\n%s\nwas:\n%s", again, page)
+		}
+	}
+	second.Results[0].Outcome = Failed
+	if again := Page(page, second); strings.Contains(again, "All passed") || !strings.Contains(again, "| a \\| b &lt;c> |") || strings.Count(again, "## cyclonus") != 1 {
+		t.Errorf("a suite that is run again keeps what it said:\n%s", again)
 	}
 }
 

@@ -33,9 +33,10 @@ type Options struct {
 	Images    map[string]Image // by the last part of their names, over the test image. Any other name is the test image
 	DualStack bool             // nodes and services have IPv6 addresses too
 	Untainted bool             // the first node takes any pod
+	Workers   int              // how many nodes there are besides the first; 0: one
 }
 
-// Cluster is a cluster of Kubernetes: kubeadm-master and kubeadm-worker0, as in the tutorial.
+// Cluster is a cluster of Kubernetes: kubeadm-master, kubeadm-worker0 and so on, as in the tutorial.
 type Cluster struct {
 	*cluster.Cluster
 	programs  string // Kubernetes'
@@ -46,15 +47,22 @@ type Cluster struct {
 
 const registryPort = "5000"
 
-// hosts are called and numbered as in the tutorial.
-var hosts = []netlab.HostOptions{
-	{Name: "kubeadm-master", Addr: netip.MustParsePrefix("192.168.2.54/24")}, {Name: "kubeadm-worker0", Addr: netip.MustParsePrefix("192.168.2.55/24")},
+// master is the first host, called and numbered as in the tutorial.
+var master = netlab.HostOptions{Name: "kubeadm-master", Addr: netip.MustParsePrefix("192.168.2.54/24")}
+
+// hosts are all, the workers behind the first.
+func (o Options) hosts() []netlab.HostOptions {
+	all := []netlab.HostOptions{master}
+	for i := range max(1, o.Workers) {
+		all = append(all, netlab.HostOptions{Name: fmt.Sprintf("kubeadm-worker%d", i), Addr: netip.PrefixFrom(all[i].Addr.Addr().Next(), master.Addr.Bits())})
+	}
+	return all
 }
 
-// onHosts says what the hosts of a cluster have.
-func onHosts(o netlab.Options) netlab.Options {
-	o.Hosts, o.Subnet, o.Disk = hosts, netip.MustParsePrefix("192.168.2.0/24"), []string{"/opt", "/var/log", "/var/lib/kubelet", "/var/lib/etcd"}
-	return o
+// lab says what the hosts of a cluster have.
+func (o Options) lab(l netlab.Options) netlab.Options {
+	l.Hosts, l.Subnet, l.Disk = o.hosts(), master.Addr.Masked(), []string{"/opt", "/var/log", "/var/lib/kubelet", "/var/lib/etcd"}
+	return l
 }
 
 // Missing names the package to install when this machine lacks a program that nodes need; nil when it lacks none.
@@ -62,13 +70,20 @@ func Missing() error {
 	return errors.Join(netlab.Missing(), netlab.Has("containerd", "containerd"), netlab.Has("runc", "runc"))
 }
 
+func names(hosts []netlab.HostOptions) (out []string) {
+	for _, h := range hosts {
+		out = append(out, h.Name)
+	}
+	return out
+}
+
 // certify makes the cluster's certificates in a directory.
 func (c *Cluster) certify(dir string) (err error) {
-	master := hosts[0].Addr.Addr()
-	if c.authority, err = newAuthority(dir, "https://"+net.JoinHostPort(master.String(), apiPort)); err != nil {
+	addr := master.Addr.Addr()
+	if c.authority, err = newAuthority(dir, "https://"+net.JoinHostPort(addr.String(), apiPort)); err != nil {
 		return err
 	}
-	return c.issueAll(master.AsSlice(), []string{hosts[0].Name, hosts[1].Name})
+	return c.issueAll(addr.AsSlice(), names(c.options.hosts()))
 }
 
 // Up starts a cluster on which nothing of Contiv is, in the directory. A lab of that name which was there before is removed first. registry, a command that
@@ -78,9 +93,9 @@ func Up(ctx context.Context, name, dir, kubernetes, contiv string, registry []st
 		return nil, err
 	}
 	if o.Progress != nil {
-		o.Progress("hosts " + hosts[0].Name + " and " + hosts[1].Name)
+		o.Progress("hosts " + strings.Join(names(o.hosts()), " and "))
 	}
-	lab, err := netlab.Up(ctx, onHosts(netlab.Options{Name: name, Dir: dir}))
+	lab, err := netlab.Up(ctx, o.lab(netlab.Options{Name: name, Dir: dir}))
 	if err != nil {
 		return nil, err
 	}

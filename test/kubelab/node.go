@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -179,19 +180,20 @@ func makeCgroup(path string) error {
 	if err != nil {
 		return err
 	}
-	_, err = os.Stat(at + "/cgroup.controllers")
-	if unified := err == nil; unified {
-		roots = []string{at + "/cgroup.procs"}
+	inherit := inheritSets
+	if _, err := os.Stat(at + "/cgroup.controllers"); err == nil {
+		roots, inherit = []string{at + "/cgroup.procs"}, inheritControllers
 	}
 	for _, root := range roots {
 		dir := filepath.Dir(root)
 		for part := range strings.SplitSeq(strings.Trim(path, "/"), "/") {
 			above := dir
 			dir = filepath.Join(dir, part)
-			if err := os.MkdirAll(dir, 0o755); err != nil {
-				return fmt.Errorf("make the cgroup of a host: %w", err)
+			err := os.MkdirAll(dir, 0o755)
+			if err == nil {
+				err = inherit(above, dir)
 			}
-			if err := inherit(above, dir); err != nil {
+			if err != nil {
 				return fmt.Errorf("make the cgroup of a host: %w", err)
 			}
 		}
@@ -199,12 +201,10 @@ func makeCgroup(path string) error {
 	return nil
 }
 
-// inherit gives a cgroup what nothing can run in it without: processors and memory nodes in v1, controllers in v2.
-func inherit(above, dir string) error {
+// inheritSets gives a cgroup of v1 the processors and memory nodes without which nothing can run in it. Beside v1 there may be a hierarchy of v2; no
+// kubelet uses that then, and it stays as it is.
+func inheritSets(above, dir string) error {
 	for _, file := range []string{"cpuset.cpus", "cpuset.mems"} {
-		if _, err := os.Stat(filepath.Join(above, "cgroup.controllers")); err == nil {
-			break
-		}
 		all, err := os.ReadFile(filepath.Join(above, file))
 		if err != nil {
 			continue // another hierarchy
@@ -213,12 +213,26 @@ func inherit(above, dir string) error {
 			return err
 		}
 	}
-	controllers, err := os.ReadFile(filepath.Join(above, "cgroup.controllers"))
+	return nil
+}
+
+// inheritControllers has cgroups below one of v2 have its controllers. At the root of the machine they stay, as kubelets leave them too: others may be using
+// them by then.
+func inheritControllers(above, _ string) error {
+	there, err := os.ReadFile(filepath.Join(above, "cgroup.controllers"))
 	if err != nil {
-		return nil // v1
+		return err
 	}
-	for name := range strings.FieldsSeq(string(controllers)) {
-		if err := os.WriteFile(filepath.Join(above, "cgroup.subtree_control"), []byte("+"+name), 0); err != nil {
+	switchboard := filepath.Join(above, "cgroup.subtree_control")
+	given, err := os.ReadFile(switchboard)
+	if err != nil {
+		return err
+	}
+	for name := range strings.FieldsSeq(string(there)) {
+		if slices.Contains(strings.Fields(string(given)), name) {
+			continue
+		}
+		if err := os.WriteFile(switchboard, []byte("+"+name), 0); err != nil {
 			return err
 		}
 	}

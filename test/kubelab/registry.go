@@ -55,7 +55,7 @@ func ServeImages(l net.Listener, lab *netlab.Lab, more map[string]Image) error {
 
 // ListenForImages takes the address at which containerds ask, on the first host, in which the caller is.
 func ListenForImages() (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort(hosts[0].Addr.Addr().String(), registryPort))
+	return net.Listen("tcp", net.JoinHostPort(master.Addr.Addr().String(), registryPort))
 }
 
 const manifestType = "application/vnd.oci.image.manifest.v1+json"

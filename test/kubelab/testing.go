@@ -29,10 +29,10 @@ func New(t testing.TB, programs *cluster.Programs, o Options) *Cluster {
 		t.Fatal(err)
 	}
 	if o.Bare {
-		c.Cluster = on(netlab.New(t, onHosts(netlab.Options{})), kubernetes, programs.Dir(t), o).Cluster
+		c.Cluster = on(netlab.New(t, o.lab(netlab.Options{})), kubernetes, programs.Dir(t), o).Cluster
 	} else {
-		c.Cluster = cluster.New(t, programs, len(hosts), cluster.Options{
-			Lab:         onHosts(netlab.Options{}),
+		c.Cluster = cluster.New(t, programs, len(o.hosts()), cluster.Options{
+			Lab:         o.lab(netlab.Options{}),
 			MasterFlags: []string{"--kubeconfig", c.authority.path(netmaster + ".conf")},
 			AgentFlags:  append([]string{"--kubeconfig", c.authority.path(netplugin + ".conf")}, o.Agent...),
 		})
