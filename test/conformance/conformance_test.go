@@ -3,7 +3,6 @@
 package conformance
 
 import (
-	"bytes"
 	"reflect"
 	"regexp"
 	"strings"
@@ -18,6 +17,7 @@ const ginkgoReport = `[{"SuitePath": "e2e", "SpecReports": [
 	{"ContainerHierarchyTexts": ["[sig-network] DNS"], "LeafNodeType": "It", "LeafNodeText": "should hang", "State": "timedout", "Failure": {"Message": "too late"}},
 	{"ContainerHierarchyTexts": ["[sig-network] Netpol [Feature:SCTPConnectivity]"], "LeafNodeType": "It", "LeafNodeText": "should deny", "State": "skipped"},
 	{"ContainerHierarchyTexts": ["[sig-network] Services"], "LeafNodeType": "It", "LeafNodeText": "should be in a cloud", "State": "skipped", "Failure": {"Message": "no cloud"}},
+	{"ContainerHierarchyTexts": ["[sig-network] DNS"], "LeafNodeType": "It", "LeafNodeText": "should go on", "State": "interrupted", "Failure": {"Message": "Interrupted by User"}},
 	{"ContainerHierarchyTexts": ["[sig-node] Pods"], "LeafNodeType": "It", "LeafNodeText": "should start", "State": "passed"}]}]`
 
 func TestReportOfGinkgoIsReadWithReasonsForWhatWasNotRun(t *testing.T) {
@@ -29,6 +29,7 @@ func TestReportOfGinkgoIsReadWithReasonsForWhatWasNotRun(t *testing.T) {
 	Explain(got, []Exclusion{{`\[Feature:SCTPConnectivity\]`, "needs SCTP"}}, "not selected")
 	want := []Result{
 		{"[sig-network] DNS should answer", Failed, "no answer"},
+		{"[sig-network] DNS should go on", Skipped, "not selected"},
 		{"[sig-network] DNS should hang", Failed, "too late"},
 		{"[sig-network] Netpol [Feature:SCTPConnectivity] should deny", Skipped, "needs SCTP"},
 		{"[sig-network] Services should be in a cloud", Skipped, "no cloud"},
@@ -50,30 +51,44 @@ func FuzzGinkgo(f *testing.F) {
 	})
 }
 
-const junitReport = `<?xml version="1.0"?><testsuites><testsuite name="s" tests="4">
-	<testcase name="plain"></testcase>
-	<testcase name="wrong"><failure message="3 wrong">cells</failure></testcase>
-	<testcase name="broken"><error>boom</error></testcase>
-	<testcase name="left out"><skipped message="no need"/></testcase></testsuite></testsuites>`
+const cyclonusOutput = `test cases to run by tag:
+- egress: 4
+testing 4 cases
 
-func TestReportOfJUnitIsRead(t *testing.T) {
+test #1: deny all
+ - tags: deny-all, ingress
+test #2: allow some
+test #3: change labels
+test #4: never reached
+starting test case #1
+evaluating test case: deny all
+step 1 on all available ports/protocols:
+0 wrong, 9 ignored, 72 correct
+finished policy #1
+starting test case #2
+step 1 on port 80, protocol TCP:
+0 wrong, 9 ignored, 72 correct
+step 2 on port 80, protocol TCP:
+Discrepancy found:3 wrong, 9 ignored, 69 correct
+finished policy #2
+starting test case #3
+0 wrong, 9 ignored, 72 correct
+level=fatal msg="object has been modified"
+`
+
+func TestCasesAreReadAsFarAsTheyCame(t *testing.T) {
 	t.Parallel()
-	got, err := JUnit(strings.NewReader(junitReport))
-	want := []Result{{"plain", Passed, ""}, {"wrong", Failed, "3 wrong"}, {"broken", Failed, "boom"}, {"left out", Skipped, "no need"}}
-	if err != nil || !reflect.DeepEqual(got, want) {
-		t.Errorf("got %v, %v", got, err)
+	want := []Result{
+		{"deny all", Passed, ""}, {"allow some", Failed, "3 answers are others than its rules say"}, {"change labels", Skipped, ""}, {"never reached", Skipped, ""},
 	}
-	if _, err := JUnit(strings.NewReader("<testsuites><testcase>")); err == nil {
-		t.Error("half a report is read")
+	if got := Cases(cyclonusOutput); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v", got)
 	}
 }
 
-func FuzzJUnit(f *testing.F) {
-	f.Add([]byte(junitReport))
-	f.Fuzz(func(t *testing.T, report []byte) {
-		all, _ := JUnit(bytes.NewReader(report))
-		sound(t, all)
-	})
+func FuzzCases(f *testing.F) {
+	f.Add(cyclonusOutput)
+	f.Fuzz(func(t *testing.T, output string) { sound(t, Cases(output)) })
 }
 
 const verboseOutput = `=== RUN   TestConformance
@@ -145,7 +160,7 @@ func TestPageTellsOfASuiteAndKeepsWhatItSaysOfOthers(t *testing.T) {
 	third := Run{Suite: Policies, Version: "v3", Contiv: "abc", Results: []Result{{"d", Skipped, "no need"}}}
 	page := Page(Page(Page("", third), second), first)
 	for _, want := range []string{
-		"|---|\n| Kubernetes, `[sig-network]` | v1 | 1 | 2 | 2 | abc | 2026-11-21 22:00:00 | 1m30s |\n| cyclonus | v2 | 1 | 0 | 0 | def | 2026-11-21 23:00:00 | 0s |\n| network-policy-api |",
+		"|---|\n| Kubernetes, `[sig-network]` | v1 | 1 | 2 | 3 | abc | 2026-11-21 22:00:00 | 1m30s |\n| cyclonus | v2 | 1 | 0 | 0 | def | 2026-11-21 23:00:00 | 0s |\n| network-policy-api |",
 		"| [sig-network] DNS should answer | no answer |", "1: no cloud\n\n- [sig-network] Services should be in a cloud\n",
 		"\n\n## cyclonus\n\nAll passed.\n\n## network-policy-api\n\n**Skipped**\n\n1: no need\n\n- d\n",
 	} {

@@ -37,6 +37,8 @@ func Ginkgo(report []byte, word string) ([]Result, error) {
 				r.Outcome, r.Reason = Passed, ""
 			case "skipped", "pending":
 				r.Outcome = Skipped
+			case "interrupted": // it would have gone on
+				r.Outcome, r.Reason = Skipped, ""
 			}
 			all = append(all, r)
 		}
