@@ -683,9 +683,9 @@ int from_wire(struct __sk_buff *skb)
 	struct ethhdr *eth = at(skb, 0, ETH_HLEN);
 	__u32 network = NETWORK_VLAN | (skb->vlan_tci & VLAN_ID);
 
-	if (!eth)
+	if (!eth || (skb->vlan_present && skb->vlan_proto != bpf_htons(ETH_P_8021Q)))
 		return PASS;
-	if (!skb->vlan_present) {
+	if (!skb->vlan_present || network == NETWORK_VLAN) { // a tag without a VLAN's id says a priority only
 		if (skb->pkt_type != PACKET_HOST)
 			return PASS;
 		// Any router may send it, so there is nothing that the next packet has to show.
@@ -693,8 +693,6 @@ int from_wire(struct __sk_buff *skb)
 			return ipv4_from_wire(skb, SCOPE_NETWORK | NETWORK_ROUTED, 0);
 		return skb->protocol == bpf_htons(ETH_P_IPV6) ? ipv6_from_wire(skb, SCOPE_NETWORK | NETWORK_ROUTED, 0) : PASS;
 	}
-	if (skb->vlan_proto != bpf_htons(ETH_P_8021Q))
-		return PASS;
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
 		return ipv4_from_wire(skb, SCOPE_NETWORK | network, sender_on_port(eth));

@@ -12,6 +12,7 @@
 #define ND_ROUTER bpf_htonl(0x80000000)
 #define ND_SOLICITED bpf_htonl(0x40000000)
 #define ND_OVERRIDE bpf_htonl(0x20000000)
+#define ND_OPTION_SOURCE_MAC 1
 #define ND_OPTION_TARGET_MAC 2
 
 struct nd_message {
@@ -124,6 +125,20 @@ static __noinline int is_link_local_of(const __u8 *ipv6, const __u8 *mac)
 	       ipv6[15] == mac[5];
 }
 
+// Whether a message gives no MAC, or this one: receivers believe what is in it, not who has sent it. Linux gives none when it answers to a
+// solicitation that was for it alone.
+static __noinline int gives_mac(struct __sk_buff *skb, __u8 option, const __u8 *mac)
+{
+	struct nd_packet *p = pull(skb, ND_LEN_WITHOUT_OPTION);
+
+	if (!p || p->ip.nexthdr != IPPROTO_ICMPV6)
+		return false;
+	if (p->ip.payload_len == bpf_htons(sizeof(p->nd) - 8))
+		return true;
+	p = pull(skb, sizeof(*p));
+	return p && p->ip.payload_len == bpf_htons(sizeof(p->nd)) && p->nd.option == option && p->nd.option_len == 1 && equal_mac(p->nd.mac, mac);
+}
+
 // What is in a message of neighbour discovery.
 struct neighbour {
 	__u8 target[16]; // whom it is about
@@ -141,16 +156,13 @@ static __noinline int read_neighbour(struct __sk_buff *skb, const struct questio
 		return DROP_ND_UNSOLICITED;
 	if (is_zero_address(from->ipv6))
 		return DROP_ND_TARGET;
-	p = pull(skb, q->icmp_type == ND_ADVERTISEMENT ? sizeof(*p) : ND_LEN_WITHOUT_OPTION);
+	p = pull(skb, ND_LEN_WITHOUT_OPTION);
 	if (!p || p->ip.nexthdr != IPPROTO_ICMPV6 || p->ip.hop_limit != 255 || p->nd.code || p->nd.target[0] == 0xff)
 		return DROP_MALFORMED;
 	copy_address(n->target, p->nd.target);
 	copy_mac(n->to, p->eth.h_dest);
-	if (q->icmp_type == ND_ADVERTISEMENT) {
-		p = at(skb, 0, sizeof(*p));
-		if (!p || p->nd.option != ND_OPTION_TARGET_MAC || !equal_mac(p->nd.mac, from->mac))
-			return DROP_SPOOFED_ND;
-	}
+	if (q->icmp_type == ND_ADVERTISEMENT && !gives_mac(skb, ND_OPTION_TARGET_MAC, from->mac))
+		return DROP_SPOOFED_ND;
 	n->own = equal_address(n->target, from->ipv6) || is_link_local_of(n->target, from->mac);
 	if (is_zero_address(q->source) || q->icmp_type == ND_ADVERTISEMENT)
 		return n->own ? 0 : DROP_SPOOFED_ND;
@@ -177,9 +189,10 @@ static __noinline int meet_neighbour(struct __sk_buff *skb, const struct questio
 // handed on. What routers say of themselves is not: addresses and routes are given by us. 0: it is not neighbour discovery.
 static __noinline int meet_machine(struct __sk_buff *skb, const struct question *q, __u32 tenant, __u32 network)
 {
+	struct endpoint_key key = {.tenant = tenant}; // of whom it is about
 	struct nd_packet *p;
 	struct endpoint *to;
-	__u8 target[16], mac[6];
+	__u8 mac[6];
 	__u32 port;
 	int outcome;
 
@@ -190,20 +203,22 @@ static __noinline int meet_machine(struct __sk_buff *skb, const struct question 
 	p = pull(skb, ND_LEN_WITHOUT_OPTION);
 	if (!p || p->ip.nexthdr != IPPROTO_ICMPV6 || p->ip.hop_limit != 255 || p->nd.code || p->nd.target[0] == 0xff)
 		return NOT_OURS;
-	copy_address(target, p->nd.target);
+	copy_address(key.address, p->nd.target);
 	copy_mac(mac, p->eth.h_dest);
-	to = endpoint_of(tenant, target);
+	to = bpf_map_lookup_elem(&endpoints, &key);
 	if (q->icmp_type == ND_SOLICITATION && !is_flooded(network)) {
 		if (!to || to->network != network || !to->ifindex)
 			return NOT_OURS;
 		copy_mac(mac, to->mac);
-		outcome = write_advertisement(skb, target, mac, false);
+		outcome = write_advertisement(skb, key.address, mac, false);
 		if (outcome != ANSWERED)
 			return outcome;
 		bpf_redirect(skb->ifindex, 0);
 		return REDIRECTED;
 	}
 	if (q->icmp_type == ND_ADVERTISEMENT && !may_claim(network, to, mac_of_sender(q)))
+		return DROP_SPOOFED_ND;
+	if (q->icmp_type == ND_ADVERTISEMENT && to && to->network == network && !gives_mac(skb, ND_OPTION_TARGET_MAC, to->mac))
 		return DROP_SPOOFED_ND;
 	if (mac[0] & 1) {
 		STEP(copy_to_ports(skb, network, 0));

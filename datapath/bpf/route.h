@@ -71,7 +71,7 @@ static __noinline int decide_from_router(const struct question *q, struct flow *
 	if (!to || !to->ifindex || !is_routed(to->network))
 		return NOT_OURS;
 	from = endpoint_of(network->tenant, q->source);
-	if (from && (from->ifindex || !is_routed(from->network))) // those come by other ways
+	if (from && (from->ifindex || from->virtual || !is_routed(from->network))) // those come by other ways, or by none
 		return DROP_SPOOFED_WIRE;
 	f->tenant = network->tenant;
 	f->source_class = class_at(network->tenant, from, q->source, bank); // its roles were asked on its own node, if it has one

@@ -28,8 +28,14 @@ static __always_inline int check_tunnel_source(const __u8 *outer_source, const s
 }
 
 // Whether somebody on the wire of a VLAN may use an address: not one of an endpoint of that VLAN, unless it is on another node and
-// its MAC sends, and not a service's. Endpoints of other networks come by a router.
+// its MAC sends. Endpoints of other VLANs come by a router; those of tunnels and services' addresses by no wire.
 static __always_inline bool may_claim(__u32 network, const struct endpoint *e, const void *mac)
 {
-	return !e || e->network != network || (!e->ifindex && !e->virtual && equal_mac(e->mac, mac));
+	if (!e)
+		return true;
+	if (e->virtual)
+		return false;
+	if (e->network != network)
+		return e->network & (NETWORK_VLAN | NETWORK_ROUTED);
+	return !e->ifindex && equal_mac(e->mac, mac);
 }

@@ -65,6 +65,9 @@ static __noinline int decide_from_wire(struct __sk_buff *skb, const struct quest
 	from = endpoint_of(network->tenant, q->source);
 	if (!may_claim(number, from, mac_of_sender(q)))
 		return DROP_SPOOFED_WIRE;
+	if (from && from->network == number && is_neighbour_discovery(q) && q->icmp_type == ND_SOLICITATION &&
+	    !gives_mac(skb, ND_OPTION_SOURCE_MAC, from->mac))
+		return DROP_SPOOFED_ND;
 	STEP(meet_machine(skb, q, network->tenant, number));
 	f->tenant = network->tenant;
 	f->source_class = class_at(network->tenant, from, q->source, bank); // its roles were asked on its own node, if it has one
