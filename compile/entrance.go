@@ -27,7 +27,7 @@ type Entrance struct {
 	Elsewhere    bool
 }
 
-// Machine is a provider of services that is no endpoint's: a node, or a machine elsewhere.
+// Machine is a provider of services that is no endpoint's: a node, or a machine elsewhere. So is this node where it answers health checks.
 type Machine struct {
 	Addr     netip.Addr
 	Protocol uint8
@@ -70,9 +70,13 @@ func (c *compiler) entrances() {
 			}
 		}
 	}
+	own, _ := c.world.Nodes.Get(c.node)
 	for i := range c.out.HealthChecks {
 		h := &c.out.HealthChecks[i]
 		h.Here = len(here[h.Namespace+"/"+h.Name])
+		if own.VTEP.IsValid() {
+			machines[Machine{own.VTEP, protocolNumbers["TCP"], h.Port}] = true // a load balancer may be a pod
+		}
 	}
 	for m := range machines {
 		c.out.Machines = append(c.out.Machines, m)

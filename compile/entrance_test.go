@@ -77,6 +77,9 @@ func TestExternalTrafficStaysOnItsNodeWhereThatIsWanted(t *testing.T) {
 	if e := entranceAt(t, there, 6, "10.96.0.7:80"); len(e.Outer) == 0 || e.Elsewhere {
 		t.Errorf("a cluster IP is everybody's: %s", e)
 	}
+	if fmt.Sprint(here.Machines) != "[machine 192.168.2.10:31000/6 machine 203.0.113.9:8080/6]" {
+		t.Errorf("containers do not reach the node's health check: %v", here.Machines)
+	}
 	if h := fmt.Sprint(here.HealthChecks, there.HealthChecks); h != "[health check 31000 of service ns/shop: 3 here] [health check 31000 of service ns/shop: 0 here]" {
 		t.Error(h)
 	}

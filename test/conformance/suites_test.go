@@ -39,7 +39,7 @@ var (
 const Directory = "CONTIV_TEST_SUITES"
 
 //go:embed coredns.yaml
-var coredns string
+var dnsServer string
 
 var programs cluster.Programs
 
@@ -139,13 +139,14 @@ func newSuites(t *testing.T) *suites {
 		t.Skipf("%s names no directory with the suites: make test-k8s-conformance builds them", Directory)
 	}
 	s.versions = readVersions(t, s.dir)
-	agnhost := kubelab.Image{Layers: [][]byte{layer(t, os.DirFS(filepath.Join(s.dir, "agnhost.root")))}, Entrypoint: []string{"/agnhost"}, Command: []string{"pause"}}
+	coredns := file(t, filepath.Join(s.dir, "coredns"), "coredns") // tests run servers of their own, too
+	agnhost := kubelab.Image{Layers: [][]byte{layer(t, os.DirFS(filepath.Join(s.dir, "agnhost.root"))), coredns}, Entrypoint: []string{"/agnhost"}, Command: []string{"pause"}}
 	s.Cluster = kubelab.New(t, &programs, kubelab.Options{
 		Conflist: "../../deploy/k8s/10-contiv.conflist", Manifests: []string{"../../deploy/k8s/netmaster-rbac.yaml", "../../deploy/k8s/netplugin-rbac.yaml"},
 		DualStack: true, Untainted: true, Workers: *nodes - 1,
 		Images: map[string]kubelab.Image{
 			"agnhost": agnhost, "jessie-dnsutils": agnhost,
-			"coredns":                {Layers: [][]byte{file(t, filepath.Join(s.dir, "coredns"), "coredns")}, Entrypoint: []string{"/coredns"}},
+			"coredns":                {Layers: [][]byte{coredns}, Entrypoint: []string{"/coredns"}},
 			"regression-issue-74839": {Layers: [][]byte{file(t, filepath.Join(s.dir, "regression-issue-74839"), "server")}, Entrypoint: []string{"/server"}},
 			"nginx":                  {Command: []string{"httpd", "-f", "-p", "80", "-h", "/www"}}, // asked for nothing but to listen
 		},
@@ -164,7 +165,7 @@ func newSuites(t *testing.T) *suites {
 	}
 	s.netctl(t, "net", "create", "-t", "default", "-s", "20.1.0.0/16", "-g", "20.1.0.1", "-s6", "fd00:20:1::/64", "-g6", "fd00:20:1::1", "default-net")
 	s.netctl(t, "net", "create", "-n", "infra", "-s", "132.1.1.0/24", "-g", "132.1.1.1", "-s6", "fd00:132:1::/64", "-g6", "fd00:132:1::1", "contivh1")
-	if err := s.Apply(t.Context(), coredns); err != nil {
+	if err := s.Apply(t.Context(), dnsServer); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := s.Kubectl(t.Context(), "-n", "kube-system", "rollout", "status", "deployment/coredns", "--timeout=3m"); err != nil {
