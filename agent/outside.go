@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/contivnet/contiv/compile"
+	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/netdev"
 )
@@ -187,7 +188,7 @@ func (a *Agent) guards(device string) bool {
 // firewall is what the tables need of netfilter.
 func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
 	f := netdev.Firewall{
-		VTEP: a.Node.VTEP, VXLANPort: a.Node.VXLANPort, Uplinks: bridges,
+		VTEP: a.Node.VTEP, VXLANPort: a.Node.VXLANPort, Uplinks: bridges, OwnMark: datapath.OwnMark,
 		Private: []netip.Prefix{t.Outside.IPv4.Masked(), t.Outside.IPv6.Masked()},
 	}
 	for _, i := range t.Infra {

@@ -50,6 +50,7 @@ const (
 	contivConnectionStateSTATE_FIN_LOW     contivConnectionState = 8
 	contivConnectionStateSTATE_FIN_HIGH    contivConnectionState = 16
 	contivConnectionStateSTATE_OLDER       contivConnectionState = 32
+	contivConnectionStateSTATE_LENT        contivConnectionState = 64
 )
 
 type contivCrossing struct {
@@ -212,6 +213,12 @@ type contivNetwork struct {
 	Pad        [2]uint8
 	Broadcast4 [4]uint8
 }
+
+type contivNode uint32
+
+const (
+	contivNodeOWN_MARK contivNode = 4096
+)
 
 type contivPeer struct {
 	_       structs.HostLayout
@@ -471,6 +478,7 @@ const (
 	contivVarMapMeaning         = "map_meaning"
 	contivVarNoEvent            = "no_event"
 	contivVarNoNames            = "no_names"
+	contivVarNoNode             = "no_node"
 	contivVarNoRow              = "no_row"
 	contivVarNoState            = "no_state"
 	contivVarNoTranslationState = "no_translation_state"
@@ -585,6 +593,7 @@ type contivVariableSpecs struct {
 	MapMeaning         *ebpf.VariableSpec `ebpf:"map_meaning"`
 	NoEvent            *ebpf.VariableSpec `ebpf:"no_event"`
 	NoNames            *ebpf.VariableSpec `ebpf:"no_names"`
+	NoNode             *ebpf.VariableSpec `ebpf:"no_node"`
 	NoRow              *ebpf.VariableSpec `ebpf:"no_row"`
 	NoState            *ebpf.VariableSpec `ebpf:"no_state"`
 	NoTranslationState *ebpf.VariableSpec `ebpf:"no_translation_state"`
@@ -710,6 +719,7 @@ type contivVariables struct {
 	MapMeaning         *ebpf.Variable `ebpf:"map_meaning"`
 	NoEvent            *ebpf.Variable `ebpf:"no_event"`
 	NoNames            *ebpf.Variable `ebpf:"no_names"`
+	NoNode             *ebpf.Variable `ebpf:"no_node"`
 	NoRow              *ebpf.Variable `ebpf:"no_row"`
 	NoState            *ebpf.Variable `ebpf:"no_state"`
 	NoTranslationState *ebpf.Variable `ebpf:"no_translation_state"`

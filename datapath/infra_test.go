@@ -3,11 +3,15 @@
 package datapath
 
 import (
+	"errors"
+	"io"
 	"net"
 	"net/netip"
+	"syscall"
 	"testing"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/contivnet/contiv/model"
 )
@@ -165,4 +169,89 @@ func TestNodeInAVLANReachesNodesAndMachinesOnTheWire(t *testing.T) {
 	}
 	sendsMuch(t, one, m, false)
 	sendsMuch(t, m, two, true)
+}
+
+// marked is a dialer whose packets have the mark, as netfilter gives it to them.
+func marked(mark uint32) net.Dialer {
+	return net.Dialer{Timeout: patience, Control: func(_, _ string, raw syscall.RawConn) error {
+		var failed error
+		err := raw.Control(func(fd uintptr) { failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_MARK, int(mark)) })
+		return errors.Join(err, failed)
+	}}
+}
+
+// As a kubelet, whose probes pass. What comes by a node's port has the same addresses when it leaves the node's stack.
+func TestOnlyWhatTheNodeItselfSendsPassesPoliciesOfItsPods(t *testing.T) {
+	t.Parallel()
+	eachAttachMode(t, func(t *testing.T, mode AttachMode) {
+		c, a, b := twoNodes(t, mode, infra46(t), redWeb(t))
+		host, other := a.place("red:host", "132.1.1.1", "fd09::1", "10.1.1.0/24", "fd01::/64"), b.place("red:host", "132.1.1.2", "fd09::2", "10.1.1.0/24", "fd01::/64")
+		pod := a.startDual(1).pod()
+		all := model.NetworkPolicyRule{Ports: []model.PolicyPort{{Protocol: "TCP", Port: 8081}}, Peers: []model.NetworkPolicyPeer{
+			{Block: &model.IPBlock{CIDR: netip.MustParsePrefix("132.1.1.0/24")}}, {Block: &model.IPBlock{CIDR: netip.MustParsePrefix("fd09::/64")}},
+		}}
+		c.put(model.NetworkPolicy{Namespace: "shop", Name: "some", IsolatesIngress: true, Ingress: []model.NetworkPolicyRule{all}})
+		c.apply()
+		own := marked(OwnMark | 0x4000) // others' bits mean nothing
+		for _, addr := range pod.endpoint.Addrs() {
+			pod.listen(addr, 8080)
+			pod.listen(addr, 8081)
+			for range 2 { // the same addresses, by turns
+				var probe net.Conn
+				must(t, host.do(func() (err error) {
+					probe, err = own.Dial("tcp", netip.AddrPortFrom(addr, 8080).String())
+					return err
+				}))
+				must(t, echoes(probe, patience))
+				a.wantDrop("policy_in", func() { host.doesNotConnect(netip.AddrPortFrom(addr, 8080)) })
+				host.connects(netip.AddrPortFrom(addr, 8081)) // as the address that it shows
+				must(t, echoes(probe, patience))
+				probe.Close()
+			}
+			other.doesNotConnect(netip.AddrPortFrom(addr, 8080))
+			other.connects(netip.AddrPortFrom(addr, 8081))
+		}
+	})
+}
+
+// The pod answers the node's address, whoever has lent it: its answers must not have the connection count as the node's.
+func TestConnectionUnderALentAddressEndsWhenRulesAreAskedAgain(t *testing.T) {
+	t.Parallel()
+	c, a, _ := twoNodes(t, AttachAuto, infra46(t), redWeb(t))
+	host := a.place("red:host", "132.1.1.1", "fd09::1", "10.1.1.0/24", "fd01::/64")
+	pod := a.startDual(1).pod()
+	g := c.world.Global()
+	g.Established = model.EstablishedRecheck
+	c.put(g)
+	c.put(model.NetworkPolicy{Namespace: "shop", Name: "all", IsolatesIngress: true, Ingress: []model.NetworkPolicyRule{{}}})
+	c.apply()
+	for _, addr := range pod.endpoint.Addrs() {
+		served := make(chan net.Conn, 1)
+		var l net.Listener
+		must(t, pod.do(func() (err error) {
+			l, err = net.Listen("tcp", netip.AddrPortFrom(addr, 8080).String())
+			return err
+		}))
+		accept(l, func(conn net.Conn) {
+			served <- conn
+			_, _ = io.Copy(conn, conn)
+		})
+		client := host.connects(netip.AddrPortFrom(addr, 8080))
+		c.put(model.NetworkPolicy{Namespace: "shop", Name: "all", IsolatesIngress: true})
+		c.apply()
+		_, err := (<-served).Write([]byte{1})
+		must(t, err)
+		a.wantDrop("policy_in", func() {
+			if err := echoes(client, silence); err == nil { // what was sent unasked
+				err = echoes(client, silence)
+				if err == nil {
+					t.Errorf("%s: a connection that no policy lets in goes on", addr)
+				}
+			}
+		})
+		c.put(model.NetworkPolicy{Namespace: "shop", Name: "all", IsolatesIngress: true, Ingress: []model.NetworkPolicyRule{{}}})
+		c.apply()
+		client.Close()
+		l.Close()
+	}
 }

@@ -12,6 +12,10 @@ import (
 	"github.com/contivnet/contiv/model"
 )
 
+// OwnMark is the bit of a packet's mark by which the data path knows what the node's own processes send by its devices in infra networks: what has
+// come from elsewhere must not have it there, and is somebody to policies who is not the node.
+const OwnMark = uint32(contivNodeOWN_MARK)
+
 // AttachOutside has what the node sends to model.OutsideDevice pass the data path, whose side of that pair is model.OutsidePort. Both
 // must be there. Attaching again succeeds, and is how a pair that was made anew is attached.
 func (d *Datapath) AttachOutside() error {

@@ -338,3 +338,52 @@ func TestTableThatIsChangedIsAsOneThatIsLoaded(t *testing.T) {
 		t.Errorf("after it was cleared:\n%s\nwant\n%s", a, b)
 	}
 }
+
+// What a NetworkPolicy lets pass as the node's own must be that: a process of the node, at a pod's address or by a service.
+func TestOnlyTheNodesOwnPacketsToTenantsNetworksAreMarkedSo(t *testing.T) {
+	t.Parallel()
+	w := newTown(t)
+	f := firewallWith(entrance("10.96.0.10:80", 6, farA), entrance("0.0.0.0:30080", 6, farA), entrance("0.0.0.0:30080", 17, farA))
+	f.OwnMark = 0x1000
+	in(t, w.node, f.Load)
+	nft := func(args ...string) string {
+		t.Helper()
+		out, err := exec.Command("nsenter", append([]string{"--net=" + w.node, "nft"}, args...)...).CombinedOutput()
+		if err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return string(out)
+	}
+	// Others' rules mark packets too, ours among them, and keep what they have set.
+	nft(`add table ip others
+add chain ip others first { type filter hook postrouting priority -150; }
+add rule ip others first meta mark set 0x5000
+add counter ip others own
+add counter ip others lent
+add counter ip others lost
+add chain ip others last { type filter hook postrouting priority 200; }
+add rule ip others last oifname contivh1 meta mark 0x5000 counter name own
+add rule ip others last oifname contivh1 meta mark 0x4000 counter name lent
+add rule ip others last oifname contivh1 meta mark & 0x4000 == 0 counter name lost`)
+	for _, c := range []struct{ path, protocol, to, want string }{
+		{w.node, "tcp", farA.String(), "own"},
+		{w.node, "udp", farA.String(), "own"},
+		{w.node, "tcp", "10.96.0.10:80", "own"},
+		{w.node, "tcp", "192.0.2.1:30080", "own"},
+		{w.outside, "tcp", "192.0.2.1:30080", "lent"},
+		{w.outside, "udp", "192.0.2.1:30080", "lent"},
+		{w.outside, "tcp", "10.96.0.10:80", "lent"},
+		{w.pods, "tcp", "192.0.2.1:30080", "lent"},
+	} {
+		nft("reset", "counters", "table", "ip", "others")
+		answer, err := w.ask(c.path, c.protocol, "", c.to, patience)
+		if err != nil || answer != "far 132.1.1.2" {
+			t.Errorf("%s at %s from %s: %q, %v", c.protocol, c.to, c.path, answer, err)
+		}
+		for _, name := range []string{"own", "lent", "lost"} {
+			if listed := nft("list", "counter", "ip", "others", name); strings.Contains(listed, "packets 0 ") == (name == c.want) {
+				t.Errorf("%s at %s from %s: %s", c.protocol, c.to, c.path, listed)
+			}
+		}
+	}
+}

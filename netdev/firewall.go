@@ -51,6 +51,9 @@ import (
 //	    oifname != contivh0 ip saddr 172.19.0.0/16 masquerade
 //	    oifname contivh1 ct status dnat masquerade
 //	    oifname != contivh0 ct status dnat ip daddr . meta l4proto . th dport @machines4 masquerade }
+//	  chain home { type filter hook postrouting priority 110
+//	    oifname contivh1 iif 0 meta mark set mark | 0x1000
+//	    oifname contivh1 iif != 0 meta mark set mark & ~0x1000 }
 //	  set machines4 { type ipv4_addr . inet_proto . inet_service }
 //	  map published4 { type inet_proto . inet_service : ipv4_addr . inet_service }
 //	  map published4at { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service }
@@ -72,6 +75,10 @@ import (
 // leaving comes before others' translation of sources, of Docker's bridges for one: who asks a container at a published port keeps its address,
 // and the node's own in the private subnet is nobody's.
 //
+// home tells the data path what the node's own processes send to tenants' networks, which policies of Kubernetes let pass: a packet that came to the node
+// by a device still knows that one here, also where no forwarding is seen, as with IPVS. It comes last, so what others do with marks means nothing to it; and
+// where the table is gone nothing is the node's own.
+//
 // entering keeps the node's own services (netmaster and etcd may be among them) from containers: they may ping it, and answer it, and reach
 // what provides a service of Kubernetes.
 //
@@ -83,6 +90,7 @@ type Firewall struct {
 	Private []netip.Prefix
 	// Inside are the node's own devices in tenants' networks, Uplinks bridges by which this node reaches others.
 	Inside, Uplinks []string
+	OwnMark         uint32 // the bit of packets' mark that tells the node's own to Inside from what it forwards there
 	Published       []Published
 	Machines        []Machine
 	Entrances       []Entrance
@@ -187,6 +195,19 @@ func connection(key expr.CtKey, bits uint32) []expr.Any {
 	}
 }
 
+// setMark sets a bit of the packet's mark, or clears it.
+func setMark(bit uint32, to bool) []expr.Any {
+	var is uint32
+	if to {
+		is = bit
+	}
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(^bit), Xor: binaryutil.NativeEndian.PutUint32(is)},
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1, SourceRegister: true},
+	}
+}
+
 // toNode matches packets to an address of the node itself.
 func toNode() []expr.Any {
 	return []expr.Any{
@@ -227,7 +248,12 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 	toContainers, in := leavesBy(model.OutsideDevice), comesBy(model.OutsideDevice)
 	translated := connection(expr.CtKeySTATUS, statusDNAT)
 	passing := chain{name: passingChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookForward, priority: beforeFilter}
+	home := chain{name: "home", kind: nftables.ChainTypeFilter, hook: nftables.ChainHookPostrouting, priority: afterSourceNAT}
 	for _, device := range f.Inside {
+		none := make([]byte, 4)
+		home.rules = append(home.rules,
+			parts{leavesBy(device), meta(expr.MetaKeyIIF, expr.CmpOpEq, none), setMark(f.OwnMark, true)},
+			parts{leavesBy(device), meta(expr.MetaKeyIIF, expr.CmpOpNeq, none), setMark(f.OwnMark, false)})
 		passing.rules = append(passing.rules, parts{leavesBy(device), translated, accept}, parts{leavesBy(device), drop})
 	}
 	passing.rules = append(passing.rules, []parts{
@@ -287,7 +313,7 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 		}
 	}
 	out := []chain{
-		forged, borrowed, passing, entering, leaving,
+		forged, borrowed, passing, entering, leaving, home,
 		{name: "arriving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPrerouting, priority: *nftables.ChainPriorityNATDest, rules: slices.Concat(looks, arriving)},
 		{name: "own", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookOutput, priority: *nftables.ChainPriorityNATDest, rules: slices.Concat(looks, own)},
 	}

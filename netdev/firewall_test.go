@@ -21,7 +21,7 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 	t.Parallel()
 	full := plain
 	full.Private = []netip.Prefix{netip.MustParsePrefix("172.19.0.0/16"), netip.MustParsePrefix("fd63::/112")}
-	full.Inside, full.Uplinks = []string{"contivh1"}, []string{"br0"}
+	full.Inside, full.Uplinks, full.OwnMark = []string{"contivh1"}, []string{"br0"}, 0x1000
 	full.Published = []Published{
 		{unix.IPPROTO_TCP, netip.IPv4Unspecified(), 8080, netip.MustParseAddrPort("172.19.0.1:80")},
 		{unix.IPPROTO_UDP, netip.MustParseAddr("192.0.2.1"), 53, netip.MustParseAddrPort("172.19.0.2:53")},
@@ -84,6 +84,7 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 					`oifname "contivh0" ip saddr 172.19.0.0/16 snat ip to ct original ip daddr`, `oifname "contivh1" ct status dnat`, `oifname "contivh1" counter`,
 					`tcp . 8080 : 172.19.0.1 . 80`, `192.0.2.1 . udp . 53 : 172.19.0.2 . 53`, `tcp . 8080 : fd63::1 . 80`, "masquerade",
 					"192.0.2.1 . tcp . 6443", "2001:db8::1 . udp . 53", "ip daddr . meta l4proto . th dport @machines4",
+					`oifname "contivh1" iif 0 meta mark set meta mark | 0x00001000`, `oifname "contivh1" iif != 0 meta mark set meta mark & 0xffffefff`,
 				} {
 					if !strings.Contains(listed, want) {
 						t.Errorf("there is no %q in\n%s", want, listed)

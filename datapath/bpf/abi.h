@@ -7,7 +7,7 @@
 // Addresses and MACs are byte arrays in wire order. All other numbers are in the machine's order, unless __be.
 #pragma once
 
-const volatile __u32 map_meaning = 7;         // of all maps but those of connections
+const volatile __u32 map_meaning = 8;         // of all maps but those of connections
 const volatile __u32 connections_meaning = 5; // of those
 
 // Why a packet was dropped. This is the only list: Go reads the names from here (DROP_SPOOFED_MAC is shown as
@@ -131,6 +131,13 @@ enum names {
 };
 
 const volatile enum names no_names; // has the object tell Go of the names above
+
+// What netfilter and outside.h have agreed on. The bits that Kubernetes (0xc000), Calico, Tailscale and Docker use are others.
+enum node {
+	OWN_MARK = 0x1000, // on what the node's own processes send by its devices in infra networks, and on nothing that it forwards there
+};
+
+const volatile enum node no_node; // has the object tell Go of the names above
 
 // reflected: ifindex of a port → until when questions for names from its container are netplugin's, in nanoseconds of CLOCK_MONOTONIC.
 // Go writes it again and again while netplugin listens there. A miss: they go where they are sent.
@@ -519,6 +526,7 @@ enum flow_asks {
 	FLOW_POLICY = 1,        // a role is asked, so each packet goes through connection.h
 	FLOW_TO_SERVICE = 2,    // each packet is for a provider, see service.h; the flow to that one is another
 	FLOW_FROM_PROVIDER = 4, // replies of services may be in it
+	FLOW_LENT = 8,          // its sender has lent its address: it is the node, which sends for somebody else, see note_sender
 	FLOW_RANGES = 16,       // beside FLOW_POLICY: a role of these has rows of ranges, see chains_of
 };
 
@@ -627,6 +635,7 @@ enum connection_state {
 	STATE_FIN_LOW = 8,
 	STATE_FIN_HIGH = 16,
 	STATE_OLDER = 32, // an opening that no rule allows: it began before there were any
+	STATE_LENT = 64,  // begun by a flow with FLOW_LENT
 };
 
 const volatile enum connection_state no_state; // has the object tell Go of the names above

@@ -318,6 +318,8 @@ VERIFIED_ONCE int is_still_allowed(const struct flow *f, const struct contact *c
 	if (!(x->state & STATE_ORIGIN_HIGH) == !c->high) {
 		if (ask(f, c->what, &out, &in))
 			return false;
+	} else if (x->state & STATE_LENT) {
+		return true; // whoever answers does not know for whom it was: what that one sends next is asked about
 	} else if (ask_back(f, c->what_back, &out, &in)) {
 		return false;
 	}
@@ -381,10 +383,12 @@ VERIFIED_ONCE int begin(const struct flow *f, const struct contact *c, int known
 	outcome = ask(f, c->what, &out, &in);
 	x.epoch = f->epoch;
 	x.state = c->high ? STATE_ORIGIN_HIGH | STATE_FIRST_HIGH : 0;
+	if (f->asks & FLOW_LENT)
+		x.state |= STATE_LENT;
 	if (outcome && c->tcp && !c->begins) {
 		// A connection that was evicted, or is older than this node's knowledge of it.
 		if (!ask_back(f, c->what_back, &out, &in)) {
-			x.state ^= STATE_ORIGIN_HIGH;
+			x.state = (x.state ^ STATE_ORIGIN_HIGH) & ~STATE_LENT;
 			outcome = 0;
 		} else if (f->older && !(f->epoch & EPOCH_RECHECK)) {
 			outcome = 0;
@@ -459,7 +463,7 @@ static __always_inline void follow_opening(const struct contact *c, struct conne
 	} else if (x->state & STATE_REPLIED) {
 		struct connection promoted = *x;
 
-		promoted.state &= STATE_ORIGIN_HIGH;
+		promoted.state &= STATE_ORIGIN_HIGH | STATE_LENT;
 		if (c->ends)
 			promoted.state |= c->high ? STATE_FIN_HIGH : STATE_FIN_LOW;
 		// Removed at once, its memory is used again while it is in the processor's cache. When connections are full

@@ -75,11 +75,11 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	f->tenant = from->tenant;
 	f->source_in = from->in_role[bank];
 	f->source_out = from->out_role[bank];
-	f->source_class = class_of(source, bank);
+	note_sender(q, f, from, source, bank);
 	note_netprofile(f, from);
 	if (!to)
 		return is_routed(from->network) ? decide_beyond(q, from, f) : decide_outside(q, from, f);
-	f->asks = asks_for_replies(source, to);
+	f->asks |= asks_for_replies(source, to);
 	STEP(note_destination(f, to, bank));
 	forget_roles_of_one(q, f, to);
 	if (to->ifindex)
@@ -450,16 +450,18 @@ SEC("tc")
 int from_container(struct __sk_buff *skb)
 {
 	struct ethhdr *eth = at(skb, 0, ETH_HLEN);
+	__u64 sender;
 
 	if (!eth)
 		return drop(skb, DROP_MALFORMED);
+	sender = sender_on_port(eth) | own_on_port(skb);
 	if (skb->vlan_present) // would reach the underlay as it is
 		return drop(skb, DROP_VLAN_TAG);
 	switch (skb->protocol) {
 	case bpf_htons(ETH_P_IP):
-		return ipv4_from_container(skb, sender_on_port(eth));
+		return ipv4_from_container(skb, sender);
 	case bpf_htons(ETH_P_IPV6):
-		return ipv6_from_container(skb, sender_on_port(eth));
+		return ipv6_from_container(skb, sender);
 	case bpf_htons(ETH_P_ARP):
 		return finish(skb, answer_arp(skb));
 	}

@@ -30,6 +30,16 @@ static __always_inline __u64 sender_on_port(const struct ethhdr *eth)
 	return *(const __u64 *)source;
 }
 
+// What else packets show that the node's own processes send by its place in an infra network (enum node). It is a bit of the Ethernet type, which
+// neither IPv4 nor IPv6 has, so it is shown at each hit like the rest. Other ports' packets have no mark: they come from another namespace.
+#define SENDER_OWN (1ULL << 61)
+
+static __always_inline __u64 own_on_port(const struct __sk_buff *skb)
+{
+	_Static_assert((__u64)OWN_MARK << 49 == SENDER_OWN, "the mark and the bit are apart by this");
+	return (__u64)(skb->mark & OWN_MARK) << 49;
+}
+
 // What packets from the node's own stack show. No container does: its packets have an Ethernet type.
 #define SENDER_NODE 1
 

@@ -64,6 +64,18 @@ static __always_inline __u32 class_at(__u32 tenant, const struct endpoint *e, co
 	return e ? class_of(e, bank) : outside_class(tenant, address, bank);
 }
 
+// What a port's sender e is to rules. What the node sends by its place in an infra network is its own, as kubelets' probes are, only if netfilter
+// says so. All else it has translated for somebody else, and of that one the address alone is known, which is lent: what any other node is.
+static __always_inline void note_sender(const struct question *q, struct flow *f, const struct port *from, const struct endpoint *e, __u32 bank)
+{
+	if (from->home && !(q->sender & SENDER_OWN)) {
+		f->asks |= FLOW_LENT;
+		f->source_class = outside_class(from->tenant, q->source, bank);
+	} else {
+		f->source_class = class_of(e, bank);
+	}
+}
+
 // Completes a decision for an address that no endpoint has.
 static __noinline int decide_outside(const struct question *q, const struct port *from, struct flow *f)
 {

@@ -30,7 +30,7 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 	f->tenant = from->tenant;
 	f->source_in = from->in_role[bank];
 	f->source_out = from->out_role[bank];
-	f->source_class = class_of(source, bank);
+	note_sender(q, f, from, source, bank);
 	note_netprofile(f, from);
 	f->destination_class = class_at(from->tenant, to, q->destination, bank);
 	if (is_for_all(q, network)) {
@@ -44,7 +44,7 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 		note_receiver(f, to);
 		return decide_wire(f, number);
 	}
-	f->asks = asks_for_replies(source, to);
+	f->asks |= asks_for_replies(source, to);
 	STEP(note_destination(f, to, bank));
 	forget_roles_of_one(q, f, to);
 	return decide_delivery(f, to, from->mac, true, q->ethertype);
