@@ -53,13 +53,14 @@ type Options struct {
 // Agent is a node's. Make one with New and Run it; the other methods may be called from any goroutine.
 type Agent struct {
 	Options
-	records  records
-	detached detached
-	outside  outside
-	infra    infra
-	held     held
-	swept    chan struct{} // closed after the first sweep of a fresh World
-	ready    chan struct{}
+	records   records
+	detached  detached
+	outside   outside
+	infra     infra
+	datagrams datagrams
+	held      held
+	swept     chan struct{} // closed after the first sweep of a fresh World
+	ready     chan struct{}
 
 	applying sync.Mutex // held while tables are applied; taken before mu
 
@@ -119,6 +120,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a.tables = compile.For(a.world, o.Node.Name)
 	a.outside.end, a.outside.tables = a.tables.Outside, a.tables
+	a.datagrams.begin(a.firewall(a.tables, nil).Entrances)
 	return a, nil
 }
 
@@ -130,7 +132,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context) error{
 		a.follow, a.applyLoop, a.sweepLoop, a.flushLoop, a.presenceLoop, a.snapshotLoop, a.sandboxLoop,
-		a.healthLoop, a.limitLoop, a.readyLoop, a.outsideLoop, a.infraLoop, a.healthPortLoop,
+		a.healthLoop, a.limitLoop, a.readyLoop, a.outsideLoop, a.datagramsLoop, a.infraLoop, a.healthPortLoop,
 	} {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil && ctx.Err() == nil {

@@ -155,10 +155,10 @@ func (a *Agent) loadFirewall(want netdev.Firewall) error {
 	if known {
 		a.Log.Warn("somebody removed rules of nftables table inet contiv: put back")
 	}
-	var was netdev.Firewall
-	load := want.Load
+	load, anew := want.Load, true
 	if o.loaded != nil && !known {
-		was, load = *o.loaded, func() error { return want.Change(was) }
+		was := *o.loaded
+		load, anew = func() error { return want.Change(was) }, false
 	}
 	if err := load(); err != nil {
 		// What keeps tenants apart does not wait for what cannot be made for services.
@@ -170,10 +170,8 @@ func (a *Agent) loadFirewall(want netdev.Firewall) error {
 		}
 		return err
 	}
-	if err := netdev.ForgetDatagrams(was.Entrances, want.Entrances); err != nil {
-		a.Log.Warn("datagrams of some clients may go on to who does not provide a service any more", "error", err)
-	}
 	o.loaded = &want
+	a.datagrams.follow(want.Entrances, anew)
 	return nil
 }
 
