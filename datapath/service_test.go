@@ -104,7 +104,7 @@ func wantEcho(t testing.TB, conn net.Conn, size int) {
 	t.Helper()
 	sent, got := bytes.Repeat([]byte("0123456789abcdef"), size/16+1)[:size], make([]byte, size)
 	go conn.Write(sent)
-	must(t, conn.SetReadDeadline(deadline()))
+	must(t, conn.SetDeadline(deadline()))
 	_, err := io.ReadFull(conn, got)
 	must(t, err)
 	if !bytes.Equal(sent, got) {
