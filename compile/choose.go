@@ -12,6 +12,9 @@ import (
 // Choose says which provider a client's new connection to a port of a virtual address gets: the specification of what the data path does.
 // false: the tenant has no such service, or it has nobody to offer, and the client is refused.
 //
+// Of a service with an Affinity that ends it is the choice for a client that is not remembered. The data path prefers the provider that the client
+// met last, while that time is not over and the provider takes connections; and when the time is over, it chooses as without affinity.
+//
 // Where the client's port is in use already, with the provider, by way of another service, the data path takes the next slot that names
 // another one.
 func (t Tables) Choose(tenant uint32, protocol uint8, client, service netip.AddrPort) (s Service, p Provider, ok bool) {
@@ -40,7 +43,7 @@ func (s Service) hash(client netip.AddrPort) uint32 {
 	for i := 0; i < len(a); i += 4 {
 		words = append(words, binary.BigEndian.Uint32(a[i:]))
 	}
-	if !s.Affinity {
+	if s.Affinity == 0 {
 		words = append(words, uint32(client.Port())<<16|uint32(s.Port), uint32(s.Protocol))
 	}
 	h := uint32(0)

@@ -256,7 +256,7 @@ func (b *balancer) balance(t model.Tenant, p clusterPort, at virtual) {
 	if !b.claim(t, p.of, at.Addr) {
 		return
 	}
-	row := Service{Key: p.key, Number: p.number, Tenant: t.Number, Addr: at.Addr, Protocol: protocolNumbers[p.Protocol], Port: p.Port, Affinity: p.of.Affinity > 0}
+	row := Service{Key: p.key, Number: p.number, Tenant: t.Number, Addr: at.Addr, Protocol: protocolNumbers[p.Protocol], Port: p.Port, Affinity: uint32(p.of.Affinity)}
 	if row.Protocol == sctp {
 		if slices.ContainsFunc(seen, func(x backend) bool { return x.Port() != p.Port }) {
 			b.note(p.of, "port %d of service %s of Kubernetes leads to another port, which what SCTP sends cannot be given: make both the same", p.Port, p.of.Key())

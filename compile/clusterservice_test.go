@@ -97,6 +97,34 @@ func TestServiceOfKubernetesHasThePodsOfItsClientsTenantAndWhoIsOutside(t *testi
 	}
 }
 
+func TestAffinityOfKubernetesHasItsTimeAndThatOfContivHasNoEnd(t *testing.T) {
+	t.Parallel()
+	for _, seconds := range []int{0, 60} {
+		tables := For(clusterShop(t, func(s *model.ClusterService, _ *model.EndpointSlice) { s.Affinity = seconds }), "n1")
+		for _, s := range tables.Services {
+			if int(s.Affinity) != seconds {
+				t.Errorf("with a time of %d s: %s", seconds, s)
+			}
+		}
+		for _, e := range tables.Entrances {
+			if int(e.Affinity) != seconds {
+				t.Errorf("with a time of %d s: %s", seconds, e)
+			}
+		}
+		if len(tables.Services) == 0 || len(tables.Entrances) == 0 {
+			t.Errorf("%d services and %d entrances", len(tables.Services), len(tables.Entrances))
+		}
+	}
+	objects := shop(t)
+	own := objects[0].(model.Service)
+	own.Affinity = true
+	for _, s := range For(worldOf(append(objects[1:], own)...), "n1").Services {
+		if s.Affinity != Endless {
+			t.Errorf("%s", s)
+		}
+	}
+}
+
 func TestServiceOfKubernetesChoosesByReadiness(t *testing.T) {
 	t.Parallel()
 	on := func(s *model.EndpointSlice, pod string) *model.SliceAddress {

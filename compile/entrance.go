@@ -17,8 +17,8 @@ type Entrance struct {
 	Addr     netip.Addr // unspecified: each of the node's own, of that family
 	Protocol uint8      // TCP, UDP or SCTP, by number
 	Port     uint16
-	// Affinity has the client's address alone choose.
-	Affinity bool
+	// Affinity is for how many seconds after its last connection began a client meets the same target again; 0: each connection is on its own.
+	Affinity uint32
 	// Sources are who may come; none: everybody.
 	Sources []netip.Prefix
 	// Outer are who may get connections from outside, and Inner those of the node's processes and of containers. None: they are
@@ -114,7 +114,7 @@ func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr, taken
 		}
 		taken[Machine{a, protocol, port}] = true
 		c.out.Entrances = append(c.out.Entrances, Entrance{
-			Service: p.of.Key(), Addr: a, Protocol: protocol, Port: port, Affinity: p.of.Affinity > 0, Sources: sources,
+			Service: p.of.Key(), Addr: a, Protocol: protocol, Port: port, Affinity: uint32(p.of.Affinity), Sources: sources,
 			Outer: outer, Inner: inner, Elsewhere: external && p.of.ExternalLocal && somebody && len(outer) == 0,
 		})
 	}

@@ -65,7 +65,7 @@ func TestExternalTrafficStaysOnItsNodeWhereThatIsWanted(t *testing.T) {
 		s.LoadBalancers, s.SourceRanges = []netip.Addr{netip.MustParseAddr("198.51.100.2")}, []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	})
 	here, there := For(w, "n1"), For(w, "n2")
-	if e := entranceAt(t, here, 6, "0.0.0.0:30080"); fmt.Sprint(e.Outer) != "[172.19.0.2:8080 172.19.0.3:8080]" || len(e.Inner) != 3 || !e.Affinity {
+	if e := entranceAt(t, here, 6, "0.0.0.0:30080"); fmt.Sprint(e.Outer) != "[172.19.0.2:8080 172.19.0.3:8080]" || len(e.Inner) != 3 || e.Affinity != 10800 {
 		t.Error(e)
 	}
 	if e := entranceAt(t, there, 6, "0.0.0.0:30080"); len(e.Outer) != 0 || fmt.Sprint(e.Inner) != "[203.0.113.9:8080]" || !e.Elsewhere {

@@ -104,6 +104,10 @@ func (c *compiler) services() {
 			}
 			slices.Sort(ready)
 			chances := slotsFor(ready, was, is)
+			affinity := uint32(0)
+			if s.Affinity {
+				affinity = Endless
+			}
 			for _, p := range s.Ports {
 				protocol := protocolNumbers[p.Protocol]
 				if protocol == sctp && p.Port != p.Target {
@@ -112,7 +116,7 @@ func (c *compiler) services() {
 				}
 				c.out.Services = append(c.out.Services, Service{
 					Key: s.Key(), Number: s.number, Tenant: s.tenant, Addr: a, Protocol: protocol, Port: p.Port, Target: p.Target,
-					Affinity: s.Affinity, Slots: chances.providers, SlotsNumber: chances.number,
+					Affinity: affinity, Slots: chances.providers, SlotsNumber: chances.number,
 				})
 			}
 		}

@@ -118,13 +118,20 @@ func (e Endpoint) String() string {
 	return fmt.Sprintf("endpoint %d/%s: network %s, %s, %s%s%s", e.Tenant, e.Addr, tag(e.Network), e.MAC, at, provides, numbered("class", e.Class))
 }
 
-func (s Service) String() string {
-	affinity := ""
-	if s.Affinity {
-		affinity = ", affinity"
+// lasting is what an affinity of so many seconds adds to a line.
+func lasting(affinity uint32) string {
+	switch affinity {
+	case 0:
+		return ""
+	case Endless:
+		return ", affinity"
 	}
+	return fmt.Sprintf(", affinity for %d s", affinity)
+}
+
+func (s Service) String() string {
 	return fmt.Sprintf("service %d/%s protocol %d port %d: number %08x, target %d, slots %016x%s",
-		s.Tenant, s.Addr, s.Protocol, s.Port, s.Number, s.Target, s.SlotsNumber, affinity)
+		s.Tenant, s.Addr, s.Protocol, s.Port, s.Number, s.Target, s.SlotsNumber, lasting(s.Affinity))
 }
 
 func (p Provider) String() string {
@@ -136,14 +143,11 @@ func (p Provider) String() string {
 }
 
 func (e Entrance) String() string {
-	affinity, sources := "", ""
-	if e.Affinity {
-		affinity = ", affinity"
-	}
+	sources := ""
 	if len(e.Sources) > 0 {
 		sources = fmt.Sprintf(", from %s", e.Sources)
 	}
-	return fmt.Sprintf("entrance %s/%d of service %s: %s from outside, %s from inside%s%s", netip.AddrPortFrom(e.Addr, e.Port), e.Protocol, e.Service, e.Outer, e.Inner, affinity, sources)
+	return fmt.Sprintf("entrance %s/%d of service %s: %s from outside, %s from inside%s%s", netip.AddrPortFrom(e.Addr, e.Port), e.Protocol, e.Service, e.Outer, e.Inner, lasting(e.Affinity), sources)
 }
 
 func (m Machine) String() string {

@@ -181,13 +181,18 @@ type Service struct {
 	Protocol uint8 // TCP, UDP or SCTP, by number
 	Port     uint16
 	Target   uint16 // at the provider; 0: each provider has its own
-	Affinity bool   // the client's address alone chooses
+	// Affinity is for how many seconds after its last connection began a client meets the same provider again; 0: each connection is on its own.
+	// Endless: the client's address alone chooses, and nothing is remembered.
+	Affinity uint32
 	// Slots names the providers by number, for a connection's hash modulo their count (Maglev); nil: nobody, and it is refused. All
 	// ports of a service, of one address family, share one slice.
 	Slots []uint32
 	// SlotsNumber is made from Slots, and the same where those are; 0 for nobody.
 	SlotsNumber uint64
 }
+
+// Endless is the Affinity of a service whose clients meet the same provider for as long as its providers stay.
+const Endless = 1<<32 - 1
 
 // Provider is an endpoint that a service may have chosen. An unhealthy one is here and in no slot: its connections go on.
 type Provider struct {

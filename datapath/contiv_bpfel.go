@@ -13,6 +13,20 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type contivClient struct {
+	_        structs.HostLayout
+	Seen     uint64
+	Provider uint32
+	Slot     uint32
+}
+
+type contivClientKey struct {
+	_       structs.HostLayout
+	Tenant  uint32
+	Service uint32
+	Address [16]uint8
+}
+
 type contivConnection struct {
 	_       structs.HostLayout
 	Seen    uint16
@@ -69,8 +83,11 @@ type contivCrossing struct {
 		Avoid       uint32
 		Begins      uint32
 		Hairpin     uint32
+		Slot        uint32
+		Lasts       uint32
 	}
 	Translation contivTranslation
+	Client      contivClientKey
 }
 
 type contivEndpoint struct {
@@ -336,9 +353,9 @@ type contivService struct {
 	_        structs.HostLayout
 	Slots    uint64
 	Number   uint32
+	Affinity uint32
 	Target   uint16
-	Affinity uint8
-	Pad      uint8
+	Pad      [6]uint8
 }
 
 type contivServiceKey struct {
@@ -429,6 +446,7 @@ type contivVtep struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	contivMapClients            = "clients"
 	contivMapCollectedCounts    = "collected_counts"
 	contivMapConnections4       = "connections4"
 	contivMapConnections6       = "connections6"
@@ -543,6 +561,7 @@ type contivProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type contivMapSpecs struct {
+	Clients         *ebpf.MapSpec `ebpf:"clients"`
 	CollectedCounts *ebpf.MapSpec `ebpf:"collected_counts"`
 	Connections4    *ebpf.MapSpec `ebpf:"connections4"`
 	Connections6    *ebpf.MapSpec `ebpf:"connections6"`
@@ -625,6 +644,7 @@ func (o *contivObjects) Close() error {
 //
 // It can be passed to loadContivObjects or ebpf.CollectionSpec.LoadAndAssign.
 type contivMaps struct {
+	Clients         *ebpf.Map `ebpf:"clients"`
 	CollectedCounts *ebpf.Map `ebpf:"collected_counts"`
 	Connections4    *ebpf.Map `ebpf:"connections4"`
 	Connections6    *ebpf.Map `ebpf:"connections6"`
@@ -668,6 +688,7 @@ type contivMaps struct {
 
 func (m *contivMaps) Close() error {
 	return _ContivClose(
+		m.Clients,
 		m.CollectedCounts,
 		m.Connections4,
 		m.Connections6,

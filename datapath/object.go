@@ -42,8 +42,8 @@ type settings struct {
 // isConnections tells the maps that outlive a change of the others.
 func isConnections(name string) bool {
 	switch name {
-	case contivMapConnections4, contivMapConnections6, contivMapTranslations, contivMapSpilled, contivMapSpilling, contivMapProviderCounts,
-		contivMapCollectedCounts:
+	case contivMapConnections4, contivMapConnections6, contivMapTranslations, contivMapSpilled, contivMapSpilling, contivMapClients,
+		contivMapProviderCounts, contivMapCollectedCounts:
 		return true
 	}
 	return false

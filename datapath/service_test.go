@@ -416,7 +416,7 @@ func TestPolicySeesTheProviderAndItsPort(t *testing.T) {
 }
 
 // choicesMatch compares whom the programs choose with whom the tables say.
-func choicesMatch(t *testing.T, b *bare, revision int64, affinity bool) {
+func choicesMatch(t *testing.T, b *bare, revision int64, affinity uint32) {
 	t.Helper()
 	zeros := make([]uint32, len(b.ports))
 	tables := b.tables(revision, zeros, zeros, zeros, nil)
@@ -458,17 +458,19 @@ func choicesMatch(t *testing.T, b *bare, revision int64, affinity bool) {
 func TestProvidersAreChosenAsTheTablesSay(t *testing.T) {
 	t.Parallel()
 	b := newBare(t, 6)
-	choicesMatch(t, b, 1, false)
-	choicesMatch(t, b, 2, true)
+	choicesMatch(t, b, 1, 0)
+	choicesMatch(t, b, 2, compile.Endless)
+	choicesMatch(t, b, 3, 10800)
 }
 
 func FuzzProvidersAreChosenAsTheTablesSay(f *testing.F) {
-	f.Add(uint8(1), true)
+	f.Add(uint8(1), uint8(1))
+	f.Add(uint8(1), uint8(2))
 	b := newBare(f, 6)
 	revision := int64(0)
-	f.Fuzz(func(t *testing.T, skip uint8, affinity bool) {
+	f.Fuzz(func(t *testing.T, skip, affinity uint8) {
 		revision += int64(skip) + 1
-		choicesMatch(t, b, revision%200, affinity)
+		choicesMatch(t, b, revision%200, []uint32{0, compile.Endless, 10800}[affinity%3])
 	})
 }
 

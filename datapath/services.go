@@ -88,7 +88,7 @@ func (r *rows) encodeServices(t compile.Tables) {
 	r.providers = make(map[contivProviderKey]contivProvider, len(t.Providers))
 	for _, s := range t.Services {
 		key := contivServiceKey{Tenant: s.Tenant, Address: s.Addr.As16(), Port: bigEndian16(s.Port), Proto: s.Protocol}
-		r.services[key] = contivService{Slots: s.SlotsNumber, Number: s.Number, Target: bigEndian16(s.Target), Affinity: flag(s.Affinity)}
+		r.services[key] = contivService{Slots: s.SlotsNumber, Number: s.Number, Target: bigEndian16(s.Target), Affinity: s.Affinity}
 		if s.SlotsNumber != 0 {
 			r.slots[s.SlotsNumber], r.contents[s.SlotsNumber] = true, s.Slots
 		}
@@ -107,7 +107,7 @@ func (r rows) decodeServices(t *compile.Tables) {
 	for k, v := range r.services {
 		s := compile.Service{
 			Number: v.Number, Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Protocol: k.Proto, Port: bigEndian16(k.Port),
-			Target: bigEndian16(v.Target), Affinity: v.Affinity != 0,
+			Target: bigEndian16(v.Target), Affinity: v.Affinity,
 		}
 		if r.slots[v.Slots] {
 			s.SlotsNumber = v.Slots

@@ -123,10 +123,10 @@ func (b *bare) runAt(t testing.TB, device string, program *ebpf.Program, frame [
 	return ""
 }
 
-// forgetAll empties the tables of connections.
+// forgetAll empties the tables of connections and of clients.
 func (b *bare) forgetAll(t testing.TB) {
 	t.Helper()
-	for _, m := range []*ebpf.Map{b.dp.objects.Connections4, b.dp.objects.Connections6, b.dp.objects.Openings, b.dp.objects.Fragments, b.dp.objects.Translations} {
+	for _, m := range []*ebpf.Map{b.dp.objects.Connections4, b.dp.objects.Connections6, b.dp.objects.Openings, b.dp.objects.Fragments, b.dp.objects.Translations, b.dp.objects.Clients} {
 		var keys [][]byte
 		key, value := make([]byte, m.KeySize()), make([]byte, m.ValueSize())
 		all := m.Iterate()

@@ -31,16 +31,15 @@ import (
 //	map targets4 { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service
 //	  10.96.0.7 . tcp . 80 . 0 : 172.19.0.3 . 8080 ... }
 //
-// A chain chooses among so many targets, from a certain one on, at random or by the client's address: services share them. inner is for the
+// A chain chooses among so many targets, from a certain one on, at random or whom the client met last: services share them. inner is for the
 // node's own processes and for containers. Who is not let in by everybody's way is asked for in a map of ranges:
 //
 //	chain ask4 { ip daddr . meta l4proto . th dport . ip saddr vmap @sources4; drop }
 type Entrance struct {
-	Service      string
 	Addr         netip.Addr // unspecified: each of the node's own, of that family
 	Protocol     uint8
 	Port         uint16
-	Affinity     bool             // the client's address alone chooses
+	Affinity     uint32           // for how many seconds after its last connection began a client meets the same target; 0: each is on its own
 	Sources      []netip.Prefix   // who may come; none: everybody
 	Outer, Inner []netip.AddrPort // who gets what comes from outside, and from the node itself and containers
 	Elsewhere    bool             // outside is not refused, but dropped: another node has somebody
@@ -53,7 +52,7 @@ const (
 	rejectReset      = 1
 	rejectAnyFamily  = 2
 	rejectPortClosed = 1
-	// hashSeed has a client meet the same target after the table was loaded anew: the kernel would take another at each time.
+	// hashSeed has a client's hash be the same after the table was loaded anew: the kernel would take another seed at each time.
 	hashSeed = 0x636f6e74
 )
 
@@ -61,8 +60,8 @@ const (
 type choice struct {
 	is          addresses
 	from, count int
-	affinity    bool
-	node        bool // to a port of the node, whatever its address
+	affinity    uint32 // in seconds; 0: none
+	node        bool   // to a port of the node, whatever its address
 }
 
 func (c choice) name() string {
@@ -70,8 +69,8 @@ func (c choice) name() string {
 	if c.from > 0 {
 		name += fmt.Sprintf("-from-%d", c.from)
 	}
-	if c.affinity {
-		name += "-client"
+	if c.affinity > 0 {
+		name += fmt.Sprintf("-client-%d", c.affinity)
 	}
 	if c.node {
 		name += "-node"
@@ -79,30 +78,21 @@ func (c choice) name() string {
 	return name
 }
 
-// rule is that of the chain.
-func (c choice) rule(targets *nftables.Set) parts {
-	next := register32 + c.is.length/4
-	out := []expr.Any{c.is.address(c.is.destination, 1)}
-	if c.node {
-		out = []expr.Any{&expr.Immediate{Register: 1, Data: make([]byte, c.is.length)}}
+// any gives the number of one of the targets.
+func (c choice) any(register uint32) expr.Any {
+	return &expr.Numgen{Register: register, Modulus: uint32(c.count), Offset: uint32(c.from), Type: unix.NFT_NG_RANDOM}
+}
+
+func (c choice) rules(sets map[string]*nftables.Set) []parts {
+	if c.affinity > 0 {
+		return c.rememberingRules(sets)
 	}
-	out = append(out, upperTo(next)...)
-	if c.affinity {
-		// The client is loaded behind what is asked for, and then gives place to its hash.
-		client := next + 2
-		out = append(out, c.is.address(c.is.source, client), &expr.Hash{
-			SourceRegister: client, DestRegister: client, Length: c.is.length, Modulus: uint32(c.count), Offset: uint32(c.from), Seed: hashSeed, Type: expr.HashTypeJenkins,
-		})
-	} else {
-		out = append(out, &expr.Numgen{Register: next + 2, Modulus: uint32(c.count), Offset: uint32(c.from), Type: unix.NFT_NG_RANDOM})
-	}
-	return parts{c.is.is(), append(out,
-		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: targets.Name, SetID: targets.ID},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(c.is.proto), RegAddrMin: 1, RegProtoMin: next})}
+	asked, number := c.is.goal(register32, c.node)
+	return []parts{{c.is.is(), append(asked, append([]expr.Any{c.any(number)}, c.is.lookUp(sets["targets"+c.is.suffix])...)...)}}
 }
 
 func (c choice) chain(sets map[string]*nftables.Set) chain {
-	return chain{name: c.name(), rules: []parts{c.rule(sets["targets"+c.is.suffix])}, unread: true}
+	return chain{name: c.name(), rules: c.rules(sets), unread: true}
 }
 
 // goTo is the verdict of an entrance for some of its targets, of which the first is the one with the number from.
@@ -159,7 +149,7 @@ func onlyIn(all, others []Entrance) (out []Entrance) {
 }
 
 // key is what packets to an entrance show.
-func (e Entrance) key() []byte { return append(e.Addr.AsSlice(), upper(e.Protocol, e.Port)...) }
+func (e Entrance) key() []byte { return keyOf(e.Addr, e.Protocol, e.Port) }
 
 // elements are the rows of an entrance, by set.
 func (e Entrance) elements(add func(set string, e nftables.SetElement)) {
@@ -170,10 +160,18 @@ func (e Entrance) elements(add func(set string, e nftables.SetElement)) {
 	} else if len(e.Outer) == 0 {
 		targets = e.Inner
 	}
+	var numbers []uint32
+	if e.Affinity > 0 {
+		numbers = targetNumbers(targets, len(e.Outer))
+	}
 	for i, to := range targets {
-		add("targets"+is.suffix, nftables.SetElement{
-			Key: append(e.key(), binaryutil.NativeEndian.PutUint32(uint32(i))...), Val: append(to.Addr().AsSlice(), word(to.Port())...),
-		})
+		number := binaryutil.NativeEndian.PutUint32(uint32(i))
+		if numbers != nil {
+			stays := binaryutil.NativeEndian.PutUint32(numbers[i])
+			add("numbers"+is.suffix, nftables.SetElement{Key: append(e.key(), number...), Val: stays})
+			number = stays
+		}
+		add("targets"+is.suffix, nftables.SetElement{Key: append(e.key(), number...), Val: append(to.Addr().AsSlice(), word(to.Port())...)})
 	}
 	outer := &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.goTo(e.Outer, 0)}
 	if e.Elsewhere && len(e.Outer) == 0 {
@@ -232,7 +230,7 @@ func (f addresses) entranceSets(t *nftables.Table, id uint32) []*nftables.Set {
 	}
 	sources.Interval, sources.KeyType = true, with(f.datatype)
 	outer.Name, inner.Name, sources.Name, targets.Name = "outer"+f.suffix, "inner"+f.suffix, "sources"+f.suffix, "targets"+f.suffix
-	out := []*nftables.Set{&outer, &inner, &sources, &targets}
+	out := append([]*nftables.Set{&outer, &inner, &sources, &targets}, f.affinitySets(t)...)
 	for i, s := range out {
 		s.ID = id + uint32(i)
 	}
@@ -247,13 +245,15 @@ func (f addresses) isNoLoopback() []expr.Any {
 	return []expr.Any{f.address(f.destination, 1), &expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: netip.IPv6Loopback().AsSlice()}}
 }
 
+// ask has a map of verdicts say what becomes of what has been loaded.
+func ask(m *nftables.Set) expr.Any {
+	return &expr.Lookup{SourceRegister: register32, SetName: m.Name, SetID: m.ID, IsDestRegSet: true}
+}
+
 // enter asks a map of verdicts for what a packet shows. node: whatever address of the node's it is sent to.
 func (f addresses) enter(m *nftables.Set, node bool) []expr.Any {
-	at := f.address(f.destination, 1)
-	if node {
-		at = &expr.Immediate{Register: 1, Data: make([]byte, f.length)}
-	}
-	return append(append([]expr.Any{at}, upperTo(register32+f.length/4)...), &expr.Lookup{SourceRegister: 1, SetName: m.Name, SetID: m.ID, IsDestRegSet: true})
+	asked, _ := f.goal(register32, node)
+	return append(asked, ask(m))
 }
 
 // entering are the rules that send packets of a family to the entrances: those that arrive, and the node's own.
@@ -280,9 +280,9 @@ func (f Firewall) entranceChains(sets map[string]*nftables.Set) []chain {
 	for _, p := range f.Private {
 		is := addressesLike(p.Addr())
 		sources := sets["sources"+is.suffix]
-		ask := append(append([]expr.Any{is.address(is.destination, 1)}, upperTo(register32+is.length/4)...), is.address(is.source, register32+is.length/4+2),
-			&expr.Lookup{SourceRegister: 1, SetName: sources.Name, SetID: sources.ID, IsDestRegSet: true})
-		out = append(out, chain{name: askChain(is), rules: []parts{{is.is(), ask}, {verdict(expr.VerdictDrop)}}, unread: true})
+		asked, next := is.goal(register32, false)
+		asked = append(asked, is.address(is.source, next), ask(sources))
+		out = append(out, chain{name: askChain(is), rules: []parts{{is.is(), asked}, {verdict(expr.VerdictDrop)}}, unread: true})
 	}
 	for _, c := range f.choices() {
 		out = append(out, c.chain(sets))

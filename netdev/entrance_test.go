@@ -28,6 +28,8 @@ type town struct {
 var (
 	podA, podB = netip.MustParseAddrPort("172.19.0.3:8080"), netip.MustParseAddrPort("172.19.0.4:8081")
 	farA       = netip.MustParseAddrPort("20.1.1.7:8080")
+	podA6      = netip.MustParseAddrPort("[fd63::3]:8080")
+	podB6      = netip.MustParseAddrPort("[fd63::4]:8081")
 	machine    = netip.MustParseAddrPort("192.0.2.9:6443")
 	nodeAddr   = netip.MustParseAddr("192.0.2.1")
 )
@@ -58,13 +60,27 @@ ip -n %[1]s route add default via 192.0.2.9
 ip -n %[1]s route add 20.1.1.0/24 via 132.1.1.1
 ip -n %[2]s route add default via 172.19.255.254
 ip -n %[4]s route add default via 192.0.2.1
+ip -n %[1]s addr add fd63::fffe/112 dev contivh0 nodad
+ip -n %[1]s addr add 2001:db8::1/64 dev ext0 nodad
+ip -n %[2]s addr add fd63::3/112 dev eth0 nodad
+ip -n %[2]s addr add fd63::4/112 dev eth0 nodad
+ip -n %[4]s addr add 2001:db8::9/64 dev eth0 nodad
+ip -n %[1]s -6 route add default via 2001:db8::9
+ip -n %[2]s -6 route add default via fd63::fffe
+ip -n %[4]s -6 route add default via 2001:db8::1
 `, name(w.node), name(w.pods), name(w.far), name(w.outside)) // who is far has no way back but to the node's address there
 	if out, err := exec.Command("sh", "-c", script).CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	in(t, w.node, func() error { return os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0) })
-	w.serve(w.pods, podA, "a")
-	w.serve(w.pods, podB, "b")
+	in(t, w.node, func() error {
+		return errors.Join(os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0), os.WriteFile("/proc/sys/net/ipv6/conf/all/forwarding", []byte("1"), 0))
+	})
+	for _, at := range []netip.AddrPort{podA, podA6} {
+		w.serve(w.pods, at, "a")
+	}
+	for _, at := range []netip.AddrPort{podB, podB6} {
+		w.serve(w.pods, at, "b")
+	}
 	w.serve(w.far, farA, "far")
 	w.serve(w.outside, machine, "machine")
 	return w
@@ -162,7 +178,7 @@ func (w town) met(path, protocol, to string) map[string]int {
 
 func entrance(at string, protocol uint8, to ...netip.AddrPort) Entrance {
 	a := netip.MustParseAddrPort(at)
-	return Entrance{Service: "shop/web", Addr: a.Addr(), Protocol: protocol, Port: a.Port(), Outer: to, Inner: to}
+	return Entrance{Addr: a.Addr(), Protocol: protocol, Port: a.Port(), Outer: to, Inner: to}
 }
 
 func firewallWith(entrances ...Entrance) Firewall {
@@ -186,7 +202,7 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 	some := entrance("198.51.100.2:80", tcp, podA)
 	some.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.18.5.0/24")}
 	sticky := entrance("10.96.0.8:80", tcp, podA, podB, farA)
-	sticky.Affinity = true
+	sticky.Affinity = 10800
 	f := firewallWith(
 		entrance("10.96.0.7:80", tcp, podA, podB), entrance("10.96.0.7:53", udp, podA, podB), entrance("0.0.0.0:30080", tcp, podA, podB), entrance("0.0.0.0:30080", udp, farA),
 		entrance("10.96.0.9:80", tcp), entrance("10.96.0.9:53", udp), entrance("0.0.0.0:30083", tcp),
@@ -319,9 +335,14 @@ func TestTableThatIsChangedIsAsOneThatIsLoaded(t *testing.T) {
 	others.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
 	changed, loaded := namespace(t), namespace(t)
 	was := Firewall{}
+	sticky := entrance("10.96.0.8:80", 6, podA, podB)
+	sticky.Affinity = 60
+	local := sticky
+	local.Affinity, local.Outer = 10800, []netip.AddrPort{podA}
 	for i, f := range []Firewall{
 		firewallWith(), firewallWith(entrance("10.96.0.7:80", 6, podA, podB), some), firewallWith(entrance("10.96.0.7:80", 6, podA), some, entrance("0.0.0.0:30080", 6, podA, podB, farA)),
 		firewallWith(entrance("10.96.0.7:80", 6), others), firewallWith(others), plain, firewallWith(entrance("10.96.0.9:80", 6, farA)),
+		firewallWith(sticky), firewallWith(local), firewallWith(entrance("10.96.0.8:80", 6, podA, podB)),
 	} {
 		in(t, changed, func() error { return f.Change(was) })
 		in(t, loaded, f.Load)

@@ -304,9 +304,10 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 				&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(is.proto), RegAddrMin: 1},
 			},
 		}, parts{byOthers, from(p), {&expr.Masq{}}}, parts{byOthers, is.is(), translated, is.toListed(sets["machines"+is.suffix]), {&expr.Masq{}}})
+		asked, _ := is.goal(register32, false)
 		looks = append(looks,
-			parts{is.is(), toNode(), is.lookUp(sets["published"+is.suffix+"at"], true)},
-			parts{is.is(), toNode(), is.lookUp(sets["published"+is.suffix], false)})
+			parts{is.is(), toNode(), asked, is.lookUp(sets["published"+is.suffix+"at"])},
+			parts{is.is(), toNode(), upperTo(register32), is.lookUp(sets["published"+is.suffix])})
 		if len(f.Entrances) > 0 {
 			from, by := is.entrances(sets)
 			arriving, own = append(arriving, from...), append(own, by...)
@@ -328,18 +329,33 @@ const (
 	register32 = 8
 )
 
-// lookUp sends what a map has to where it says. at: its key begins with the packet's destination.
-func (f addresses) lookUp(m *nftables.Set, at bool) []expr.Any {
-	var out []expr.Any
-	next, words := uint32(register32), f.length/4
-	if at {
-		out = append(out, f.address(f.destination, 1))
-		next += words
+// words is how many registers an address takes.
+func (f addresses) words() uint32 { return f.length / 4 }
+
+// goal loads what packets ask for into registers, from the given one on: destination, protocol and port. node: the unspecified address stands for
+// the destination, as it does for each of the node's own. next is the register behind.
+func (f addresses) goal(register uint32, node bool) (load []expr.Any, next uint32) {
+	at := f.address(f.destination, register)
+	if node {
+		at = &expr.Immediate{Register: register, Data: make([]byte, f.length)}
 	}
-	out = append(out, upperTo(next)...)
-	return append(out,
-		&expr.Lookup{SourceRegister: 1, DestRegister: 1, IsDestRegSet: true, SetName: m.Name, SetID: m.ID},
-		&expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.proto), RegAddrMin: 1, RegProtoMin: register32 + words})
+	next = register + f.words()
+	return append([]expr.Any{at}, upperTo(next)...), next + 2
+}
+
+// keyOf is what goal loads, as sets have it.
+func keyOf(a netip.Addr, protocol uint8, port uint16) []byte {
+	return append(a.AsSlice(), upper(protocol, port)...)
+}
+
+// lookUp sends what has been loaded to where a map says, if that has it.
+func (f addresses) lookUp(m *nftables.Set) []expr.Any {
+	return []expr.Any{&expr.Lookup{SourceRegister: register32, DestRegister: register32, IsDestRegSet: true, SetName: m.Name, SetID: m.ID}, f.dnat(register32)}
+}
+
+// dnat sends packets to the address and port that are in registers, from the given one on.
+func (f addresses) dnat(to uint32) expr.Any {
+	return &expr.NAT{Type: expr.NATTypeDestNAT, Family: uint32(f.proto), RegAddrMin: to, RegProtoMin: to + f.words()}
 }
 
 // upperTo loads the protocol and the destination port into two registers, of which the first is given.
@@ -352,8 +368,8 @@ func upperTo(register uint32) []expr.Any {
 
 // toListed matches packets whose destination, protocol and port a set has.
 func (f addresses) toListed(s *nftables.Set) []expr.Any {
-	out := append([]expr.Any{f.address(f.destination, 1)}, upperTo(register32+f.length/4)...)
-	return append(out, &expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID})
+	asked, _ := f.goal(register32, false)
+	return append(asked, &expr.Lookup{SourceRegister: register32, SetName: s.Name, SetID: s.ID})
 }
 
 // ownIPv4 is the address under which the node itself speaks to its containers when it has asked for 127.0.0.1. Where tunnels are over IPv6
@@ -400,12 +416,10 @@ func word(port uint16) []byte { return append(binary.BigEndian.AppendUint16(nil,
 
 // element is the row of a published port, and the map that it is in.
 func (p Published) element() (name string, e nftables.SetElement) {
-	name = "published" + addressesLike(p.To.Addr()).suffix
+	name, e.Key = "published"+addressesLike(p.To.Addr()).suffix, upper(p.Protocol, p.Port)
 	if !p.Host.IsUnspecified() {
-		name += "at"
-		e.Key = p.Host.AsSlice()
+		name, e.Key = name+"at", keyOf(p.Host, p.Protocol, p.Port)
 	}
-	e.Key = append(e.Key, upper(p.Protocol, p.Port)...)
 	e.Val = append(p.To.Addr().AsSlice(), word(p.To.Port())...)
 	return name, e
 }
@@ -417,7 +431,7 @@ func upper(protocol uint8, port uint16) []byte {
 
 // element is the row of a machine, and the set that it is in.
 func (m Machine) element() (name string, e nftables.SetElement) {
-	return "machines" + addressesLike(m.Addr).suffix, nftables.SetElement{Key: append(m.Addr.AsSlice(), upper(m.Protocol, m.Port)...)}
+	return "machines" + addressesLike(m.Addr).suffix, nftables.SetElement{Key: keyOf(m.Addr, m.Protocol, m.Port)}
 }
 
 // atOnce is how many elements go in one message, which is shorter than 64 KiB.
@@ -545,14 +559,16 @@ func (x chain) fill(c *nftables.Conn, t *nftables.Table, counted map[string]uint
 const largestTransaction = 64 << 20
 
 func openNetfilter() (*nftables.Conn, error) {
-	c, err := nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error { return c.SetWriteBuffer(largestTransaction) }))
+	c, err := nftables.New(nftables.WithSockOptions(func(c *netlink.Conn) error {
+		return errors.Join(c.SetWriteBuffer(largestTransaction), c.SetReadBuffer(largestTransaction))
+	}))
 	if err != nil {
 		return nil, fmt.Errorf("open nftables: %w", err)
 	}
 	return c, nil
 }
 
-// Load puts the table in place of whatever is there, whose counts go on.
+// Load puts the table in place of whatever is there, whose counts go on and whose clients are remembered.
 func (f Firewall) Load() error {
 	c, err := openNetfilter()
 	if err != nil {
@@ -563,11 +579,15 @@ func (f Firewall) Load() error {
 	if err != nil {
 		return err
 	}
+	sets := f.sets(t)
+	met, err := remembered(c, t, sets)
+	if err != nil {
+		return err
+	}
 	c.AddTable(t) // or deleting it would fail where there is none
 	c.DelTable(t)
 	c.AddTable(t)
 	removeEarlier(c)
-	sets := f.sets(t)
 	for name, m := range sets {
 		if err := c.AddSet(m, nil); err != nil {
 			return fmt.Errorf("make nftables set %s: %w", name, err)
@@ -580,9 +600,11 @@ func (f Firewall) Load() error {
 	for _, x := range chains {
 		x.fill(c, t, counted)
 	}
-	for name, elements := range f.elements() {
-		if err := addElements(c, sets[name], elements); err != nil {
-			return err
+	for _, all := range []map[string][]nftables.SetElement{f.elements(), met} {
+		for name, elements := range all {
+			if err := addElements(c, sets[name], elements); err != nil {
+				return err
+			}
 		}
 	}
 	if err := c.Flush(); err != nil {

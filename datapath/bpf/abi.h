@@ -418,12 +418,14 @@ struct service_key {
 };
 
 struct service {
-	__u64 slots;   // the key of its slots; 0: nobody provides it
+	__u64 slots;    // the key of its slots; 0: nobody provides it
 	__u32 number;
-	__be16 target; // its providers' port; 0: each has its own
-	__u8 affinity; // the client's address alone chooses
-	__u8 pad;
+	__u32 affinity; // for how many seconds after its last connection began a client meets the same provider; 0: each is on its own
+	__be16 target;  // its providers' port; 0: each has its own
+	__u8 pad[6];
 };
+
+#define ENDLESS 0xffffffffU // an affinity: the client's address alone chooses, and nothing is remembered
 
 // services: a port of a virtual address → what it stands for. A miss: it is refused there.
 struct {
@@ -754,6 +756,28 @@ struct {
 	__type(value, __u32);
 } spilling SEC(".maps");
 
+struct client_key {
+	__u32 tenant;
+	__u32 service;    // its number
+	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
+};
+
+struct client {
+	__u64 seen;     // when its last connection began, in nanoseconds of CLOCK_MONOTONIC
+	__u32 provider; // whom it met
+	__u32 slot;     // where that one was found
+};
+
+// clients: who opened connections to a service whose affinity has an end → whom it met last. Only what begins at such a service looks here.
+// A miss: it is new, or so many others have come since. Allocated whole at start, some 110 bytes an entry.
+// What is over is not removed, but taken for it.
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 32768);
+	__type(key, struct client_key);
+	__type(value, struct client);
+} clients SEC(".maps");
+
 // What becomes of a packet of a connection to a service.
 struct passage {
 	__u8 destination[16]; // the container that gets it
@@ -764,6 +788,8 @@ struct passage {
 	__u32 avoid;   // the provider that has refused the connection before; 0: none
 	__u32 begins;  // it is not in translations yet
 	__u32 hairpin; // client and provider are one container
+	__u32 slot;    // where the provider was found
+	__u32 lasts;   // the affinity has an end: the client is to be remembered
 };
 
 // What a packet of a connection to a service needs while it passes. The stack has no room for it.
@@ -771,6 +797,7 @@ struct crossing {
 	struct translation_key key, other, others_other;
 	struct passage passage;
 	struct translation translation;
+	struct client_key client;
 };
 
 // crossings: 0 → that of the packet in hand, per CPU: one program at a time runs there. A miss cannot be.

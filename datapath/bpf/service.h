@@ -160,14 +160,15 @@ static __always_inline __u32 mix_in(__u32 h, __u32 word)
 }
 
 // compile.Tables.Choose is the same in Go, and the specification.
-static __always_inline __u32 hash_of(const struct translation_key *k, const struct service *s)
+// alone: the client's address without the rest.
+static __always_inline __u32 hash_of(const struct translation_key *k, __u32 service, bool alone)
 {
 	const __be32 *client = (const void *)k->source;
-	__u32 h = mix_in(0, s->number), len = 20;
+	__u32 h = mix_in(0, service), len = 20;
 
 	for (int i = 0; i < 4; i++)
 		h = mix_in(h, bpf_ntohl(client[i]));
-	if (!s->affinity) {
+	if (!alone) {
 		h = mix_in(h, bpf_ntohl(k->ports));
 		h = mix_in(h, k->proto);
 		len = 28;
@@ -176,6 +177,55 @@ static __always_inline __u32 hash_of(const struct translation_key *k, const stru
 	h = (h ^ h >> 16) * 0x85ebca6bU;
 	h = (h ^ h >> 13) * 0xc2b2ae35U;
 	return h ^ h >> 16;
+}
+
+#define NOWHERE SLOTS
+#define SECOND 1000000000ULL // in nanoseconds
+
+// A slot of the provider; NOWHERE: it takes no new connections. first is where it was.
+VERIFIED_ONCE int slot_of(const struct slot_list *all, __u32 provider, __u32 first)
+{
+	if (!all)
+		return NOWHERE;
+	if (first < SLOTS && all->providers[first] == provider)
+		return first;
+	for (__u32 i = 0; i < SLOTS; i++) // once a client, when slots have moved
+		if (all->providers[i] == provider)
+			return i;
+	return NOWHERE;
+}
+
+// The slot from which on what begins looks for a provider. Who is remembered and takes connections comes first. A client whose time is over
+// is as free as any. Of one that is not remembered its address chooses: so it meets the same again where the table had no room for it.
+static __noinline int first_slot(struct crossing *here, const struct translation_key *k, const struct service *s, const struct slot_list *all)
+{
+	bool alone = s->affinity;
+
+	if (s->affinity && s->affinity != ENDLESS) {
+		struct client *c;
+
+		here->client.tenant = k->tenant;
+		here->client.service = s->number;
+		copy_address(here->client.address, k->source);
+		c = bpf_map_lookup_elem(&clients, &here->client);
+		if (c && bpf_ktime_get_coarse_ns() - c->seen > s->affinity * SECOND) {
+			alone = false;
+		} else if (c) {
+			__u32 at = slot_of(all, c->provider, c->slot);
+
+			if (at < SLOTS)
+				return at;
+		}
+	}
+	return hash_of(k, s->number, alone) % SLOTS;
+}
+
+// Has the client that is in here meet again whom it meets now.
+static __noinline int remember_client(struct crossing *here)
+{
+	struct client c = {.seen = bpf_ktime_get_coarse_ns(), .provider = here->passage.provider, .slot = here->passage.slot};
+
+	return bpf_map_update_elem(&clients, &here->client, &c, BPF_ANY);
 }
 
 // Whether the provider has another connection of this client's port, by way of another service: replies of the two could not be told
@@ -214,7 +264,7 @@ static __always_inline bool choose_once(struct crossing *here)
 	all = bpf_map_lookup_elem(&slots, &s->slots);
 	if (!all)
 		return false;
-	h = hash_of(k, s) % SLOTS;
+	h = first_slot(here, k, s, all);
 	for (int i = 0; i < ATTEMPTS; i++) {
 		struct provider_key key = {.service = s->number};
 		struct provider *one;
@@ -239,6 +289,8 @@ static __always_inline bool choose_once(struct crossing *here)
 			continue;
 		p->ports = p->real;
 		copy_address(p->source, p->hairpin ? k->destination : k->source);
+		p->slot = h - 1;
+		p->lasts = s->affinity && s->affinity != ENDLESS;
 		return true;
 	}
 	return false;
@@ -280,7 +332,11 @@ VERIFIED_ONCE int remember_passage(const struct flow *f, struct crossing *here, 
 	x->state |= TRANSLATION_BACK;
 	x->port = destination_port(here->key.ports);
 	copy_address(x->address, here->key.destination);
-	return keep_translation(&here->other, x) ? DROP_SERVICE_TABLE : 0;
+	if (keep_translation(&here->other, x))
+		return DROP_SERVICE_TABLE;
+	if (p->lasts)
+		remember_client(here);
+	return 0;
 }
 
 #include "quote.h"
@@ -342,7 +398,7 @@ VERIFIED_ONCE int is_tried_again(struct crossing *here, const struct translation
 	all = bpf_map_lookup_elem(&slots, &s->slots);
 	if (!all)
 		return false;
-	h = hash_of(&here->other, s) % SLOTS;
+	h = first_slot(here, &here->other, s, all);
 	for (int i = 0; i < ATTEMPTS; i++) {
 		if (++h >= SLOTS) // it begins behind the one that was chosen
 			h = 0;
