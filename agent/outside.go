@@ -191,6 +191,9 @@ func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
 	}
 	for _, i := range t.Infra {
 		f.Inside = append(f.Inside, i.Network)
+		for _, a := range i.Addrs {
+			f.Homes = append(f.Homes, a.Addr())
+		}
 	}
 	for _, p := range t.Published {
 		f.Published = append(f.Published, netdev.Published(p))

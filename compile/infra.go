@@ -76,6 +76,11 @@ func firstIn(subnet netip.Prefix, sorted []netip.Addr) (netip.Addr, bool) {
 	return netip.Addr{}, false
 }
 
+// leadsByRouter tells whether a router on the wire, which is the gateway of one VLAN, leads to the other.
+func (c *compiler) leadsByRouter(from, to model.Network) bool {
+	return from.Tenant == to.Tenant && from.Encap == model.EncapVLAN && to.Encap == model.EncapVLAN && !from.Internal && !to.Internal && !c.forwarding.Bridged
+}
+
 // nodeRoutes are the subnets of the networks that host access reaches, in the families in which the node has one of addrs.
 func (c *compiler) nodeRoutes(own model.Network, addrs []netip.Prefix, nodes []netip.Addr) (out []NodeRoute) {
 	add := func(n model.Network, by, to model.Pool) {
@@ -93,8 +98,15 @@ func (c *compiler) nodeRoutes(own model.Network, addrs []netip.Prefix, nodes []n
 		out = append(out, NodeRoute{subnet, by.Gateway})
 	}
 	for _, n := range c.world.Networks.All() {
-		if n.Name != own.Name && n.Type == model.NetworkData && c.forwarding.Reaches(own, n) {
+		if n.Name == own.Name || n.Type != model.NetworkData {
+			continue
+		}
+		direct := c.forwarding.Reaches(own, n)
+		byRouter := c.leadsByRouter(own, n)
+		if direct || byRouter && own.IPv4.Gateway.IsValid() {
 			add(n, own.IPv4, n.IPv4)
+		}
+		if direct || byRouter && own.IPv6.Gateway.IsValid() {
 			add(n, own.IPv6, n.IPv6)
 		}
 	}

@@ -61,6 +61,26 @@ func TestHostAccessHasRoutesToTheDefaultTenantsNetworksAndTheyToIt(t *testing.T)
 	}
 }
 
+func TestHostAccessInAVLANHasRoutesToOtherVLANsByItsGateway(t *testing.T) {
+	t.Parallel()
+	lan := network(t, "default", "lan", 8, "10.1.12.0/24", "10.1.12.254")
+	lan.IPv6 = pool6(t, "2001:db8:12::/64")
+	shut := network(t, "default", "shut", 7, "10.1.11.0/24", "")
+	own := infraNetwork(t, model.HostAccess, 5, "132.1.1.0/24", "132.1.1.254")
+	own.IPv6 = pool6(t, "2001:db8:5::/64")
+	for _, n := range []*model.Network{&lan, &shut, &own} {
+		n.Encap = model.EncapVLAN
+	}
+	shut.Internal = true
+	place := nodePlace(model.HostAccess, "n1", "132.1.1.1")
+	place.IPv6 = netip.MustParseAddr("2001:db8:5::1")
+	got := infraOnNode1(t, own, place, lan, shut)
+	// IPv6 has no gateway in this network, and VXLAN networks are not on the wire.
+	if want := "infra contivh1: port vvcontivh1, 02:02:84:01:01:01, 132.1.1.1/24, 2001:db8:5::1/64, route 10.1.12.0/24 via 132.1.1.254"; len(got.Infra) != 1 || got.Infra[0].String() != want {
+		t.Errorf("infra is %v, want %s", got.Infra, want)
+	}
+}
+
 func TestHostAccessHasNoRoutesWhereForwardingIsBridged(t *testing.T) {
 	t.Parallel()
 	g := model.DefaultGlobal()

@@ -46,6 +46,7 @@ import (
 //	    iifname contivh0 drop }
 //	  chain leaving { type nat hook postrouting priority 99
 //	    oifname contivh0 ip saddr 127.0.0.0/8 snat to 192.168.2.10
+//	    oifname contivh0 ct original ip daddr 132.1.1.2 snat to 192.168.2.10
 //	    oifname contivh0 ip saddr 172.19.0.0/16 snat to ct original ip daddr
 //	    oifname contivh0 snat to ip saddr
 //	    oifname != contivh0 ip saddr 172.19.0.0/16 masquerade
@@ -91,9 +92,11 @@ type Firewall struct {
 	// Inside are the node's own devices in tenants' networks, Uplinks bridges by which this node reaches others.
 	Inside, Uplinks []string
 	OwnMark         uint32 // the bit of packets' mark that tells the node's own to Inside from what it forwards there
-	Published       []Published
-	Machines        []Machine
-	Entrances       []Entrance
+	// Homes are the node's own addresses on Inside. Who asks there for a published port comes from a tenant, as which the outside may not come.
+	Homes     []netip.Addr
+	Published []Published
+	Machines  []Machine
+	Entrances []Entrance
 }
 
 // Machine is a provider of services of Kubernetes that is no container's of ours: a node, or a machine elsewhere.
@@ -281,10 +284,19 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 	leaving := chain{name: "leaving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: beforeSourceNAT, unread: true}
 	leaving.rules = []parts{{
 		toContainers, from(netip.MustParsePrefix("127.0.0.0/8")), {
-			&expr.Immediate{Register: 1, Data: ownIPv4(f.VTEP).AsSlice()},
+			&expr.Immediate{Register: 1, Data: f.own(netip.IPv4Unspecified()).AsSlice()},
 			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
 		},
 	}}
+	for _, home := range f.Homes {
+		is := addressesLike(home)
+		leaving.rules = append(leaving.rules, parts{toContainers, is.is(), {
+			&expr.Ct{Key: expr.CtKeyDST, Register: 1, Direction: 0},
+			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: home.AsSlice()},
+			&expr.Immediate{Register: 1, Data: f.own(home).AsSlice()},
+			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(is.proto), RegAddrMin: 1},
+		}})
+	}
 	for _, device := range f.Inside { // as its address there, or what answers would not come back
 		leaving.rules = append(leaving.rules, parts{leavesBy(device), translated, {&expr.Masq{}}})
 	}
@@ -372,13 +384,17 @@ func (f addresses) toListed(s *nftables.Set) []expr.Any {
 	return append(asked, &expr.Lookup{SourceRegister: register32, SetName: s.Name, SetID: s.ID})
 }
 
-// ownIPv4 is the address under which the node itself speaks to its containers when it has asked for 127.0.0.1. Where tunnels are over IPv6
-// it may have none: then the dummy address (192.0.0.8, RFC 7600), which nobody else has. Answers are translated back before they are routed.
-func ownIPv4(vtep netip.Addr) netip.Addr {
-	if vtep.Is4() {
-		return vtep
+// own is the address under which the node speaks to its containers when it may not keep another of that family. The family of tunnels may be the
+// other: then it is a dummy address (192.0.0.8, RFC 7600; 100:0:0:1::/64, RFC 9780), which nobody else has. Answers are translated back before
+// they are routed.
+func (f Firewall) own(like netip.Addr) netip.Addr {
+	switch {
+	case f.VTEP.Is4() == like.Is4():
+		return f.VTEP
+	case like.Is4():
+		return netip.AddrFrom4([4]byte{192, 0, 0, 8})
 	}
-	return netip.AddrFrom4([4]byte{192, 0, 0, 8})
+	return netip.AddrFrom16([16]byte{0: 1, 7: 1, 15: 1})
 }
 
 // sets are, by name, the maps of what is published, to one address of the node (…at) and to any, and the machines that provide services.

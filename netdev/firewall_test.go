@@ -22,6 +22,7 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 	full := plain
 	full.Private = []netip.Prefix{netip.MustParsePrefix("172.19.0.0/16"), netip.MustParsePrefix("fd63::/112")}
 	full.Inside, full.Uplinks, full.OwnMark = []string{"contivh1"}, []string{"br0"}, 0x1000
+	full.Homes = []netip.Addr{netip.MustParseAddr("132.1.1.2"), netip.MustParseAddr("fd09::2")}
 	full.Published = []Published{
 		{unix.IPPROTO_TCP, netip.IPv4Unspecified(), 8080, netip.MustParseAddrPort("172.19.0.1:80")},
 		{unix.IPPROTO_UDP, netip.MustParseAddr("192.0.2.1"), 53, netip.MustParseAddrPort("172.19.0.2:53")},
@@ -75,12 +76,12 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 			}
 			if name != "plain" {
 				listed := nft("list", "table", "inet", "contiv")
-				own, forged := "ip saddr 127.0.0.0/8 snat ip to 192.0.2.1", "meta nfproto ipv4 udp dport 4789"
+				own, forged, home := "ip saddr 127.0.0.0/8 snat ip to 192.0.2.1", "meta nfproto ipv4 udp dport 4789", "snat ip6 to 100:0:0:1::1"
 				if name != "full" {
-					own, forged = "ip saddr 127.0.0.0/8 snat ip to 192.0.0.8", "meta nfproto ipv6 udp dport 4789"
+					own, forged, home = "ip saddr 127.0.0.0/8 snat ip to 192.0.0.8", "meta nfproto ipv6 udp dport 4789", "snat ip6 to fd00:2::10"
 				}
 				for _, want := range []string{
-					own, forged,
+					own, forged, home, "ct original ip daddr 132.1.1.2",
 					`oifname "contivh0" ip saddr 172.19.0.0/16 snat ip to ct original ip daddr`, `oifname "contivh1" ct status dnat`, `oifname "contivh1" counter`,
 					`tcp . 8080 : 172.19.0.1 . 80`, `192.0.2.1 . udp . 53 : 172.19.0.2 . 53`, `tcp . 8080 : fd63::1 . 80`, "masquerade",
 					"192.0.2.1 . tcp . 6443", "2001:db8::1 . udp . 53", "ip daddr . meta l4proto . th dport @machines4",

@@ -76,6 +76,7 @@ func readyInfra(link netlink.Link, i Infra) error {
 	for _, s := range []struct{ family, key, value string }{
 		{"ipv6", "accept_ra", "0"},    // nobody there is a router to listen to
 		{"ipv4", "arp_announce", "2"}, // who asks under another of the node's addresses is not answered
+		{"ipv4", "forwarding", "1"},   // to published ports: nothing comes there that is not for the node's address
 	} {
 		if err := set(s.family, i.Device, s.key, s.value); err != nil {
 			return err

@@ -11,6 +11,8 @@ import (
 
 	"github.com/contivnet/contiv/docs/tutorials"
 	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/netdev"
+	"github.com/contivnet/contiv/test/access"
 	"github.com/contivnet/contiv/test/cluster"
 	"github.com/contivnet/contiv/test/netlab"
 	"github.com/contivnet/contiv/test/traffic"
@@ -198,6 +200,63 @@ func TestHostsAndContainersOfTheDefaultTenantReachEachOther(t *testing.T) {
 	healthy(t, c)
 }
 
+// Who asks at host access for a published port comes from the default tenant, under whose addresses the outside may not come.
+func TestPublishedPortsAreReachedAtHostAccess(t *testing.T) {
+	t.Parallel()
+	c := start(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	netctl(t, c, "tenant", "create", "blue")
+	network(t, c, "web", "-s", "10.1.3.0/24", "-g", "10.1.3.254", "-s6", "2001:db8:3::/64", "-g6", "2001:db8:3::fe")
+	network(t, c, "web", "-t", "blue", "-s", "10.1.3.0/24", "-g", "10.1.3.254")
+	network(t, c, "plain", "-s", "10.1.2.0/24", "-s6", "2001:db8:2::/64")
+	hosts := infra(t, c, model.HostAccess, "-s", "132.1.1.0/24", "-g", "132.1.1.254", "-s6", "2001:db8:1::/64", "-g6", "2001:db8:1::fe")
+	run(t, a, "site", "web", "-p", "9099:9099")
+	run(t, a, "bluesite", "web/blue", "-p", "9098:9099")
+	run(t, a, "near", "plain")
+	run(t, b, "far", "plain")
+	run(t, b, "gated", "web")
+	tellsWho(t, sandbox(t, a, "site"), netip.MustParseAddrPort("[::]:9099"))
+	tellsWho(t, sandbox(t, a, "bluesite"), netip.MustParseAddrPort("0.0.0.0:9099"))
+	clients := map[string]string{
+		"its own host": a.Netns(), "another host": b.Netns(), "a container of its host": sandbox(t, a, "near"),
+		"another host's container": sandbox(t, b, "far"), "one with a gateway": sandbox(t, b, "gated"), "the container itself": sandbox(t, a, "site"),
+	}
+	v6 := "2001:db8:1::1"
+	if hosts[a] != netip.MustParseAddr("132.1.1.1") {
+		v6 = "2001:db8:1::2"
+	}
+	everything := func() {
+		t.Helper()
+		for name, from := range clients {
+			for server, want := range map[string]string{
+				fmt.Sprintf("%s:9099", hosts[a]): a.Addr().String(), fmt.Sprintf("%s:9098", hosts[a]): a.Addr().String(), "[" + v6 + "]:9099": "100:0:0:1::1",
+			} {
+				eventually(t, func() error {
+					who, err := seenBy(from, server)
+					if err == nil && who != want {
+						err = fmt.Errorf("%s is seen as %s, want %s", name, who, want)
+					}
+					return err
+				})
+			}
+		}
+	}
+	everything()
+	if who, err := seenBy(clients["another host"], fmt.Sprintf("%s:9097", hosts[a])); err == nil {
+		t.Errorf("a port that is not published answers %s", who)
+	}
+	must(t, a.RestartAgent(t.Context(), syscall.SIGKILL))
+	everything()
+	healthy(t, c)
+	docker(t, a, "rm", "-f", "site")
+	eventually(t, func() error {
+		if who, err := seenBy(clients["another host"], fmt.Sprintf("%s:9099", hosts[a])); err == nil {
+			return fmt.Errorf("a removed container's port answers %s", who)
+		}
+		return nil
+	})
+}
+
 // As v1's TestInfraNetworkAddDelete: hosts reach each other, and have no routes by it.
 func TestHostsReachEachOtherInInfraNetworks(t *testing.T) {
 	t.Parallel()
@@ -228,6 +287,133 @@ func TestHostsReachEachOtherInInfraNetworks(t *testing.T) {
 			return err
 		})
 	}
+}
+
+// routerBetween adds a router of the data centre: eth2 is in one VLAN, eth3 in another, each with its addresses.
+func routerBetween(t *testing.T, c *cluster.Cluster, first, second uint16, addrs, more []string) {
+	t.Helper()
+	h := machine(t, c, "router", first, addrs...)
+	must(t, netdev.Do(c.Lab.FabricNetns(), func() error { return access.Port(h.WirePort("eth3"), second) }))
+	for _, a := range more {
+		args := []string{"addr", "add", a, "dev", "eth3"}
+		if netip.MustParsePrefix(a).Addr().Is6() {
+			args = append(args, "nodad")
+		}
+		must(t, h.Run(t.Context(), "ip", args...))
+	}
+	must(t, h.Run(t.Context(), "sysctl", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"))
+}
+
+// In a VLAN, nodes are stations on the wire like its machines.
+func TestHostsAndMachinesReachEachOtherInInfraNetworksInAVLAN(t *testing.T) {
+	t.Parallel()
+	c := startOnWire(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	m := machine(t, c, "machine", 112, "140.1.1.200/24", "2001:db8:40::200/64")
+	elsewhere := machine(t, c, "elsewhere", 113, "140.1.1.201/24")
+	network(t, c, "plain", "-s", "10.1.2.0/24")
+	run(t, a, "c1", "plain")
+	hosts := infra(t, c, "storage", "-e", "vlan", "-p", "112", "-s", "140.1.1.1-140.1.1.99/24", "-s6", "2001:db8:40::/64")
+	for i, n := range c.Nodes {
+		for _, to := range []string{"140.1.1.200", "2001:db8:40::200", hosts[c.Nodes[1-i]].String(), fmt.Sprint("2001:db8:40::", 2-i)} {
+			hostReaches(t, n.Host, to)
+		}
+		met(t, m, hosts[n].String())
+		met(t, m, fmt.Sprint("2001:db8:40::", i+1))
+		if out, err := m.Output(t.Context(), "ip", "neigh", "show", hosts[n].String()); err != nil || !strings.Contains(out, model.MACOf(hosts[n]).String()) {
+			t.Errorf("the machine has met %s (%v), want %s", out, err, model.MACOf(hosts[n]))
+		}
+		if out, err := n.Output(t.Context(), "ip", "link", "show", "storage"); err != nil || !strings.Contains(out, "mtu 1500") {
+			t.Errorf("%s: %s (%v), want the uplink's MTU 1500", n.Name(), out, err)
+		}
+		must(t, n.Run(t.Context(), "ping", "-c", "1", "-W", "5", "-M", "do", "-s", "1472", "140.1.1.200"))
+		routed(t, n, "10.1.2.0/24", "storage", false)
+	}
+	// Whom they see is who it is.
+	server := tellsWho(t, m.Netns(), netip.MustParseAddrPort("140.1.1.200:0"))
+	if got := hostAsWhom(t, a, server); got != hosts[a].String() {
+		t.Errorf("the machine sees host %s as %s, want %s", a.Name(), got, hosts[a])
+	}
+	server = tellsWho(t, b.Netns(), netip.AddrPortFrom(hosts[b], 0))
+	if who, err := seenBy(m.Netns(), server.String()); err != nil || who != "140.1.1.200" {
+		t.Errorf("the host sees the machine as %s (%v)", who, err)
+	}
+	// Neither another VLAN nor a container comes there, by its node neither.
+	if elsewhere.Run(t.Context(), "ping", "-c", "2", "-W", "1", hosts[a].String()) == nil {
+		t.Error("a machine in another VLAN reaches a host")
+	}
+	reachesNot(t, a, "c1", hosts[b].String())
+	reachesNot(t, a, "c1", "140.1.1.200")
+	// No death of an agent is noticed.
+	ctx := t.Context()
+	var running []*traffic.Flow
+	for _, x := range []struct {
+		from, at string
+		to       netip.Addr
+	}{{a.Netns(), m.Netns(), netip.MustParseAddr("140.1.1.200")}, {m.Netns(), b.Netns(), hosts[b]}, {b.Netns(), a.Netns(), hosts[a]}} {
+		must(t, traffic.Responder(ctx, x.at, x.to))
+		f, err := traffic.Start(x.from, x.to)
+		must(t, err)
+		running = append(running, f)
+	}
+	for _, n := range c.Nodes {
+		for _, s := range []syscall.Signal{syscall.SIGKILL, syscall.SIGTERM} {
+			must(t, n.RestartAgent(ctx, s))
+		}
+	}
+	for _, f := range running {
+		if lost := f.Stop().Lost(); lost != "" {
+			t.Error(lost)
+		}
+	}
+	healthy(t, c)
+	netctl(t, c, "net", "rm", "storage")
+	for _, n := range c.Nodes {
+		eventually(t, func() error {
+			out, err := n.Shell(ctx, "ip -o link show; ip route show table all")
+			if err == nil && strings.Contains(out, "storage") {
+				err = fmt.Errorf("left on %s: %s", n.Name(), out)
+			}
+			return err
+		})
+	}
+	if m.Run(ctx, "ping", "-c", "2", "-W", "1", hosts[a].String()) == nil {
+		t.Error("a host answers in a network that is gone")
+	}
+	healthy(t, c)
+}
+
+// Between VLANs leads a router of the data centre, as between those of containers.
+func TestHostsAndContainersReachEachOtherByARouterWhereHostAccessIsAVLAN(t *testing.T) {
+	t.Parallel()
+	c := startOnWire(t, cluster.Options{Lab: netlab.Options{Wires: []string{"eth2", "eth3"}}})
+	a, b := c.Nodes[0], c.Nodes[1]
+	routerBetween(t, c, 112, 113, []string{"10.1.3.254/24", "2001:db8:3::fe/64"}, []string{"132.1.1.254/24", "2001:db8:1::fe/64"})
+	network(t, c, "lan", "-e", "vlan", "-p", "112", "-s", "10.1.3.0/24", "-g", "10.1.3.254", "-s6", "2001:db8:3::/64", "-g6", "2001:db8:3::fe")
+	network(t, c, "plain", "-s", "10.1.2.0/24")
+	run(t, a, "c1", "lan")
+	run(t, b, "c2", "lan")
+	run(t, b, "tunnelled", "plain")
+	hosts := infra(t, c, model.HostAccess, "-e", "vlan", "-p", "113", "-s", "132.1.1.0/24", "-g", "132.1.1.254", "-s6", "2001:db8:1::/64", "-g6", "2001:db8:1::fe")
+	for _, n := range c.Nodes {
+		routed(t, n, "10.1.3.0/24", model.HostAccess, true)
+		routed(t, n, "10.1.2.0/24", model.HostAccess, false)
+		for name, where := range map[string]*cluster.Node{"c1": a, "c2": b} {
+			hostReaches(t, n.Host, address(t, where, name, "lan"))
+			hostReaches(t, n.Host, address6(t, where, name, "lan"))
+			reaches(t, where, name, hosts[n].String())
+		}
+	}
+	server := tellsWho(t, a.Netns(), netip.AddrPortFrom(hosts[a], 0))
+	if got := asWhom(t, b, "c2", server); got != address(t, b, "c2", "lan") {
+		t.Errorf("the host sees c2 as %s", got)
+	}
+	healthy(t, c)
+	netctl(t, c, "net", "rm", model.HostAccess)
+	for _, n := range c.Nodes {
+		routed(t, n, "10.1.3.0/24", model.HostAccess, false)
+	}
+	healthy(t, c)
 }
 
 func TestHostKeepsItsAddressOverRestartsUntilItsNodeIsRemoved(t *testing.T) {
