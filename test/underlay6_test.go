@@ -15,6 +15,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/model"
 	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/test/cluster"
 	"github.com/contivnet/contiv/test/netlab"
@@ -300,6 +301,70 @@ func TestNetworkOfIPv6AloneHasAllThatOthersHave(t *testing.T) {
 	remote.must("DEL", conf("k8s", "six"))
 	netctl(t, c, "net", "rm", "six") // of which the doctor says, and is right, that the engines do not have it
 	healthy(t, c)
+}
+
+func TestNetworkOfIPv6AloneHasRulesServicesPublishedPortsAndHostAccess(t *testing.T) {
+	t.Parallel()
+	c := start6(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	far := outsider(t, c)
+	netctl(t, c, "net", "create", "six", "-s6", "2001:db8:6::/64", "-g6", "2001:db8:6::fe")
+	netctl(t, c, "policy", "create", "guard")
+	netctl(t, c, "policy", "rule-add", "guard", "1", "-direction=in", "-protocol=tcp", "-action=deny")
+	netctl(t, c, "policy", "rule-add", "guard", "2", "-direction=in", "-protocol=tcp", "-port=8080", "-action=allow", "-priority=10")
+	netctl(t, c, "group", "create", "six", "site", "-policy=guard")
+	netctl(t, c, "service", "create", "shop", "-s", "six", "-l", "app=web", "-p", "80:8080:TCP")
+	config := with(strings.Replace(conf("k8s", "six"), "{", `{"group": "site", `, 1),
+		`{"labels": {"app": "web"}, "portMappings": [{"hostPort": 9099, "containerPort": 8080}]}`)
+	site, near, remote := newPod(t, b, "site"), newPod(t, b, "near"), newPod(t, a, "remote")
+	site.must("ADD", config, "CNI_ARGS=IgnoreUnknown=1;K8S_POD_NAME=site")
+	at := site.add(config)[0] // again, for its address
+	clients := map[string]netip.Addr{near.sandbox(): near.add(conf("k8s", "six"))[0], remote.sandbox(): remote.add(conf("k8s", "six"))[0]}
+	for _, port := range []uint16{8080, 8081} {
+		tellsWho(t, site.sandbox(), netip.AddrPortFrom(at, port))
+	}
+	awaitProviders(t, c, "shop", "site "+b.Name()+" healthy")
+	sees := func(from, server, want string) {
+		t.Helper()
+		eventually(t, func() error {
+			who, err := seenBy(from, server)
+			if err == nil && who != want {
+				err = fmt.Errorf("%s is seen as %s, want %s", server, who, want)
+			}
+			return err
+		})
+	}
+	shop := netip.AddrPortFrom(vip6(t, c, "shop"), 80).String()
+	for client, own := range clients {
+		sees(client, netip.AddrPortFrom(at, 8080).String(), own.String())
+		if who, err := seenBy(client, netip.AddrPortFrom(at, 8081).String()); err == nil {
+			t.Errorf("%s reaches a port that the rules deny", who)
+		}
+		sees(client, shop, own.String())
+	}
+	sees(far.Netns(), netip.AddrPortFrom(b.Addr(), 9099).String(), far.Addr().String())
+	netctl(t, c, "net", "create", "-n", "infra", model.HostAccess, "-s6", "2001:db8:1::/64", "-g6", "2001:db8:1::fe")
+	hostReaches(t, a.Host, at.String())
+	hostReaches(t, b.Host, at.String())
+	remote.reaches("2001:db8:1::1")
+	remote.reaches("2001:db8:1::2")
+	sees(a.Netns(), netip.AddrPortFrom(at, 8080).String(), strings.TrimSpace(hostAddress6(t, a, model.HostAccess)))
+	must(t, b.RestartAgent(t.Context(), syscall.SIGKILL))
+	sees(remote.sandbox(), shop, clients[remote.sandbox()].String())
+	sees(far.Netns(), netip.AddrPortFrom(b.Addr(), 9099).String(), far.Addr().String())
+}
+
+// hostAddress6 is a host's IPv6 address in an infra network.
+func hostAddress6(t *testing.T, n *cluster.Node, network string) (addr string) {
+	t.Helper()
+	eventually(t, func() error {
+		out, err := n.Shell(t.Context(), "ip -6 -o addr show dev "+network+" scope global | awk '{ print $4 }' | cut -d / -f 1")
+		if addr = out; err == nil && out == "" {
+			err = fmt.Errorf("%s has no address in %s", n.Name(), network)
+		}
+		return err
+	})
+	return addr
 }
 
 // pathMTU is what a namespace has been told of the way to an address, in bytes.

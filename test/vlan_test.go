@@ -121,6 +121,23 @@ func TestContainersOfAVLANAndItsMachinesKeepTalkingWhileTheAgentDiesAndComesBack
 	healthy(t, c)
 }
 
+func TestVLANOfIPv6AloneJoinsContainersAndMachines(t *testing.T) {
+	t.Parallel()
+	c := startOnWire(t, cluster.Options{})
+	a, b := c.Nodes[0], c.Nodes[1]
+	router := machine(t, c, "router", 112, "fd03::fe/64", "2001:db8:77::1/128")
+	netctl(t, c, "net", "create", "six", "-e", "vlan", "-p", "112", "-s6", "fd03::/64", "-g6", "fd03::fe")
+	near, far := newPod(t, a, "near"), newPod(t, b, "far")
+	from, to := near.add(conf("k8s", "six")), far.add(conf("k8s", "six"))
+	near.reaches(to[0].String())
+	for _, pod := range []pod{near, far} {
+		pod.reaches("fd03::fe")
+		pod.reaches("2001:db8:77::1") // beyond the gateway
+	}
+	met(t, router, from[0].String())
+	met(t, router, to[0].String())
+}
+
 // What a rule says of a group holds for machines that nobody gave to a group, too.
 func TestRulesHoldForMachinesOfAVLAN(t *testing.T) {
 	t.Parallel()
