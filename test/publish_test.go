@@ -14,6 +14,7 @@ import (
 
 	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/test/cluster"
+	"github.com/contivnet/contiv/test/traffic"
 )
 
 // seenBy asks a server that tells each client its address, from a namespace.
@@ -40,7 +41,7 @@ func TestPublishedPortsOfNetworksWithAGateway(t *testing.T) {
 	netctl(t, c, "tenant", "create", "blue")
 	network(t, c, "web", "--subnet=10.1.2.0/24", "--gateway=10.1.2.254")
 	network(t, c, "web", "-t", "blue", "--subnet=10.1.2.0/24", "--gateway=10.1.2.254")
-	run(t, a, "site", "web", "-p", "8080:80", "-p", "127.0.0.1:8081:80", "-p", "8090-8099:81", "--expose", "82", "-P")
+	run(t, a, "site", "web", "-p", "8080:80", "-p", "7777:7777", "-p", "7777:7777/udp", "-p", "127.0.0.1:8081:80", "-p", "8090-8099:81", "--expose", "82", "-P")
 	run(t, a, "blue", "web/blue")
 	network(t, c, "flat", "--subnet=10.1.3.0/24") // its containers go out by a bridge of the engine's
 	run(t, a, "flat", "flat")
@@ -86,7 +87,10 @@ func TestPublishedPortsOfNetworksWithAGateway(t *testing.T) {
 	docker(t, a, "rm", "-f", "elsewhere")
 	dockerRefused(t, a, []string{"::1", "no gateway of that address's family"}, "run", "-d", "--name", "six", "--net", "web", "-p", "[::1]:8084:80", "alpine", "sleep", "100")
 	docker(t, a, "rm", "-f", "six")
-	// While the agent is dead, and when it is back.
+	// While the agent is dead, and when it is back. What is established goes on.
+	must(t, traffic.Responder(t.Context(), sandbox(t, a, "site"), netip.MustParseAddr("10.1.2.1")))
+	flow, err := traffic.Start(far.Netns(), a.Addr())
+	must(t, err)
 	if err := a.Agent.Stop(t.Context(), syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +98,11 @@ func TestPublishedPortsOfNetworksWithAGateway(t *testing.T) {
 	if err := a.StartAgent(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	must(t, a.RestartAgent(t.Context(), syscall.SIGTERM))
 	everything()
+	if lost := flow.Stop().Lost(); lost != "" {
+		t.Error(lost)
+	}
 	healthy(t, c)
 	docker(t, a, "rm", "-f", "site")
 	eventually(t, func() error {
