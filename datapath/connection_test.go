@@ -241,7 +241,9 @@ func TestConnectionsThatHaveEndedAreForgotten(t *testing.T) {
 
 func TestIdleConnectionsAreCollected(t *testing.T) {
 	t.Parallel()
-	units := func(d time.Duration) uint16 { return uint16(d / clockUnit) }
+	p := newTwoPorts(t)
+	c := p.dp.clock
+	units := func(d time.Duration) uint16 { return uint16(d / c.between(0, 1)) }
 	for name, x := range map[string]struct {
 		proto uint32
 		c     contivConnection
@@ -255,11 +257,10 @@ func TestIdleConnectionsAreCollected(t *testing.T) {
 		"TCP after a day":             {unix.IPPROTO_TCP, contivConnection{Seen: 10}, 10 + units(25*time.Hour), true},
 		"TCP after a FIN":             {unix.IPPROTO_TCP, contivConnection{Seen: 10, State: uint8(contivConnectionStateSTATE_FIN_LOW)}, 10 + units(3*time.Minute), true},
 	} {
-		if got := isIdle(x.proto, x.c, x.now); got != x.want {
+		if got := c.isIdle(x.proto, x.c, x.now); got != x.want {
 			t.Errorf("%s: idle %t", name, got)
 		}
 	}
-	p := newTwoPorts(t)
 	p.apply(guard())
 	p.open(80)
 	must(t, p.dp.collectIdle())

@@ -22,30 +22,18 @@ const (
 	idleTCP    = 24 * time.Hour
 	idleEnding = 2 * time.Minute // TCP after a FIN
 	idleOther  = 3 * time.Minute
-
-	// clockUnit is that of a connection's last packet: 2³² ns.
-	clockUnit = 1 << 32 * time.Nanosecond
 )
 
-// isIdle tells whether a connection is over. now is the time by the data path's clock.
-func isIdle(proto uint32, c contivConnection, now uint16) bool {
+// isIdle tells whether a connection is over, at a moment of the clock.
+func (c clock) isIdle(proto uint32, x contivConnection, now uint16) bool {
 	limit := idleOther
 	if proto == unix.IPPROTO_TCP {
 		limit = idleTCP
-		if c.State&uint8(contivConnectionStateSTATE_FIN_LOW|contivConnectionStateSTATE_FIN_HIGH) != 0 {
+		if x.State&uint8(contivConnectionStateSTATE_FIN) != 0 {
 			limit = idleEnding
 		}
 	}
-	return time.Duration(now-c.Seen)*clockUnit > limit // the clock goes round in three days
-}
-
-// clockNow is the data path's clock.
-func clockNow() (uint16, error) {
-	var ts unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC_COARSE, &ts); err != nil {
-		return 0, fmt.Errorf("read the clock: %w", err)
-	}
-	return uint16(ts.Nano() >> 32), nil
+	return c.between(x.Seen, now) > limit
 }
 
 // packetCounts are packets of connections that were removed before they were counted with their rules.
@@ -102,12 +90,12 @@ func (c *collector) close() {
 }
 
 func (d *Datapath) collectIdle() error {
-	now, err := clockNow()
+	now, err := d.now()
 	if err != nil {
 		return err
 	}
 	return errors.Join(
-		d.forget(func(k contivConnectionKey, c contivConnection) bool { return isIdle(k.Proto, c, now) }),
+		d.forget(func(k contivConnectionKey, c contivConnection) bool { return d.clock.isIdle(k.Proto, c, now) }),
 		d.collectTranslations(now),
 		d.forgetCounts(),
 	)

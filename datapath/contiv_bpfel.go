@@ -63,6 +63,7 @@ const (
 	contivConnectionStateSTATE_REPLIED     contivConnectionState = 4
 	contivConnectionStateSTATE_FIN_LOW     contivConnectionState = 8
 	contivConnectionStateSTATE_FIN_HIGH    contivConnectionState = 16
+	contivConnectionStateSTATE_FIN         contivConnectionState = 24
 	contivConnectionStateSTATE_OLDER       contivConnectionState = 32
 	contivConnectionStateSTATE_LENT        contivConnectionState = 64
 )
@@ -491,6 +492,8 @@ const (
 	contivProgFromUplink        = "from_uplink"
 	contivProgFromUplink6       = "from_uplink6"
 	contivProgFromWire          = "from_wire"
+	contivProgTellTime          = "tell_time"
+	contivVarClockShift         = "clock_shift"
 	contivVarConnectionsMeaning = "connections_meaning"
 	contivVarDecapSetsProtocol  = "decap_sets_protocol"
 	contivVarMapMeaning         = "map_meaning"
@@ -555,6 +558,7 @@ type contivProgramSpecs struct {
 	FromUplink    *ebpf.ProgramSpec `ebpf:"from_uplink"`
 	FromUplink6   *ebpf.ProgramSpec `ebpf:"from_uplink6"`
 	FromWire      *ebpf.ProgramSpec `ebpf:"from_wire"`
+	TellTime      *ebpf.ProgramSpec `ebpf:"tell_time"`
 }
 
 // contivMapSpecs contains maps before they are loaded into the kernel.
@@ -607,6 +611,7 @@ type contivMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type contivVariableSpecs struct {
+	ClockShift         *ebpf.VariableSpec `ebpf:"clock_shift"`
 	ConnectionsMeaning *ebpf.VariableSpec `ebpf:"connections_meaning"`
 	DecapSetsProtocol  *ebpf.VariableSpec `ebpf:"decap_sets_protocol"`
 	MapMeaning         *ebpf.VariableSpec `ebpf:"map_meaning"`
@@ -735,6 +740,7 @@ func (m *contivMaps) Close() error {
 //
 // It can be passed to loadContivObjects or ebpf.CollectionSpec.LoadAndAssign.
 type contivVariables struct {
+	ClockShift         *ebpf.Variable `ebpf:"clock_shift"`
 	ConnectionsMeaning *ebpf.Variable `ebpf:"connections_meaning"`
 	DecapSetsProtocol  *ebpf.Variable `ebpf:"decap_sets_protocol"`
 	MapMeaning         *ebpf.Variable `ebpf:"map_meaning"`
@@ -761,6 +767,7 @@ type contivPrograms struct {
 	FromUplink    *ebpf.Program `ebpf:"from_uplink"`
 	FromUplink6   *ebpf.Program `ebpf:"from_uplink6"`
 	FromWire      *ebpf.Program `ebpf:"from_wire"`
+	TellTime      *ebpf.Program `ebpf:"tell_time"`
 }
 
 func (p *contivPrograms) Close() error {
@@ -770,6 +777,7 @@ func (p *contivPrograms) Close() error {
 		p.FromUplink,
 		p.FromUplink6,
 		p.FromWire,
+		p.TellTime,
 	)
 }
 

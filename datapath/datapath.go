@@ -26,8 +26,9 @@ type Datapath struct {
 	dev         *devices
 	objects     *contivObjects
 	reasons     []string // drop reasons by number
-	abi         string   // the directory of the maps
-	connections string   // the directory of the maps of connections, which outlive the others
+	clock       clock
+	abi         string // the directory of the maps
+	connections string // the directory of the maps of connections, which outlive the others
 	attach      attacher
 	mode        AttachMode // tcx or clsact
 	uplink      uint32     // its ifindex
@@ -101,8 +102,11 @@ func (d *Datapath) open() error {
 	if err != nil {
 		return fmt.Errorf("read the kernel's version: %w", err)
 	}
+	if d.clock, err = newClock(); err != nil {
+		return err
+	}
 	b, err := blueprintFor(settings{
-		vtep: d.opts.VTEP, port: d.opts.VXLANPort, wireMTU: d.wires.mtu, decapSetsProtocol: kernel >= d.opts.decapFrom,
+		clock: d.clock, vtep: d.opts.VTEP, port: d.opts.VXLANPort, wireMTU: d.wires.mtu, decapSetsProtocol: kernel >= d.opts.decapFrom,
 		flows4: d.opts.Flows4, flows6: d.opts.Flows6, connections4: d.opts.Connections4, connections6: d.opts.Connections6,
 		translations: d.opts.Translations,
 	})

@@ -33,6 +33,7 @@ type settings struct {
 	port              uint16
 	wireMTU           int // of the uplinks for VLANs; 0: there are none
 	decapSetsProtocol bool
+	clock             clock
 	flows4, flows6    uint32
 	connections4      uint32
 	connections6      uint32
@@ -62,6 +63,7 @@ func blueprintFor(s settings) (blueprint, error) {
 		contivVarWireMtu:           uint16(min(s.wireMTU, 0xffff)),
 		contivVarRouterMac:         [6]byte(model.RouterMAC),
 		contivVarDecapSetsProtocol: flag(s.decapSetsProtocol),
+		contivVarClockShift:        uint8(s.clock.shift),
 	} {
 		if err := spec.Variables[name].Set(value); err != nil {
 			return blueprint{}, fmt.Errorf("set %s: %w", name, err)

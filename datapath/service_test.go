@@ -589,7 +589,7 @@ func TestFullTableOfTranslationsBreaksNobody(t *testing.T) {
 	after, _, _ := client.greeting(to)
 	wantEcho(t, after, 10000)
 	// When what is idle is gone, all is as before.
-	now, err := clockNow()
+	now, err := n.dp.now()
 	must(t, err)
 	must(t, n.dp.collectTranslations(now+40)) // 2.9 minutes on
 	wantEcho(t, before, 10000)

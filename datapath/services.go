@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -203,11 +202,11 @@ func (k contivTranslationKey) other(x contivTranslation) contivTranslationKey {
 }
 
 // isIdleTranslation tells whether a connection to a service is over. back is the way from the provider; nil: there is none any more.
-func isIdleTranslation(proto uint32, to contivTranslation, back *contivTranslation, provided bool, now uint16) bool {
-	quiet := now - to.Seen
+func (c clock) isIdleTranslation(proto uint32, to contivTranslation, back *contivTranslation, provided bool, now uint16) bool {
+	quiet := c.between(to.Seen, now)
 	limit := idleOther
 	if back != nil {
-		quiet = min(quiet, now-back.Seen)
+		quiet = min(quiet, c.between(back.Seen, now))
 	}
 	if proto == unix.IPPROTO_TCP {
 		limit = idleEnding
@@ -215,13 +214,13 @@ func isIdleTranslation(proto uint32, to contivTranslation, back *contivTranslati
 			limit = idleTCP
 		}
 	}
-	return clockUnit*time.Duration(quiet) > limit
+	return quiet > limit
 }
 
 // collectTranslations removes connections to services that are over.
 func (d *Datapath) collectTranslations(now uint16) error {
 	return d.endTranslations(func(k contivTranslationKey, x contivTranslation) bool {
-		if clockUnit*time.Duration(now-x.Seen) <= idleEnding {
+		if d.clock.between(x.Seen, now) <= idleEnding {
 			return false
 		}
 		var other contivTranslation
@@ -231,9 +230,9 @@ func (d *Datapath) collectTranslations(now uint16) error {
 		}
 		provided := d.objects.Providers.Lookup(contivProviderKey{Service: x.Service, Number: x.Provider}, new(contivProvider)) == nil
 		if !found {
-			return isIdleTranslation(k.Proto, x, nil, provided, now)
+			return d.clock.isIdleTranslation(k.Proto, x, nil, provided, now)
 		}
-		return isIdleTranslation(k.Proto, x, &other, provided, now)
+		return d.clock.isIdleTranslation(k.Proto, x, &other, provided, now)
 	})
 }
 

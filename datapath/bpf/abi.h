@@ -8,7 +8,7 @@
 #pragma once
 
 const volatile __u32 map_meaning = 8;         // of all maps but those of connections
-const volatile __u32 connections_meaning = 5; // of those
+const volatile __u32 connections_meaning = 6; // of those
 
 // Why a packet was dropped. This is the only list: Go reads the names from here (DROP_SPOOFED_MAC is shown as
 // spoofed_mac). Steps return 0 (go on), one of these, or ANSWERED.
@@ -636,6 +636,7 @@ enum connection_state {
 	STATE_REPLIED = 4,     // and the other end another
 	STATE_FIN_LOW = 8,
 	STATE_FIN_HIGH = 16,
+	STATE_FIN = STATE_FIN_LOW | STATE_FIN_HIGH,
 	STATE_OLDER = 32, // an opening that no rule allows: it began before there were any
 	STATE_LENT = 64,  // begun by a flow with FLOW_LENT
 };

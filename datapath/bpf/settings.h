@@ -9,4 +9,5 @@ const volatile __u64 own_vtep6[2] = {};  // the outer address then, in wire orde
 const volatile __be16 vxlan_port = 0;    // UDP
 const volatile __u8 router_mac[6] = {};  // the node's, towards containers; the same on all nodes
 const volatile __u8 decap_sets_protocol = 0; // kernel 6.3: BPF_F_ADJ_ROOM_DECAP_L3_IPV6 is known
+const volatile __u8 clock_shift = 0;     // see clock; by how many ticks a second the kernel has
 const volatile __u16 wire_mtu = 0;         // largest IP packet in bytes that the uplinks for VLANs take; 0: there are none
