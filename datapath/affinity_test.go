@@ -218,11 +218,11 @@ func TestManyClientsTakeNoMoreRoomAndNewOnesAreRemembered(t *testing.T) {
 	const hour = 3600
 	l.service(hour, l.pods...)
 	room := int(l.dp.objects.Clients.MaxEntries())
-	now, err := clockNow()
+	now, err := clockAfter(0)
 	must(t, err)
 	for i := range room + room/2 {
 		k := contivClientKey{Tenant: 1000, Service: uint32(i), Address: netip.MustParseAddr("10.1.1.1").As16()}
-		must(t, l.dp.objects.Clients.Put(k, contivClient{Seen: uint64(now) << 32, Provider: 1}))
+		must(t, l.dp.objects.Clients.Put(k, contivClient{Seen: now, Provider: 1}))
 	}
 	for _, to := range clusterAt(80) {
 		who := l.settle(to, hour)
