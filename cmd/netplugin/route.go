@@ -4,9 +4,12 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
+	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/netdev"
 )
@@ -66,6 +69,29 @@ func followRoutes(ctx context.Context, set func([]datapath.Route) error, log *sl
 		case <-time.After(routesGather):
 		}
 	}
+}
+
+// lackedRoutes says of which family the node has no default route though there are services of Kubernetes, which have virtual addresses.
+func lackedRoutes(services []compile.Entrance, find func(v6 bool) (netdev.WaysOut, error)) (out []string) {
+	if len(services) == 0 {
+		return nil
+	}
+	ways, err := find(true)
+	if err != nil {
+		return []string{fmt.Sprintf("this node's default routes cannot be read: %v", err)}
+	}
+	is6 := func(e compile.Entrance) bool { return e.Addr.Is6() }
+	for _, family := range []struct {
+		name        string
+		there, used bool
+	}{
+		{"IPv4", ways.Default4, slices.ContainsFunc(services, func(e compile.Entrance) bool { return !is6(e) })}, {"IPv6", ways.Default6, slices.ContainsFunc(services, is6)},
+	} {
+		if family.used && !family.there {
+			out = append(out, fmt.Sprintf("this node has no %s default route, so its own programs send nothing to the virtual addresses of services of Kubernetes: add one, to whatever router", family.name))
+		}
+	}
+	return out
 }
 
 func learntRoutes() ([]datapath.Route, error) {

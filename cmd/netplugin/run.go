@@ -256,6 +256,7 @@ func examine(ctx context.Context, a *agent.Agent, path *datapath.Datapath, eyes 
 	if err := a.OutsideTrouble(); err != nil {
 		d.Differences = append(d.Differences, err.Error())
 	}
+	d.Differences = append(d.Differences, lackedRoutes(want.Entrances, netdev.FindWaysOut)...)
 	for _, text := range a.InfraTrouble() {
 		d.Differences = append(d.Differences, text)
 	}
