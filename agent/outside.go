@@ -111,7 +111,7 @@ func (a *Agent) tryFilter(again bool) error {
 	uses := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private4.IsValid() })
 	uses6 := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private6.IsValid() })
 	devices := []string{model.OutsideDevice}
-	if !a.KubeProxy && len(t.Entrances) > 0 { // what comes to services goes on to pods of other nodes, by host access
+	if len(t.Entrances) > 0 { // what comes to services goes on to pods of other nodes, by host access, whoever brings it there
 		is6 := func(e compile.Entrance) bool { return e.Addr.Is6() }
 		uses6 = uses6 || slices.ContainsFunc(t.Entrances, is6)
 		uses = uses || !is6(t.Entrances[0]) // sorted

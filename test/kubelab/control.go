@@ -6,6 +6,9 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/contivnet/contiv/test/cluster"
@@ -17,8 +20,6 @@ const (
 	storePort = "12379"
 	services  = "10.96.0.0/16"
 	services6 = "fd00:10:96::/112"
-	// firstService is the address of the API server among services.
-	firstService = "10.96.0.1"
 )
 
 // users of the API server, besides the nodes' kubelets.
@@ -26,18 +27,39 @@ const (
 	admin     = "admin"
 	netplugin = "contiv-netplugin"
 	netmaster = "contiv-netmaster"
+	kubeProxy = "kube-proxy"
 )
+
+// services are the prefixes of cluster IPs.
+func (o Options) services() []netip.Prefix {
+	switch v4, v6 := netip.MustParsePrefix(services), netip.MustParsePrefix(services6); {
+	case o.IPv6:
+		return []netip.Prefix{v6}
+	case o.DualStack:
+		return []netip.Prefix{v4, v6}
+	default:
+		return []netip.Prefix{v4}
+	}
+}
+
+// nameServer is the address that pods have for the one for names, the tenth of services.
+func (c *Cluster) nameServer() netip.Addr {
+	a := c.options.services()[0].Addr().AsSlice()
+	a[len(a)-1] = 10
+	addr, _ := netip.AddrFromSlice(a)
+	return addr
+}
 
 // issueAll writes the certificates and kubeconfigs of all.
 func (c *Cluster) issueAll(master net.IP, nodes []string) error {
 	servers := []string{"kubernetes", "kubernetes.default", "kubernetes.default.svc", "kubernetes.default.svc.cluster.local", "localhost"}
-	err := c.authority.issue("apiserver", "kube-apiserver", "", servers, master, net.ParseIP(firstService), net.IPv4(127, 0, 0, 1))
+	err := c.authority.issue("apiserver", "kube-apiserver", "", servers, master, c.options.services()[0].Addr().Next().AsSlice(), net.IPv4(127, 0, 0, 1))
 	if err == nil {
 		err = c.authority.issue("apiserver-kubelet-client", "kube-apiserver-kubelet-client", "system:masters", nil)
 	}
 	users := [][3]string{
 		{admin, "kubernetes-admin", "system:masters"}, {netplugin, netplugin, ""}, {netmaster, netmaster, ""},
-		{"controller-manager", "system:kube-controller-manager", ""}, {"scheduler", "system:kube-scheduler", ""},
+		{"controller-manager", "system:kube-controller-manager", ""}, {"scheduler", "system:kube-scheduler", ""}, {kubeProxy, "system:kube-proxy", ""},
 	}
 	for _, n := range nodes {
 		users = append(users, [3]string{kubeletOf(n), "system:node:" + n, "system:nodes"})
@@ -88,16 +110,20 @@ func (c *Cluster) StartAPIServer(ctx context.Context, before func(starter) error
 		}
 	}
 	file := c.authority.path
-	ranges := services
-	if c.options.DualStack {
-		ranges += "," + services6
+	if err := os.WriteFile(file("audit.yaml"), []byte(auditPolicy), 0o600); err != nil {
+		return err
+	}
+	var ranges []string
+	for _, p := range c.options.services() {
+		ranges = append(ranges, p.String())
 	}
 	err := start(apiServer, "--advertise-address="+c.Nodes[0].Addr().String(), "--secure-port="+apiPort, "--etcd-servers=http://127.0.0.1:"+storePort,
-		"--service-cluster-ip-range="+ranges, "--allow-privileged=true", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
+		"--service-cluster-ip-range="+strings.Join(ranges, ","), "--allow-privileged=true", "--authorization-mode=Node,RBAC", "--enable-admission-plugins=NodeRestriction",
 		"--client-ca-file="+file("ca.crt"), "--tls-cert-file="+file("apiserver.crt"), "--tls-private-key-file="+file("apiserver.key"),
 		"--kubelet-client-certificate="+file("apiserver-kubelet-client.crt"), "--kubelet-client-key="+file("apiserver-kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP", "--service-account-key-file="+file("sa.pub"), "--service-account-signing-key-file="+file("sa.key"),
-		"--service-account-issuer=https://kubernetes.default.svc.cluster.local", "--profiling=false")
+		"--service-account-issuer=https://kubernetes.default.svc.cluster.local", "--profiling=false",
+		"--audit-policy-file="+file("audit.yaml"), "--audit-log-path="+file(auditLog))
 	if err != nil {
 		return err
 	}

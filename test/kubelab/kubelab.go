@@ -34,6 +34,8 @@ type Options struct {
 	DualStack bool             // nodes and services have IPv6 addresses too
 	Untainted bool             // the first node takes any pod
 	Workers   int              // how many nodes there are besides the first; 0: one
+	IPv6      bool             // nodes and services have IPv6 addresses alone
+	KubeProxy bool             // a kube-proxy runs on each node: on the first by iptables, on others by nftables
 }
 
 // Cluster is a cluster of Kubernetes: kubeadm-master, kubeadm-worker0 and so on, as in the tutorial.
@@ -48,20 +50,26 @@ type Cluster struct {
 const registryPort = "5000"
 
 // master is the first host, called and numbered as in the tutorial.
-var master = netlab.HostOptions{Name: "kubeadm-master", Addr: netip.MustParsePrefix("192.168.2.54/24")}
+func (o Options) master() netlab.HostOptions {
+	addr := "192.168.2.54/24"
+	if o.IPv6 {
+		addr = "fd00:192:168:2::54/64"
+	}
+	return netlab.HostOptions{Name: "kubeadm-master", Addr: netip.MustParsePrefix(addr)}
+}
 
 // hosts are all, the workers behind the first.
 func (o Options) hosts() []netlab.HostOptions {
-	all := []netlab.HostOptions{master}
+	all := []netlab.HostOptions{o.master()}
 	for i := range max(1, o.Workers) {
-		all = append(all, netlab.HostOptions{Name: fmt.Sprintf("kubeadm-worker%d", i), Addr: netip.PrefixFrom(all[i].Addr.Addr().Next(), master.Addr.Bits())})
+		all = append(all, netlab.HostOptions{Name: fmt.Sprintf("kubeadm-worker%d", i), Addr: netip.PrefixFrom(all[i].Addr.Addr().Next(), all[i].Addr.Bits())})
 	}
 	return all
 }
 
 // lab says what the hosts of a cluster have.
 func (o Options) lab(l netlab.Options) netlab.Options {
-	l.Hosts, l.Subnet, l.Disk = o.hosts(), master.Addr.Masked(), []string{"/opt", "/var/log", "/var/lib/kubelet", "/var/lib/etcd"}
+	l.Hosts, l.Subnet, l.Disk = o.hosts(), o.master().Addr.Masked(), []string{"/opt", "/var/log", "/var/lib/kubelet", "/var/lib/etcd"}
 	return l
 }
 
@@ -79,7 +87,7 @@ func names(hosts []netlab.HostOptions) (out []string) {
 
 // certify makes the cluster's certificates in a directory.
 func (c *Cluster) certify(dir string) (err error) {
-	addr := master.Addr.Addr()
+	addr := c.options.master().Addr.Addr()
 	if c.authority, err = newAuthority(dir, "https://"+net.JoinHostPort(addr.String(), apiPort)); err != nil {
 		return err
 	}

@@ -4,8 +4,10 @@ package kubelab
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -36,7 +38,7 @@ state = "/run/containerd"
     config_path = "/etc/containerd/certs.d"
 `
 
-// kubeletConfig wants the authority's certificate, the cgroup, and the taints.
+// kubeletConfig wants the authority's certificate, the cgroup, the address of names, and the taints.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 containerRuntimeEndpoint: unix:///run/containerd/containerd.sock
@@ -46,10 +48,11 @@ cgroupDriver: cgroupfs
 cgroupRoot: %s
 failCgroupV1: false
 failSwapOn: false
-clusterDNS: [10.96.0.10]
+clusterDNS: [%s]
 clusterDomain: cluster.local
 resolvConf: /etc/resolv.conf
 volumePluginDir: /var/lib/kubelet/volumeplugins
+staticPodPath: /etc/kubernetes/manifests
 # The disk is the machine's, and no image can be had again from elsewhere.
 imageGCHighThresholdPercent: 100
 evictionHard: {memory.available: 100Mi, nodefs.available: "0%%", nodefs.inodesFree: "0%%", imagefs.available: "0%%"}
@@ -73,7 +76,8 @@ func (c *Cluster) equip(ctx context.Context, n *cluster.Node) error {
 	if err := n.Run(ctx, "mount", "--make-rshared", "/"); err != nil {
 		return err
 	}
-	registry := "http://" + c.Nodes[0].Addr().String() + ":" + registryPort
+	// Not its address: containerd 1.6 reads no brackets there.
+	registry := "http://" + net.JoinHostPort(c.Nodes[0].Name(), registryPort)
 	files := map[string]string{
 		"/etc/containerd/kubelab.toml":                containerdConfig,
 		"/etc/containerd/certs.d/_default/hosts.toml": fmt.Sprintf("server = %q\n[host.%q]\n  capabilities = [\"pull\", \"resolve\"]\n", registry, registry),
@@ -86,6 +90,9 @@ func (c *Cluster) equip(ctx context.Context, n *cluster.Node) error {
 		}
 		files["/etc/cni/net.d/10-contiv.conflist"] = string(conflist)
 		programs = append(programs, c.own("contivk8s"))
+	}
+	if err := os.MkdirAll(filepath.Join(n.Root(), "/etc/kubernetes/manifests"), 0o755); err != nil {
+		return fmt.Errorf("host %s: %w", n.Name(), err)
 	}
 	for name, value := range tunables {
 		files["/run/kubelab/"+name] = value + "\n"
@@ -114,7 +121,19 @@ func (c *Cluster) equip(ctx context.Context, n *cluster.Node) error {
 			return err
 		}
 	}
-	return makeCgroup(n.Cgroup())
+	return errors.Join(c.addDefaultRoutes(ctx, n), makeCgroup(n.Cgroup()))
+}
+
+// addDefaultRoutes gives a host those that real ones have: without, its programs send nothing to the virtual addresses of services. Nobody is there.
+func (c *Cluster) addDefaultRoutes(ctx context.Context, n *cluster.Node) (err error) {
+	const last = "2048" // tests may have better ones
+	if !c.options.IPv6 {
+		err = n.Run(ctx, "ip", "route", "add", "default", "dev", "eth1", "metric", last)
+	}
+	if c.options.IPv6 || c.options.DualStack {
+		err = errors.Join(err, n.Run(ctx, "ip", "-6", "route", "add", "default", "dev", "eth1", "metric", last))
+	}
+	return err
 }
 
 // secondAddr is the IPv6 address of a host that has both: its IPv4 address in a prefix of its own.
@@ -151,7 +170,24 @@ func (c *Cluster) startNode(ctx context.Context, n *cluster.Node) error {
 			return err
 		}
 	}
+	if c.options.KubeProxy {
+		if err := c.startKubeProxy(n); err != nil {
+			return err
+		}
+	}
 	return c.StartKubelet(n)
+}
+
+// startKubeProxy starts a kube-proxy on a node, which awaits that the API server has that.
+func (c *Cluster) startKubeProxy(n *cluster.Node) error {
+	mode := "nftables"
+	if n == c.Nodes[0] {
+		mode = "iptables"
+	}
+	// It leaves the limits of connection tracking alone, as they are the machine's.
+	_, err := n.Start("kube-proxy", c.program("kube-proxy"), "--kubeconfig="+c.authority.path(kubeProxy+".conf"), "--hostname-override="+n.Name(), "--proxy-mode="+mode,
+		"--conntrack-max-per-core=0", "--conntrack-min=0", "--conntrack-tcp-timeout-established=0", "--conntrack-tcp-timeout-close-wait=0")
+	return err
 }
 
 // StartKubelet starts the kubelet of a node on which containerd runs.
@@ -160,7 +196,7 @@ func (c *Cluster) StartKubelet(n *cluster.Node) error {
 	if n == c.Nodes[0] && !c.options.Untainted {
 		taint = "{key: " + MasterLabel + ", effect: NoSchedule}"
 	}
-	config := fmt.Sprintf(kubeletConfig, c.authority.path("ca.crt"), n.Cgroup(), taint)
+	config := fmt.Sprintf(kubeletConfig, c.authority.path("ca.crt"), n.Cgroup(), c.nameServer(), taint)
 	if err := write(n, "/etc/kubernetes/kubelet.yaml", []byte(config), 0o644); err != nil {
 		return err
 	}
@@ -171,6 +207,11 @@ func (c *Cluster) StartKubelet(n *cluster.Node) error {
 	_, err := n.Start("kubelet", c.program("kubelet"), "--config=/etc/kubernetes/kubelet.yaml", "--kubeconfig="+c.authority.path(kubeletOf(n.Name())+".conf"),
 		"--hostname-override="+n.Name(), "--node-ip="+addrs)
 	return err
+}
+
+// StartStatic has a node's kubelet start a pod without being told by the API server. It is called NAME-NODE.
+func (c *Cluster) StartStatic(n *cluster.Node, name, manifest string) error {
+	return write(n, "/etc/kubernetes/manifests/"+name+".json", []byte(manifest), 0o644)
 }
 
 // makeCgroup makes a cgroup in all hierarchies of the machine, v1, v2 or both: a kubelet makes those of pods only below one that is there.

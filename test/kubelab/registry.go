@@ -53,9 +53,9 @@ func ServeImages(l net.Listener, lab *netlab.Lab, more map[string]Image) error {
 	return server.Serve(l)
 }
 
-// ListenForImages takes the address at which containerds ask, on the first host, in which the caller is.
+// ListenForImages takes the port at which containerds ask, on the first host, in which the caller is.
 func ListenForImages() (net.Listener, error) {
-	return net.Listen("tcp", net.JoinHostPort(master.Addr.Addr().String(), registryPort))
+	return net.Listen("tcp", ":"+registryPort)
 }
 
 const manifestType = "application/vnd.oci.image.manifest.v1+json"
