@@ -12,19 +12,23 @@ What was given when it was installed, and is not given now, stays.
   -n ADDRESS   of the node on which netmaster runs, as other nodes reach it; three, with commas between, for three masters that share their state
   -m IMAGE     the container image (default: contiv/contiv:latest)
   -e URLS      an etcd that you have, as http://192.168.2.20:2379, instead of the masters' own
+  -t DIR       with ca.crt, which signs that etcd's certificates (https), and tls.crt and tls.key, by which masters show who they are where it asks
+               for that; without -e for three masters, between each other
   -k HOST:PORT where the API server answers nodes (default: as kubectl reaches it, where there is no kube-proxy)
   -v DEVICES   on whose wire VLANs are, with commas between
   -w MODE      routing or bridge (default: routing)
   -i SUBNET    of the network contivh1, in which nodes reach pods (default: 132.1.1.0/24)
   -g ADDRESS   the gateway of that network (default: 132.1.1.1)
+  -I SUBNET    its IPv6 one (default: fd00:132:1:1::/64 where a node has an IPv6 address, else none)
+  -G ADDRESS   the gateway of that (default: fd00:132:1:1::1)
 END
 }
 
-masters= image= server= infra=132.1.1.0/24 gateway=132.1.1.1
-while getopts n:m:e:k:v:w:i:g:h flag; do
+masters= image= server= certificates= infra=132.1.1.0/24 gateway=132.1.1.1 infra6= gateway6=fd00:132:1:1::1
+while getopts n:m:e:t:k:v:w:i:g:I:G:h flag; do
   case $flag in
     n) masters=$OPTARG ;; m) image=$OPTARG ;; e) etcd=$OPTARG ;; k) server=$OPTARG ;; v) uplinks=$OPTARG ;; w) mode=$OPTARG ;;
-    i) infra=$OPTARG ;; g) gateway=$OPTARG ;; h) usage; exit 0 ;; *) usage >&2; exit 2 ;;
+    t) certificates=$OPTARG ;; i) infra=$OPTARG ;; g) gateway=$OPTARG ;; I) infra6=$OPTARG ;; G) gateway6=$OPTARG ;; h) usage; exit 0 ;; *) usage >&2; exit 2 ;;
   esac
 done
 shift $((OPTIND - 1))
@@ -32,6 +36,8 @@ shift $((OPTIND - 1))
 fail() { echo "install.sh: $*" >&2; exit 1; }
 here=$(dirname "$(readlink -f "$0")")
 settings() { kubectl -n kube-system get configmap contiv --ignore-not-found -o "jsonpath={.data${1:-}}"; }
+secret=contiv-etcd
+certified() { kubectl -n kube-system get secret $secret --ignore-not-found -o "jsonpath=$1"; }
 command -v kubectl >/dev/null || fail "there is no kubectl in \$PATH: run it on a node that has it, or with PATH=..."
 nodes=$(kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.labels.kubernetes\.io/hostname}{range .status.addresses[*]} {.address}{end}{"\n"}{end}') ||
   fail "the API server does not answer kubectl: see above, and set KUBECONFIG"
@@ -54,6 +60,19 @@ $nodes"
 done
 [ $count -gt 1 ] && [ -z "$etcd" ] || peers=
 
+# The certificates for the masters' store.
+has=$(certified '{.data}')
+if [ -n "$certificates" ]; then
+  [ -r "$certificates/ca.crt" ] || fail "-t $certificates: there is no ca.crt in it"
+  has=ca.crt files=("--from-file=$certificates/ca.crt")
+  if [ -e "$certificates/tls.crt" ] || [ -e "$certificates/tls.key" ]; then
+    [ -r "$certificates/tls.crt" ] && [ -r "$certificates/tls.key" ] || fail "-t $certificates: tls.crt and tls.key belong together, and one of them is not in it"
+    has="$has tls.crt" files+=("--from-file=$certificates/tls.crt" "--from-file=$certificates/tls.key")
+  fi
+fi
+[ -n "$etcd$peers" ] || { [ -z "$certificates" ] || fail "-t $certificates is for an etcd that you have (-e), or for three masters (-n)"; has=; }
+case $etcd,$has in *https://*,) fail "-e $etcd: say with -t DIR in which directory ca.crt is, the authority that signs its certificates" ;; esac
+
 # Where there is no kube-proxy nobody carries the API server's service before Contiv runs. One that is there goes on with its work.
 found=$(kubectl -n kube-system get daemonset kube-proxy --ignore-not-found -o name)
 proxy=replace
@@ -63,6 +82,7 @@ if [ -z "$server" ] && [ $proxy = replace ]; then
   server=${server#https://} server=${server%%/*}
   case $server in
     127.* | localhost* | "[::1]"*) fail "kubectl reaches the API server at $server, which nodes cannot: say with -k where it answers them" ;;
+    *"]") server=$server:443 ;;
     *:[0-9]*) ;;
     *) server=$server:443 ;;
   esac
@@ -93,6 +113,9 @@ patches:
 END
   [ -z "$server" ] || echo "      KUBERNETES_SERVICE_HOST: \"$(tr -d '[]' <<<"${server%:*}")\"
       KUBERNETES_SERVICE_PORT: \"${server##*:}\""
+  [ -z "$has" ] || echo "      CONTIV_NETMASTER_ETCD_CA: /etc/contiv/etcd/ca.crt"
+  case $has in *tls.crt*) echo "      CONTIV_NETMASTER_ETCD_CERT: /etc/contiv/etcd/tls.crt
+      CONTIV_NETMASTER_ETCD_KEY: /etc/contiv/etcd/tls.key" ;; esac
   cat <<END
 - patch: |-
     apiVersion: apps/v1
@@ -109,24 +132,51 @@ END
                 - matchExpressions:
                   - {key: kubernetes.io/hostname, operator: In, values: [${names#,}]}
 END
+  [ -z "$has" ] || cat <<END
+          containers:
+          - name: netmaster
+            volumeMounts: [{name: etcd, mountPath: /etc/contiv/etcd, readOnly: true}]
+          volumes: [{name: etcd, secret: {secretName: $secret}}]
+END
 } >"$work/kustomization.yaml"
 
 echo "Installing Contiv ..."
 before=$(settings)
+known=$(certified '{.metadata.resourceVersion}')
+if [ -n "$certificates" ]; then
+  kubectl -n kube-system create secret generic $secret "${files[@]}" --dry-run=client -o yaml | kubectl apply -f -
+fi
 # Masters that share their state wait for each other, so one that is alone cannot stay until they are ready.
 if [ -n "$before" ] && [ "$(settings .CONTIV_NETMASTER_PEERS)" != "${peers#,}" ]; then
   kubectl -n kube-system delete deployment contiv-netmaster --ignore-not-found --cascade=foreground --timeout=5m
 fi
 kubectl apply -k "$work"
 # Pods read their settings when they start.
-if [ -n "$before" ] && [ "$before" != "$(settings)" ]; then
+if [ -n "$before" ] && [ "$before/$known" != "$(settings)/$(certified '{.metadata.resourceVersion}')" ]; then
   kubectl -n kube-system rollout restart deployment/contiv-netmaster daemonset/contiv-netplugin
 fi
 echo "Waiting for netmaster and for netplugin on each node ..."
-kubectl -n kube-system rollout status deployment/contiv-netmaster --timeout=5m
-kubectl -n kube-system rollout status daemonset/contiv-netplugin --timeout=5m
+# await waits for one of them, and says after a minute what keeps its pods.
+await() {
+  local app=${1#*/} minutes
+  for minutes in 1 4; do
+    ! kubectl -n kube-system rollout status "$1" --timeout=${minutes}m || return 0
+    {
+      echo "install.sh: $app is not ready everywhere. Its pods, what is said of them, and what they said last:"
+      kubectl -n kube-system get pods -o wide -l "app=$app"
+      kubectl -n kube-system get events --field-selector type=Warning -o 'jsonpath={range .items[*]}{.involvedObject.name}: {.message}{"\n"}{end}' |
+        grep "^$app" | sort | uniq -c | tail -n 5
+      kubectl -n kube-system logs --prefix --tail=3 -l "app=$app" | tail -n 12
+    } >&2 || true
+  done
+  exit 1
+}
+await deployment/contiv-netmaster
+await daemonset/contiv-netplugin
 netctl() { kubectl -n kube-system exec deployment/contiv-netmaster -- netctl "$@"; }
-netctl net inspect contivh1 >/dev/null 2>&1 || netctl net create -n infra -s "$infra" -g "$gateway" contivh1
+case $nodes in *:*) infra6=${infra6:-fd00:132:1:1::/64} ;; esac
+netctl net inspect contivh1 >/dev/null 2>&1 ||
+  netctl net create -n infra -s "$infra" -g "$gateway" ${infra6:+-s6 "$infra6" -g6 "$gateway6"} contivh1
 
 cat <<END
 Installation is complete
@@ -139,7 +189,7 @@ Configure forwarding mode (optional, default is routing)
   netctl global set --fwd-mode routing
 Create a default network, for pods that name none
   netctl net create -t default --subnet=<CIDR> default-net
-  For example, netctl net create -t default --subnet=20.1.1.0/24 -g 20.1.1.1 default-net
+  For example, netctl net create -t default --subnet=20.1.1.0/24 -g 20.1.1.1 ${infra6:+-s6 fd00:20:1:1::/64 -g6 fd00:20:1:1::1 }default-net
 
 =========================================================
 END

@@ -87,5 +87,8 @@ for job in $jobs; do
   [ "$i" -lt 300 ] || fail "$job does not end: is its node up? Run this again once it is"
 done
 k delete job -l app=contiv-uninstall --cascade=foreground --timeout=5m
+release=$(k get configmap contiv --ignore-not-found -o 'jsonpath={.metadata.annotations.meta\.helm\.sh/release-name}')
+[ -z "$release" ] || k delete secret -l "owner=helm,name=$release"
+k delete secret contiv-etcd --ignore-not-found
 kubectl delete -f "$here/contiv.yaml" --ignore-not-found --timeout=5m
 echo "Contiv is gone. Nodes have no network for pods until another is installed."
