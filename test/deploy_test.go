@@ -26,7 +26,7 @@ import (
 var imageNames = []string{"contiv/contiv:latest", "contiv/contiv:next"}
 
 // bare makes a cluster of Kubernetes on which nothing of Contiv is but its image.
-func bare(t *testing.T) *kubelab.Cluster {
+func bare(t *testing.T, o kubelab.Options) *kubelab.Cluster {
 	t.Helper()
 	archive := filepath.Join(t.TempDir(), "image.tar")
 	args := []string{"run", "../deploy/image", "-o", archive, "-names", strings.Join(imageNames, ",")}
@@ -36,7 +36,8 @@ func bare(t *testing.T) *kubelab.Cluster {
 	if out, err := exec.CommandContext(t.Context(), "go", args...).CombinedOutput(); err != nil {
 		t.Fatalf("make the image: %v: %s", err, out)
 	}
-	return kubelab.New(t, &programs, kubelab.Options{Bare: true, Archives: []string{archive}})
+	o.Bare, o.Archives = true, []string{archive}
+	return kubelab.New(t, &programs, o)
 }
 
 // script runs one of deploy/k8s on the first host as its administrator would.
@@ -71,7 +72,7 @@ func install(t *testing.T, c *kubelab.Cluster, masters ...*cluster.Node) {
 
 func TestContivIsInstalledAndUninstalledByTheManifestsOfKubernetes(t *testing.T) {
 	t.Parallel()
-	c := bare(t)
+	c := bare(t, kubelab.Options{})
 	before := map[*cluster.Node][]string{}
 	for _, n := range c.Nodes {
 		eventually(t, func() error { // the kubelet has made its own chains, of both families, which end with these
@@ -150,7 +151,7 @@ func podNamespace(t *testing.T, c *kubelab.Cluster, n *cluster.Node, pod string)
 
 func TestRollingUpdateAndKilledAgentOfKubernetesLoseNoPacket(t *testing.T) {
 	t.Parallel()
-	c := bare(t)
+	c := bare(t, kubelab.Options{})
 	install(t, c, c.Nodes[0])
 	netctl(t, c.Cluster, "net", "create", "-s", "20.1.1.0/24", "-g", "20.1.1.1", "default-net")
 	apply(t, c, manifest("far", nil, nil, onMaster), manifest("server", nil, nil, ""), manifest("near", nil, nil, ""))
@@ -182,9 +183,7 @@ func TestRollingUpdateAndKilledAgentOfKubernetesLoseNoPacket(t *testing.T) {
 	ready(t, c, "updated")
 
 	for _, n := range c.Nodes {
-		container := kubectl(t, c, "-n", "kube-system", "get", "pod", "-l", "app=contiv-netplugin", "--field-selector", "spec.nodeName="+n.Name(),
-			"-o", "jsonpath={.items[0].status.containerStatuses[0].containerID}")
-		must(t, n.Run(t.Context(), "ctr", "-n", "k8s.io", "tasks", "kill", "-s", "SIGKILL", strings.TrimPrefix(container, "containerd://")))
+		killContainer(t, c, n, "netplugin")
 	}
 	eventually(t, func() error {
 		out, err := c.Kubectl(t.Context(), "-n", "kube-system", "get", "pod", "-l", "app=contiv-netplugin", "-o", "jsonpath={.items[*].status.containerStatuses[0].restartCount}")

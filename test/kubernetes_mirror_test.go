@@ -31,15 +31,20 @@ func worldOf(ctx context.Context, c *kubelab.Cluster) (w model.World, err error)
 	}}}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel() // the watch goes on otherwise
-	r, err := http.NewRequestWithContext(ctx, http.MethodGet, c.MasterURL()+api.Root+"watch", nil)
+	var resp *http.Response
+	for master := range strings.SplitSeq(c.MasterURL(), ",") {
+		r, err2 := http.NewRequestWithContext(ctx, http.MethodGet, master+api.Root+"watch", nil)
+		if err2 != nil {
+			return w, err2
+		}
+		if resp, err = client.Do(r); err == nil {
+			defer resp.Body.Close()
+			break
+		}
+	}
 	if err != nil {
 		return w, err
 	}
-	resp, err := client.Do(r)
-	if err != nil {
-		return w, err
-	}
-	defer resp.Body.Close()
 	line, err := bufio.NewReader(resp.Body).ReadBytes('\n')
 	if err != nil {
 		return w, err

@@ -249,6 +249,17 @@ func TestPodsOfKubernetesAreToldWhatTheirLabelsLack(t *testing.T) {
 		t.Fatal(err)
 	}
 	healthy(t, c.Cluster)
+	// Nor does a pod: one whose labels nobody can tell starts where those without labels do.
+	must(t, c.StartStatic(c.Nodes[1], "static", manifest("static", nil, nil, "")))
+	eventually(t, func() error {
+		out, err := c.Netctl(t.Context(), "endpoint", "ls")
+		for line := range strings.Lines(out) {
+			if strings.Contains(line, "static-"+c.Nodes[1].Name()) && strings.Contains(line, "default-net") && strings.Contains(line, "20.1.1.") {
+				return nil
+			}
+		}
+		return fmt.Errorf("the endpoints are %s, %w", out, err)
+	})
 	if err := c.StartAPIServer(t.Context(), nil); err != nil {
 		t.Fatal(err)
 	}
