@@ -105,7 +105,8 @@ func TestProviderIsTakenInWhenItAnswersAndLeftOutWhenItDoesNot(t *testing.T) {
 	closed()
 	ms.becomes("e1", "default:http", "default:late", "default:tcp")
 
-	// Neither a restart nor a sweep has it well again, and nobody is unhealthy for what nobody asks.
+	// Neither a restart nor a sweep has it well again, and nobody is unhealthy for what nobody asks. It writes down what it has told the masters.
+	eventually(t, "it is written down", func() bool { rec, _ := a.records.get("e1"); return len(rec.Endpoint.Unhealthy) == 3 })
 	s.stop()
 	a = s.ready()
 	if err := a.Sweep(t.Context()); err != nil {
