@@ -33,12 +33,9 @@ func (a *Agent) Prepared(id string) (model.Endpoint, bool) {
 func (a *Agent) PeerOf(port string) string { return netdev.PeerName(port) }
 
 // Attach gives the container in the sandbox (the path of its network namespace, which may not exist yet) an
-// interface, has a master know of it, and returns when this node forwards its packets. The addresses must be set.
+// interface, has a master know of it, and returns when this node forwards its packets. Without addresses, a master gives them.
 // A failure leaves nothing behind. Attaching again what is attached succeeds, and so does attaching what was detached.
 func (a *Agent) Attach(ctx context.Context, e model.Endpoint, sandbox string) (model.Endpoint, error) {
-	if !e.IPv4.IsValid() && !e.IPv6.IsValid() {
-		return e, model.Invalid("ipAddress", "endpoint %s has no address", e.ID)
-	}
 	free, err := a.occupy(ctx, e.ID)
 	if err != nil {
 		return e, err
@@ -49,14 +46,14 @@ func (a *Agent) Attach(ctx context.Context, e model.Endpoint, sandbox string) (m
 	}
 	a.expectDevice(e)
 	e.Node = a.Node.Name
-	if e.MAC.IsZero() {
-		e.MAC = model.MACOf(e.Addrs()[0])
+	if addrs := e.Addrs(); e.MAC.IsZero() && len(addrs) > 0 {
+		e.MAC = model.MACOf(addrs[0])
 	}
 	if e.Port, err = a.createPort(e, sandbox); err != nil {
 		a.deviceGiven(e.ID)
 		return e, err
 	}
-	if err := a.attach(ctx, e, sandbox); err != nil {
+	if e, err = a.attach(ctx, e, sandbox); err != nil {
 		return e, errors.Join(err, a.forgetLocally(e.ID))
 	}
 	a.sandboxChanged.notify()
@@ -82,7 +79,7 @@ func (a *Agent) finishEarlier(ctx context.Context, id string) error {
 	return a.finish(ctx, id)
 }
 
-func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) error {
+func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) (model.Endpoint, error) {
 	rec, had := a.records.get(e.ID)
 	if !had {
 		rec.Since = time.Now()
@@ -90,7 +87,7 @@ func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) er
 	e.Unhealthy = begun(a.World().Services, rec.Endpoint, e)
 	rec.Endpoint, rec.Sandbox = e, sandbox
 	if err := a.records.put(rec); err != nil {
-		return err
+		return e, err
 	}
 	// Attaching waits for the kernel (16 ms with tcx) and the PUT for the disk of a master: both at once.
 	attached := make(chan error, 1)
@@ -98,8 +95,14 @@ func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) er
 		a.forgetTracked(e)
 		attached <- a.Datapath.Attach(e.Port)
 	}()
-	revision, err := a.Client.Put(ctx, api.ObjectPath(api.Endpoints, e.ID), api.EndpointOf(e), nil)
+	var given api.Endpoint
+	revision, err := a.Client.Put(ctx, api.ObjectPath(api.Endpoints, e.ID), api.EndpointOf(e), &given)
 	err = errors.Join(err, <-attached)
+	if err == nil && (e.MAC != given.MACAddress || e.IPv4 != given.IPv4Address || e.IPv6 != given.IPv6Address) {
+		e.IPv4, e.IPv6, e.MAC = given.IPv4Address, given.IPv6Address, given.MACAddress
+		rec.Endpoint = e
+		err = a.records.put(rec)
+	}
 	if err == nil {
 		err = a.WaitApplied(ctx, revision)
 	}
@@ -110,14 +113,14 @@ func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) er
 		err = a.yieldRoutes(sandbox, e.ID)
 	}
 	if err == nil {
-		return nil
+		return e, nil
 	}
 	// It may be in the store, also when the answer was an error.
 	if err := a.detached.add(e.ID); err != nil {
-		return err
+		return e, err
 	}
 	nudge(a.flushNow)
-	return err
+	return e, err
 }
 
 // Detach takes the endpoint's interface away and has a master know, now or, when none answers, as soon as one does.

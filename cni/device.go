@@ -12,7 +12,7 @@ import (
 
 // device is how the container should see the endpoint.
 func device(e model.Endpoint, n model.Network, name string) agent.Device {
-	d := agent.Device{Name: name}
+	d := agent.Device{Name: name, MAC: e.MAC}
 	for _, a := range e.Addrs() {
 		p := n.Pool(a)
 		d.Addrs = append(d.Addrs, netip.PrefixFrom(a, p.Prefix.Bits()))

@@ -3,6 +3,7 @@
 package netdev
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"net"
@@ -12,11 +13,14 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/model"
 )
 
 // Device is a container's interface as the container should see it.
 type Device struct {
 	Name     string         // as eth0
+	MAC      model.MAC      // zero: as it was made
 	Addrs    []netip.Prefix // with the length of the subnet
 	Gateways []netip.Addr   // of each family that has one; the default routes
 }
@@ -54,6 +58,11 @@ func become(link netlink.Link, d Device) error {
 				return fmt.Errorf("the container has a device %s already: ask for another name", d.Name)
 			}
 			return fmt.Errorf("name the container's device %s: %w", d.Name, err)
+		}
+	}
+	if !d.MAC.IsZero() && !bytes.Equal(link.Attrs().HardwareAddr, d.MAC[:]) {
+		if err := netlink.LinkSetHardwareAddr(link, d.MAC[:]); err != nil {
+			return fmt.Errorf("give the container's device %s the MAC %s: %w", d.Name, d.MAC, err)
 		}
 	}
 	for _, a := range d.Addrs {

@@ -52,7 +52,7 @@ func IsPortName(name string) bool {
 }
 
 // CreatePort makes the pair with both ends in this namespace, the host side up. mtu is the container's, in
-// bytes. A pair of the endpoint that is there already, of a maker who was killed, is made ready.
+// bytes; a zero mac leaves the container's to the kernel. A pair of the endpoint that is there already, of a maker who was killed, is made ready.
 // model.ErrExists: something else has one of the names.
 func CreatePort(name, endpoint string, mac model.MAC, mtu int) error {
 	return createPort(name, endpoint, mac, mtu, nil)
@@ -73,7 +73,10 @@ func CreatePortInto(path, name, endpoint string, mac model.MAC, mtu int) error {
 func createPort(name, endpoint string, mac model.MAC, mtu int, inside any) error {
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name, attrs.MTU, attrs.HardwareAddr = name, portMTU, net.HardwareAddr(model.RouterMAC[:])
-	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: PeerName(name), PeerMTU: uint32(mtu), PeerHardwareAddr: net.HardwareAddr(mac[:]), PeerNamespace: inside}
+	pair := &netlink.Veth{LinkAttrs: attrs, PeerName: PeerName(name), PeerMTU: uint32(mtu), PeerNamespace: inside}
+	if !mac.IsZero() {
+		pair.PeerHardwareAddr = net.HardwareAddr(mac[:])
+	}
 	if err := netlink.LinkAdd(pair); err != nil {
 		if errors.Is(err, unix.EEXIST) {
 			if p, ok, err := PortNamed(name); err == nil && ok && p.Endpoint == endpoint {
