@@ -201,6 +201,13 @@ func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
 	for _, m := range t.Machines {
 		f.Machines = append(f.Machines, netdev.Machine(m))
 	}
+	for _, p := range t.Probed {
+		f.Probed = append(f.Probed, netdev.Probed(p))
+	}
+	var err error
+	if f.Probed, err = netdev.Reached(f.Probed); err != nil {
+		a.Log.Warn("probes of pods outside the default tenant do not pass", "error", err)
+	}
 	if !a.KubeProxy {
 		for _, e := range t.Entrances {
 			f.Entrances = append(f.Entrances, netdev.Entrance{

@@ -26,7 +26,7 @@ func (c config) spec() (*model.Spec, error) {
 	b := c.RuntimeConfig.Bandwidth
 	sends, err := rate("egress", b.EgressRate, b.EgressBurst)
 	receives, err2 := rate("ingress", b.IngressRate, b.IngressBurst)
-	return (&model.Spec{Sends: sends, Receives: receives}).WithPorts(nil), errors.Join(err, err2)
+	return (&model.Spec{Sends: sends, Receives: receives}).WithPorts(nil, nil), errors.Join(err, err2)
 }
 
 func rate(direction string, bits, burst uint64) (model.Rate, error) {

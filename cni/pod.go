@@ -32,6 +32,7 @@ type Pods interface {
 type Told struct {
 	Labels map[string]string // the pod's own
 	Ports  []model.NamedPort // of its containers, where they have names
+	Probed []uint16          // TCP ports at which its kubelet asks whether it works, sorted
 	Ending bool              // it was told to end
 }
 
@@ -101,12 +102,12 @@ func follow(ctx context.Context, pods Pods, here endpoints, log *slog.Logger) {
 			told, ok := pods.Told(pod)
 			still[e.ID] = ending[e.ID]
 			labels, ends := joined(told.Labels, ours), told.Ending
-			if !ok || maps.Equal(labels, e.Labels) && slices.Equal(told.Ports, e.NamedPorts()) && ends == ending[e.ID] {
+			if !ok || maps.Equal(labels, e.Labels) && slices.Equal(told.Ports, e.NamedPorts()) && slices.Equal(told.Probed, e.Probed()) && ends == ending[e.ID] {
 				continue
 			}
 			call, cancel := context.WithTimeout(ctx, updatePatience)
 			err := here.Update(call, e.ID, func(e *model.Endpoint) {
-				e.Labels, e.Spec = labels, e.Spec.WithPorts(told.Ports)
+				e.Labels, e.Spec = labels, e.Spec.WithPorts(told.Ports, told.Probed)
 				e.Stopping = e.Stopping || ends && !ending[e.ID] // once: a pod that lives on for long works after all
 			})
 			cancel()

@@ -33,10 +33,10 @@ func TestRuntimeConfigSaysPortsAndRates(t *testing.T) {
 		`{}`: "[]",
 		`{"portMappings": [{"hostPort": 8080, "containerPort": 80, "protocol": "TCP"}, {"hostPort": 53, "containerPort": 5353, "protocol": "udp", "hostIP": "::ffff:192.0.2.1"}]}`: "[{tcp invalid IP 8080 8080 80} {udp 192.0.2.1 53 53 5353}]",
 		`{"portMappings": [{"hostPort": 1, "containerPort": 2, "hostIP": "::"}]}`:                                                                                                  "[{tcp :: 1 1 2}]",
-		`{"bandwidth": {"ingressRate": 20000000, "ingressBurst": 800000, "egressRate": 10000000}}`:                                                                                 "[] &{[] {10000000 0} {20000000 100000}}",
+		`{"bandwidth": {"ingressRate": 20000000, "ingressBurst": 800000, "egressRate": 10000000}}`:                                                                                 "[] &{[] [] {10000000 0} {20000000 100000}}",
 		// What containerd and CRI-O write for pods, and a burst in which no packet fits.
-		`{"bandwidth": {"ingressRate": 20000000, "ingressBurst": 4294967295, "egressRate": 10000000, "egressBurst": 34359738359}}`: "[] &{[] {10000000 0} {20000000 0}}",
-		`{"bandwidth": {"egressRate": 1000, "egressBurst": 8}}`:                                                                    "[] &{[] {1000 2048} {0 0}}",
+		`{"bandwidth": {"ingressRate": 20000000, "ingressBurst": 4294967295, "egressRate": 10000000, "egressBurst": 34359738359}}`: "[] &{[] [] {10000000 0} {20000000 0}}",
+		`{"bandwidth": {"egressRate": 1000, "egressBurst": 8}}`:                                                                    "[] &{[] [] {1000 2048} {0 0}}",
 	} {
 		if got, err := asked(t, runtime); err != nil || got != want {
 			t.Errorf("%s: %s, %v; want %s", runtime, got, err, want)

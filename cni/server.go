@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -187,7 +186,7 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 	if in := s.Agent.Elsewhere(id, c.Netns); in != "" {
 		return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_NETNS: interface %s of the container is in %s already, not in %s: DEL it first", c.IfName, in, c.Netns), "")
 	}
-	where, told := Placement{e.Tenant, e.Network, e.Group}, Told{Labels: e.Labels, Ports: e.NamedPorts()}
+	where, told := Placement{e.Tenant, e.Network, e.Group}, Told{Labels: e.Labels, Ports: e.NamedPorts(), Probed: e.Probed()}
 	if pod := c.pod(); !known || e.Labels[labelPodName] == "" || e.Labels[labelPodNamespace] != pod.Namespace || e.Labels[labelPodName] != pod.Name {
 		// A pod that is asked for again stays where it is, also when its labels have changed since or nobody can be asked.
 		if where, told, err = s.place(ctx, c, conf); err != nil {
@@ -206,20 +205,11 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 	case !known:
 		e = model.Endpoint{
 			ID: id, Tenant: n.Tenant, Network: n.Name, Group: where.Group, Runtime: "cni", Container: c.ContainerID, Name: c.pod().Name,
-			Labels: told.Labels, Spec: spec.WithPorts(told.Ports),
-		}
-		if err := s.allocate(ctx, n, &e); err != nil {
-			s.release(ctx, e)
-			return Answer{}, err
-		}
-		if err := s.Agent.Prepare(ctx, e); err != nil {
-			s.release(ctx, e)
-			return Answer{}, err
+			Labels: told.Labels, Spec: spec.WithPorts(told.Ports, told.Probed),
 		}
 	}
 	again := e.Port != "" // it was attached before this call, so a failure is no reason to take it away
 	if e, err = s.Agent.Attach(ctx, e, c.Netns); err != nil {
-		s.release(ctx, e)
 		return Answer{}, err
 	}
 	if err = s.Agent.Equip(e.ID, c.Netns, device(e, n, c.IfName)); err == nil {
@@ -258,37 +248,6 @@ func (s *Server) network(ctx context.Context, where Placement) (model.Network, e
 		}
 		return n, err
 	}
-}
-
-// release gives back addresses that came to nothing. Those that cannot be given back now come back by themselves.
-func (s *Server) release(ctx context.Context, e model.Endpoint) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-	defer cancel()
-	for _, a := range e.Addrs() {
-		if _, err := s.Agent.Masters().Delete(ctx, api.AddressPath(e.NetworkKey(), a)+"?owner="+s.Agent.NodeName()); err != nil {
-			s.Log.Debug("an address that was not used is given back later by itself", "address", a, "error", err)
-		}
-	}
-}
-
-// allocate asks a master for an address of each family that the network has.
-func (s *Server) allocate(ctx context.Context, n model.Network, e *model.Endpoint) error {
-	for _, family := range []struct {
-		has bool
-		v6  bool
-		to  *netip.Addr
-	}{{!n.IPv4.IsZero(), false, &e.IPv4}, {!n.IPv6.IsZero(), true, &e.IPv6}} {
-		if !family.has {
-			continue
-		}
-		var got api.Address
-		ask := api.AddressRequest{Node: s.Agent.NodeName(), IPv6: family.v6, GroupName: e.Group}
-		if _, err := s.Agent.Masters().Post(ctx, api.AddressesPath(n.Key()), ask, &got); err != nil {
-			return fmt.Errorf("ask for an address of network %s: %w", n.Key(), err)
-		}
-		*family.to = got.IPAddress
-	}
-	return nil
 }
 
 // collect detaches what the runtime does not have any more.

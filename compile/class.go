@@ -167,6 +167,13 @@ func (t *territory) rows() []netip.Prefix {
 			out = append(out, p)
 		}
 	}
+	if t.selectors[selector{home: true}] != nil {
+		for _, a := range model.ProbeSources() {
+			if p := netip.PrefixFrom(a, a.BitLen()); !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
 	return out
 }
 
@@ -175,6 +182,9 @@ func (k *classifier) at(t *territory, p netip.Prefix) *class {
 	has := t.prefixes.all(p.Addr(), p.Bits())
 	for _, networks := range t.subnets.all(p.Addr(), p.Bits()) {
 		has = append(has, networks...)
+	}
+	if n := t.selectors[selector{home: true}]; n != nil && isProbeSource(p) {
+		has = append(has, n)
 	}
 	return k.with(has)
 }

@@ -91,6 +91,7 @@ func where(w model.World, node string, earlier map[string]slots) compiler {
 	c.ports()
 	c.infra()
 	c.outside()
+	c.probes()
 	c.entrances()
 	c.findPods()
 	return c

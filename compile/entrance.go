@@ -6,8 +6,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-
-	"github.com/contivnet/contiv/model"
 )
 
 // Entrance is where a service of Kubernetes is met by what the node's own stack has: packets of the node's processes, from outside, and of
@@ -160,13 +158,8 @@ func (c *compiler) fromNode(b backend) (none netip.Addr) {
 			return v6
 		}
 	}
-	if b.pod.Tenant != model.DefaultTenant {
-		return none
-	}
-	for _, i := range c.out.Infra {
-		if i.Network == model.HostAccess && slices.ContainsFunc(i.Routes, func(r NodeRoute) bool { return r.Prefix.Contains(b.Addr()) }) {
-			return b.Addr()
-		}
+	if c.reachedByHost(*b.pod, b.Addr()) {
+		return b.Addr()
 	}
 	return none
 }

@@ -274,7 +274,7 @@ func namesOf(p model.PolicyPort) (out []portName) {
 }
 
 // readHome has the domain have a rule by which the node comes to its own pods, where policies of Kubernetes are: from its places in infra
-// networks, as far as its own processes send it: what it passes on from elsewhere has that address and another class. By its other addresses it is not known, as containers who come by the node's ports have those too.
+// networks, as far as its own processes send it (what it passes on from elsewhere has that address and another class), and with probes. By its other addresses it is not known, as containers who come by the node's ports have those too.
 func (d *domain) readHome(node string) {
 	old := d.home
 	switch {

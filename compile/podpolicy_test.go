@@ -36,7 +36,7 @@ func withPods(t *testing.T, policies ...model.Object) model.World {
 		e.Runtime = model.RuntimeCNI
 		e.Labels = map[string]string{model.LabelPodNamespace: namespace, model.LabelPodName: own, model.LabelPodUID: name, model.LabelCNIConfig: "k8s"}
 		maps.Copy(e.Labels, map[string]string{"app": app})
-		e.Spec = e.Spec.WithPorts([]model.NamedPort{{Name: "http", Protocol: "TCP", Port: port}})
+		e.Spec = e.Spec.WithPorts([]model.NamedPort{{Name: "http", Protocol: "TCP", Port: port}}, e.Probed())
 		put = append(put, e)
 	}
 	pod("x/a", "n1", "a", 8080)

@@ -17,7 +17,7 @@ func (s *scene) makePod(e *model.Endpoint) {
 	maps.Copy(e.Labels, s.labels())
 	for _, name := range []string{"http", "dns"} {
 		if s.IntN(2) == 0 {
-			e.Spec = e.Spec.WithPorts(append(e.NamedPorts(), model.NamedPort{Name: name, Protocol: one(*s, "TCP", "TCP", "UDP"), Port: one[uint16](*s, 80, 81, 8080)}))
+			e.Spec = e.Spec.WithPorts(append(e.NamedPorts(), model.NamedPort{Name: name, Protocol: one(*s, "TCP", "TCP", "UDP"), Port: one[uint16](*s, 80, 81, 8080)}), e.Probed())
 		}
 	}
 }

@@ -37,6 +37,9 @@ func (t Tables) String() string {
 	for _, p := range t.Published {
 		fmt.Fprintln(&b, p)
 	}
+	for _, p := range t.Probed {
+		fmt.Fprintln(&b, p)
+	}
 	for _, i := range t.Infra {
 		fmt.Fprintln(&b, i)
 	}
@@ -204,6 +207,8 @@ func (s Subnet) String() string { return fmt.Sprintf("subnet %d/%s", s.Tenant, s
 func (p Published) String() string {
 	return fmt.Sprintf("published %s/%d: %s", netip.AddrPortFrom(p.Host, p.Port), p.Protocol, p.To)
 }
+
+func (p Probed) String() string { return fmt.Sprintf("probed %s: %s", p.At, p.To) }
 
 func (i Infra) String() string {
 	var b strings.Builder

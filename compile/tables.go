@@ -33,7 +33,8 @@ type Tables struct {
 	Subnets []Subnet // of all networks of all tenants, by tenant and prefix
 	// Published are this node's ports behind which containers' are, by protocol, address and port.
 	Published []Published
-	Infra     []Infra // this node's places in infra networks, by network
+	Probed    []Probed // where this node's kubelet reaches pods of it, by address and port
+	Infra     []Infra  // this node's places in infra networks, by network
 
 	Prefixes []Prefix  // classes of addresses that no endpoint has, by tenant and prefix
 	Verdicts []Verdict // by role, class, protocol, any port before ranges before single ports, and port

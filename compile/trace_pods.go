@@ -85,10 +85,13 @@ func (t tracer) other(in bool) (model.Endpoint, netip.Addr) {
 	return t.to, t.question.To
 }
 
-// isHomeOf tells whether the packet comes from the node that has the endpoint, by one of its places in infra networks.
+// isHomeOf tells whether the packet comes from the node that has the endpoint: by one of its places in infra networks, or as a probe.
 func (t tracer) isHomeOf(own model.Endpoint) bool {
+	if t.from.ID == "" {
+		return slices.Contains(model.ProbeSources(), t.question.From)
+	}
 	n, _ := t.world.Networks.Get(t.from.NetworkKey())
-	return t.from.ID != "" && t.from.Node == own.Node && isHome(t.from, n)
+	return t.from.Node == own.Node && isHome(t.from, n)
 }
 
 func (t tracer) isPolicyPeer(p model.NetworkPolicyPeer, namespace string, in bool) bool {

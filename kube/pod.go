@@ -30,6 +30,7 @@ type podSpec struct {
 type container struct {
 	RestartPolicy string          `json:"restartPolicy,omitempty"`
 	Ports         []containerPort `json:"ports,omitempty"`
+	probes
 }
 
 type containerPort struct {

@@ -255,7 +255,7 @@ func (p *podObject) meant(pod cni.Pod) bool {
 
 // told is what is said of the pod. Nobody writes to what it holds.
 func (p *podObject) told() cni.Told {
-	return cni.Told{Labels: p.Labels, Ports: p.Spec.ports(), Ending: p.DeletionTimestamp != nil}
+	return cni.Told{Labels: p.Labels, Ports: p.Spec.ports(), Probed: p.Spec.probed(), Ending: p.DeletionTimestamp != nil}
 }
 
 // find is the pod and its namespace; nil for what is not known yet.

@@ -78,7 +78,7 @@ func (p *plan) askedAddress(n model.Network, g model.Group, asked api.AddressReq
 	if pool.IsZero() {
 		return netip.Addr{}, pool, model.Invalid("ipv6", "network %s has no %s subnet", n.Key(), family)
 	}
-	a, err := p.address(n, g, asked.IPv6)
+	a, err := p.address(n, g, asked.IPv6, p.ambiguous(newcomer{tenant: n.Tenant, node: asked.Node}, n, asked.IPv6))
 	return a, pool, err
 }
 

@@ -267,7 +267,7 @@ func (p *plan) addressFor(e model.Endpoint, n model.Network, g model.Group, aske
 	a := asked
 	if !a.IsValid() {
 		var err error
-		if a, err = p.address(n, g, v6); err != nil {
+		if a, err = p.address(n, g, v6, p.ambiguous(newcomer{e.Tenant, e.Node, len(e.Probed()) > 0}, n, v6)); err != nil {
 			return a, err
 		}
 	} else if err := p.usable(n, g, a); err != nil {

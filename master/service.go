@@ -109,7 +109,7 @@ func (p *plan) virtualAddress(s model.Service, n model.Network, asked netip.Addr
 	case asked.IsValid():
 		a, err = asked, p.usable(n, model.Group{}, asked)
 	default:
-		a, err = p.address(n, model.Group{}, v6)
+		a, err = p.address(n, model.Group{}, v6, nil)
 	}
 	if err != nil {
 		return a, err

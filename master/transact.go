@@ -150,12 +150,20 @@ func (p *plan) noneNewer(kind model.Kind, prefix string) {
 }
 
 // address is the lowest free address of a network's pool or, where the group has one, of the group's; the zero group is
-// none. It stays claimed until the plan has been done.
-func (p *plan) address(n model.Network, g model.Group, v6 bool) (netip.Addr, error) {
+// none. It stays claimed until the plan has been done. One that is to be avoided (nil: none is) is given where there is no other.
+func (p *plan) address(n model.Network, g model.Group, v6 bool, avoid func(netip.Addr) bool) (netip.Addr, error) {
 	pool, group := poolFor(n, g, v6)
-	a, busy, ok := p.ledger.claim(n, group, pool, func(a netip.Addr) bool {
+	mine := func(a netip.Addr) bool {
 		return p.own[model.Ref{Kind: model.KindAddress, Key: model.AddressKey(n.Key(), a)}] || group == "" && p.inOwnPool(n, a)
-	})
+	}
+	var a netip.Addr
+	var busy, ok bool
+	if avoid != nil {
+		a, _, ok = p.ledger.claim(n, group, pool, func(a netip.Addr) bool { return mine(a) || avoid(a) })
+	}
+	if !ok {
+		a, busy, ok = p.ledger.claim(n, group, pool, mine)
+	}
 	switch {
 	case ok:
 		key := model.AddressKey(n.Key(), a)

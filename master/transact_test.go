@@ -42,12 +42,12 @@ func TestAddressThatCameFreeAfterThePlansWorldIsAskedForAgain(t *testing.T) {
 		t.Errorf("on the World of the MAC's owner: %v", err)
 	}
 	apply(model.Change{Revision: 3, Delete: []model.Ref{model.RefOf(e), model.RefOf(has)}})
-	if a, err := p.address(n, model.Group{}, false); !errors.Is(err, errBusy) {
+	if a, err := p.address(n, model.Group{}, false, nil); !errors.Is(err, errBusy) {
 		t.Errorf("on the World before the address came free: %v, %v", a, err)
 	}
 	l.drop(p.claims)
 	p = newPlan(l.current(), l)
-	if a, err := p.address(n, model.Group{}, false); err != nil || a != first {
+	if a, err := p.address(n, model.Group{}, false, nil); err != nil || a != first {
 		t.Errorf("on the newest World: %v, %v", a, err)
 	}
 }

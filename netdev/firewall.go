@@ -97,6 +97,7 @@ type Firewall struct {
 	Published []Published
 	Machines  []Machine
 	Entrances []Entrance
+	Probed    []Probed
 }
 
 // Machine is a provider of services of Kubernetes that is no container's of ours: a node, or a machine elsewhere.
@@ -259,6 +260,9 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 			parts{leavesBy(device), meta(expr.MetaKeyIIF, expr.CmpOpNeq, none), setMark(f.OwnMark, false)})
 		passing.rules = append(passing.rules, parts{leavesBy(device), translated, accept}, parts{leavesBy(device), drop})
 	}
+	for _, p := range f.Private {
+		passing.rules = append(passing.rules, addressesLike(p.Addr()).notProbing())
+	}
 	passing.rules = append(passing.rules, []parts{
 		{toContainers, connection(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept},
 		{toContainers, translated, accept},
@@ -288,6 +292,9 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
 		},
 	}}
+	for _, p := range f.Private {
+		leaving.rules = append(leaving.rules, addressesLike(p.Addr()).probes(sets))
+	}
 	for _, home := range f.Homes {
 		is := addressesLike(home)
 		leaving.rules = append(leaving.rules, parts{toContainers, is.is(), {
@@ -317,6 +324,7 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 			},
 		}, parts{byOthers, from(p), {&expr.Masq{}}}, parts{byOthers, is.is(), translated, is.toListed(sets["machines"+is.suffix]), {&expr.Masq{}}})
 		asked, _ := is.goal(register32, false)
+		own = append(own, is.probing(sets))
 		looks = append(looks,
 			parts{is.is(), toNode(), asked, is.lookUp(sets["published"+is.suffix+"at"])},
 			parts{is.is(), toNode(), upperTo(register32), is.lookUp(sets["published"+is.suffix])})
@@ -406,6 +414,7 @@ func (f Firewall) sets(t *nftables.Table) map[string]*nftables.Set {
 		to := nftables.MustConcatSetType(is.datatype, nftables.TypeInetService)
 		for name, key := range map[string][]nftables.SetDatatype{
 			"published" + is.suffix: key, "published" + is.suffix + "at": append([]nftables.SetDatatype{is.datatype}, key...),
+			probedMap(is): append([]nftables.SetDatatype{is.datatype}, key...),
 		} {
 			out[name] = &nftables.Set{
 				// Unique in the transaction; the library's own numbering is not safe for concurrent use.
@@ -418,6 +427,8 @@ func (f Firewall) sets(t *nftables.Table) map[string]*nftables.Set {
 			ID: uint32(len(out) + 1), Table: t, Name: name, Concatenation: true,
 			KeyType: nftables.MustConcatSetType(append([]nftables.SetDatatype{is.datatype}, key...)...),
 		}
+		name = probingSet(is)
+		out[name] = &nftables.Set{ID: uint32(len(out) + 1), Table: t, Name: name, Concatenation: true, KeyType: out["machines"+is.suffix].KeyType}
 		if len(f.Entrances) > 0 {
 			for _, s := range is.entranceSets(t, uint32(len(out)+1)) {
 				out[s.Name] = s
@@ -462,6 +473,10 @@ func (f Firewall) elements() map[string][]nftables.SetElement {
 	}
 	for _, m := range f.Machines {
 		add(m.element())
+	}
+	for _, p := range f.Probed {
+		add(p.element())
+		add(p.probing())
 	}
 	for _, e := range f.Entrances {
 		e.elements(add)
@@ -515,7 +530,7 @@ func (f Firewall) Change(was Firewall) error {
 // frame is what only Load can change.
 func (f Firewall) frame() any {
 	enters := len(f.Entrances) > 0
-	f.Published, f.Machines, f.Entrances = nil, nil, nil
+	f.Published, f.Machines, f.Entrances, f.Probed = nil, nil, nil, nil
 	return struct {
 		Firewall
 		enters bool

@@ -29,6 +29,9 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 		{unix.IPPROTO_TCP, netip.IPv6Unspecified(), 8080, netip.MustParseAddrPort("[fd63::1]:80")},
 	}
 	full.Machines = []Machine{{netip.MustParseAddr("192.0.2.1"), unix.IPPROTO_TCP, 6443}, {netip.MustParseAddr("2001:db8::1"), unix.IPPROTO_UDP, 53}}
+	full.Probed = []Probed{
+		{netip.MustParseAddrPort("10.1.2.1:8080"), netip.MustParseAddr("172.19.0.3")}, {netip.MustParseAddrPort("[2001:db8:1::1]:81"), netip.MustParseAddr("fd63::3")},
+	}
 	over6 := full
 	over6.VTEP = netip.MustParseAddr("fd00:2::10")
 	for name, f := range map[string]Firewall{"plain": plain, "full": full, "tunnels over IPv6": over6} {
@@ -86,6 +89,8 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 					`tcp . 8080 : 172.19.0.1 . 80`, `192.0.2.1 . udp . 53 : 172.19.0.2 . 53`, `tcp . 8080 : fd63::1 . 80`, "masquerade",
 					"192.0.2.1 . tcp . 6443", "2001:db8::1 . udp . 53", "ip daddr . meta l4proto . th dport @machines4",
 					`oifname "contivh1" iif 0 meta mark set meta mark | 0x00001000`, `oifname "contivh1" iif != 0 meta mark set meta mark & 0xffffefff`,
+					"10.1.2.1 . tcp . 8080 : 172.19.0.3 . 8080", "2001:db8:1::1 . tcp . 81 : fd63::3 . 81", `oifname "contivh0" ip saddr 192.0.0.8`,
+					"snat ip to 192.0.0.8", "snat ip6 to fd63:6f6e:7469:7601::8", "meta skuid 0", "@probing4",
 				} {
 					if !strings.Contains(listed, want) {
 						t.Errorf("there is no %q in\n%s", want, listed)

@@ -11,8 +11,17 @@ import (
 // leads tells whether the maps of the table lead from all published ports to where they should.
 func (f Firewall) leads(c *nftables.Conn, t *nftables.Table) (bool, error) {
 	read := map[string]map[string]string{} // by map and key
+	var rows []interface {
+		element() (string, nftables.SetElement)
+	}
 	for _, p := range f.Published {
-		name, want := p.element()
+		rows = append(rows, p)
+	}
+	for _, p := range f.Probed {
+		rows = append(rows, p)
+	}
+	for _, row := range rows {
+		name, want := row.element()
 		has, known := read[name]
 		if !known {
 			rows, err := c.GetSetElements(&nftables.Set{Table: t, Name: name})
