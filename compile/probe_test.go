@@ -51,7 +51,7 @@ func TestProbesPassPoliciesThatLetNobodyIn(t *testing.T) {
 	t.Parallel()
 	w := withPods(t, model.NetworkPolicy{Namespace: "x", Name: "nobody", IsolatesIngress: true})
 	tables := For(w, "n1")
-	for from, want := range map[string]bool{"192.0.0.8": true, "fd63:6f6e:7469:7601::8": true, "192.0.0.9": false, "192.168.2.10": false} {
+	for from, want := range map[string]bool{"192.0.0.7": true, "fd63:6f6e:7469:7601::8": true, "192.0.0.8": false, "192.168.2.10": false} {
 		a := netip.MustParseAddr(from)
 		var class uint32
 		bits := -1

@@ -191,6 +191,11 @@ func TestSpoofedFramesFromAWireAreDropped(t *testing.T) {
 	a.wantDrop("spoofed_wire", func() { m.doesNotReach(one.endpoint.IPv4) })
 	a.wantDrop("spoofed_arp", m.announce)
 	one.reaches(two.endpoint.IPv4)
+	// Nor is it a kubelet that probes its pods.
+	probe := model.ProbeSources()[0]
+	must(t, m.nl.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: probe.AsSlice(), Mask: net.CIDRMask(32, 32)}}))
+	m.endpoint.IPv4 = probe
+	a.wantDrop("spoofed_wire", func() { m.doesNotReach(one.endpoint.IPv4) })
 }
 
 // routedNodes are two nodes that are routed to each other on the wire, at 172.30.0.1 and .2, and a router at .254.
@@ -253,6 +258,14 @@ func TestContainersOfRoutedVLANsReachEachOtherAndTheOutsideByRoutes(t *testing.T
 	two.reaches(r.endpoint.IPv4)
 	r.reaches(one.endpoint.IPv4)
 	r.reaches(two.endpoint.IPv6)
+	// It does not pass for a kubelet that probes its pods.
+	router, probe := r.endpoint.IPv6, model.ProbeSources()[1]
+	eth0, err := r.nl.LinkByName("eth0")
+	must(t, err)
+	must(t, r.nl.AddrAdd(eth0, &netlink.Addr{IPNet: &net.IPNet{IP: probe.AsSlice(), Mask: net.CIDRMask(128, 128)}, Flags: unix.IFA_F_NODAD}))
+	r.endpoint.IPv6 = probe
+	a.wantDrop("spoofed_wire", func() { r.doesNotReach(one.endpoint.IPv6) })
+	r.endpoint.IPv6 = router
 	if f := wire.receive(silence, func(f []byte) bool { return bytes.Equal(f[6:12], one.endpoint.MAC[:]) }); f != nil {
 		t.Errorf("a routed container's own MAC is on the wire: %x", f)
 	}

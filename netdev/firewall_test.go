@@ -12,6 +12,8 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+
+	"github.com/contivnet/contiv/model"
 )
 
 // plain is the firewall of a node of which nobody goes out.
@@ -89,8 +91,8 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 					`tcp . 8080 : 172.19.0.1 . 80`, `192.0.2.1 . udp . 53 : 172.19.0.2 . 53`, `tcp . 8080 : fd63::1 . 80`, "masquerade",
 					"192.0.2.1 . tcp . 6443", "2001:db8::1 . udp . 53", "ip daddr . meta l4proto . th dport @machines4",
 					`oifname "contivh1" iif 0 meta mark set meta mark | 0x00001000`, `oifname "contivh1" iif != 0 meta mark set meta mark & 0xffffefff`,
-					"10.1.2.1 . tcp . 8080 : 172.19.0.3 . 8080", "2001:db8:1::1 . tcp . 81 : fd63::3 . 81", `oifname "contivh0" ip saddr 192.0.0.8`,
-					"snat ip to 192.0.0.8", "snat ip6 to fd63:6f6e:7469:7601::8", "meta skuid 0", "@probing4",
+					"10.1.2.1 . tcp . 8080 : 172.19.0.3 . 8080", "2001:db8:1::1 . tcp . 81 : fd63::3 . 81", `oifname "contivh0" ip saddr 192.0.0.7`,
+					"snat ip to 192.0.0.7", "snat ip6 to fd63:6f6e:7469:7601::8", "meta skuid 0", "@probing4",
 				} {
 					if !strings.Contains(listed, want) {
 						t.Errorf("there is no %q in\n%s", want, listed)
@@ -107,6 +109,18 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 				t.Errorf("left is %s", left)
 			}
 		})
+	}
+}
+
+// The node's address towards containers is also that of containers who ask for its published ports: they are no kubelet.
+func TestNodeNeverSpeaksForOthersAsAProbe(t *testing.T) {
+	t.Parallel()
+	for _, vtep := range []string{"192.168.2.10", "fd00:2::10"} {
+		for _, probe := range model.ProbeSources() {
+			if own := (Firewall{VTEP: netip.MustParseAddr(vtep)}).own(probe); own == probe {
+				t.Errorf("with tunnels from %s, containers come under %s, as probes do", vtep, own)
+			}
+		}
 	}
 }
 

@@ -20,10 +20,10 @@ import (
 //	chain own { ...
 //	  meta skuid 0 dnat to ip daddr . meta l4proto . th dport map @probed4 }
 //	chain leaving {
-//	  oifname contivh0 meta skuid 0 ip daddr . meta l4proto . th dport @probing4 snat to 192.0.0.8
+//	  oifname contivh0 meta skuid 0 ip daddr . meta l4proto . th dport @probing4 snat to 192.0.0.7
 //	  ... }
 //	chain passing {
-//	  oifname contivh0 ip saddr 192.0.0.8 drop
+//	  oifname contivh0 ip saddr 192.0.0.7 drop
 //	  ... }
 //	map probed4 { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service
 //	  10.1.2.1 . tcp . 8080 : 172.19.0.3 . 8080 }

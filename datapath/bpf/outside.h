@@ -58,6 +58,16 @@ static __always_inline bool is_loopback(const __u8 *address, __be16 ethertype)
 	return !(words[0] | words[1]); // ::/64, with ::1 and what is mapped
 }
 
+// The addresses under which probes of a pod's own kubelet come by the node's stack (model.ProbeSources): rules know the node by them. Nobody else's packets have them.
+static __always_inline bool is_probe_source(const __u8 *address, __be16 ethertype)
+{
+	const __u32 *words = (const void *)address;
+
+	if (ethertype == bpf_htons(ETH_P_IP))
+		return words[3] == bpf_htonl(0xc0000007); // 192.0.0.7
+	return words[0] == bpf_htonl(0xfd636f6e) && words[1] == bpf_htonl(0x74697601) && !words[2] && words[3] == bpf_htonl(8);
+}
+
 // What an address is to rules, whoever has it: the endpoint e or, where that is NULL, somebody of whom we know nothing else.
 static __always_inline __u32 class_at(__u32 tenant, const struct endpoint *e, const __u8 *address, __u32 bank)
 {

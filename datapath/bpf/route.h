@@ -73,6 +73,8 @@ static __noinline int decide_from_router(const struct question *q, struct flow *
 	from = endpoint_of(network->tenant, q->source);
 	if (from && (from->ifindex || from->virtual || !is_routed(from->network))) // those come by other ways, or by none
 		return DROP_SPOOFED_WIRE;
+	if (is_probe_source(q->source, q->ethertype))
+		return DROP_SPOOFED_WIRE;
 	f->tenant = network->tenant;
 	f->source_class = class_at(network->tenant, from, q->source, bank); // its roles were asked on its own node, if it has one
 	f->asks = from ? asks_for_replies(from, to) : asks_for_foreign_replies(q->source);

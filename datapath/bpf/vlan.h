@@ -63,7 +63,7 @@ static __noinline int decide_from_wire(struct __sk_buff *skb, const struct quest
 		return NOT_OURS;
 	STEP(check_uplink(skb));
 	from = endpoint_of(network->tenant, q->source);
-	if (!may_claim(number, from, mac_of_sender(q)))
+	if (!may_claim(number, from, mac_of_sender(q)) || is_probe_source(q->source, q->ethertype))
 		return DROP_SPOOFED_WIRE;
 	if (from && from->network == number && is_neighbour_discovery(q) && q->icmp_type == ND_SOLICITATION &&
 	    !gives_mac(skb, ND_OPTION_SOURCE_MAC, from->mac))
