@@ -24,6 +24,17 @@ func (t Tables) Choose(tenant uint32, protocol uint8, client, service netip.Addr
 		return s, p, false
 	}
 	s = t.Services[i]
+	if s.Number == 0 {
+		at, known := slices.BinarySearchFunc(t.Endpoints, Endpoint{Tenant: tenant, Addr: client.Addr()}, compareEndpoint)
+		if !known || t.Endpoints[at].Network == 0 {
+			return s, p, false
+		}
+		key.Network = t.Endpoints[at].Network
+		if i, ok = slices.BinarySearchFunc(t.Services, key, CompareServices); !ok {
+			return Service{}, p, false
+		}
+		s = t.Services[i]
+	}
 	if len(s.Slots) == 0 {
 		return s, p, false
 	}

@@ -103,6 +103,8 @@ func (c *compiler) backends(p model.ClusterPort, parts []model.EndpointSlice, in
 	return slices.CompactFunc(out, func(a, b backend) bool { return a.providing() == b.providing() })
 }
 
+func (b backend) isPod() bool { return b.pod != nil }
+
 // rank is higher for who rather gets connections.
 func (b backend) rank() int {
 	switch {
@@ -141,19 +143,42 @@ func (c *compiler) podAt(pod string, a netip.Addr) *model.Endpoint {
 	return nil
 }
 
-// isSeenBy tells whether clients of a tenant reach a backend, over the address family of another address: they do their own pods, who is outside, and
-// who is at an address that the tenant itself has.
-func (b backend) isSeenBy(t model.Tenant, family netip.Addr, endpoints []located, inside subnets) bool {
+// clients are a tenant's that have ports here.
+type clients struct {
+	model.Tenant
+	circles []circle
+}
+
+// circle is of networks that reach each other.
+type circle struct {
+	name     string   // as model.Forwarding has it
+	networks []uint32 // those of them that have ports here, by number
+}
+
+// reach tells whether clients in a circle reach a backend, over the address family of another address: they do pods and other endpoints in it, and who is
+// outside.
+func (b *balancer) reach(t clients, in circle, x backend, family netip.Addr) bool {
 	switch {
-	case b.Addr().Is4() != family.Is4():
+	case x.Addr().Is4() != family.Is4():
 		return false
-	case b.pod != nil:
-		return b.pod.Tenant == t.Name
-	case inside.has(t.Number, b.Addr()):
-		_, ok := find(endpoints, place{t.Number, b.Addr()})
-		return ok
+	case x.pod != nil:
+		return x.pod.Tenant == t.Name && b.circleOf(x.pod.NetworkKey()) == in.name
+	case b.inside.has(t.Number, x.Addr()):
+		i, ok := find(b.endpoints, place{t.Number, x.Addr()})
+		return ok && b.circleOf(model.NetworkKey(t.Name, b.affiliations[b.endpoints[i].of].network)) == in.name
 	}
 	return true
+}
+
+// circleOf is the name of a network's circle.
+func (b *balancer) circleOf(key string) string {
+	name, known := b.circles[key]
+	if !known {
+		n, _ := b.world.Networks.Get(key)
+		name = b.forwarding.Circle(n)
+		b.circles[key] = name
+	}
+	return name
 }
 
 // taking are those of the backends that get new connections: who is ready or, where nobody is, who is about to end (KEP-1669). Where others than those of
@@ -216,7 +241,8 @@ type balancer struct {
 	*compiler
 	endpoints         []located // sorted
 	inside            subnets
-	nodes             []netip.Addr // sorted
+	circles           map[string]string // by networks' keys, as they are asked for
+	nodes             []netip.Addr      // sorted
 	numberOf          map[providing]uint32
 	slotsOf           func(providers []uint32) slots
 	virtual, provides map[place]bool // also of other services
@@ -234,60 +260,94 @@ type listening struct {
 
 // clusterServices adds the rows of the services of Kubernetes, for each tenant that has ports here.
 func (b *balancer) clusterServices(all []clusterPort) {
-	for _, t := range b.localTenants() {
-		for _, p := range all {
-			for _, at := range addresses(p.of) {
-				b.balance(t, p, at)
+	for _, t := range b.clients() {
+		for _, outside := range []bool{false, true} { // who makes services shall not get what is sent to others' cluster IPs
+			for _, p := range all {
+				for _, at := range addresses(p.of) {
+					if at.outside == outside {
+						b.balance(t, p, at)
+					}
+				}
 			}
 		}
 	}
 	slices.SortFunc(b.out.Foreign, func(a, b Foreign) int { return a.Addr.Compare(b.Addr) })
 }
 
-func (b *balancer) balance(t model.Tenant, p clusterPort, at virtual) {
-	seen := slices.DeleteFunc(slices.Clone(p.backends), func(x backend) bool { return !x.isSeenBy(t, at.Addr, b.endpoints, b.inside) })
+// balance adds a port's rows for the clients of a tenant at an address: one or, where not all of their networks reach the same providers, one for each.
+func (b *balancer) balance(t clients, p clusterPort, at virtual) {
+	reached := make([][]backend, len(t.circles))
+	pods := false
+	for i, in := range t.circles {
+		reached[i] = slices.DeleteFunc(slices.Clone(p.backends), func(x backend) bool { return !b.reach(t, in, x, at.Addr) })
+		pods = pods || slices.ContainsFunc(reached[i], backend.isPod)
+	}
 	if at.outside {
 		// Who may make services in one tenant shall not turn round what others send to the outside.
-		pods := slices.ContainsFunc(seen, func(x backend) bool { return x.pod != nil })
 		if _, nodes := slices.BinarySearchFunc(b.nodes, at.Addr, compareAddr); nodes || !pods {
 			return // it leads to the node's own stack, which knows it
 		}
 	}
-	if !b.claim(t, p.of, at.Addr) {
+	if !b.claim(t.Tenant, p.of, at) {
 		return
 	}
 	row := Service{Key: p.key, Number: p.number, Tenant: t.Number, Addr: at.Addr, Protocol: protocolNumbers[p.Protocol], Port: p.Port, Affinity: uint32(p.of.Affinity)}
-	if row.Protocol == sctp {
-		if slices.ContainsFunc(seen, func(x backend) bool { return x.Port() != p.Port }) {
-			b.note(p.of, "port %d of service %s of Kubernetes leads to another port, which what SCTP sends cannot be given: make both the same", p.Port, p.of.Key())
-		}
-		seen = slices.DeleteFunc(seen, func(x backend) bool { return x.Port() != p.Port })
-	}
 	key := listening{place{t.Number, at.Addr}, row.Protocol, p.Port}
 	if at.outside && b.listening[key] {
 		b.note(p.of, "service %s of Kubernetes is at %s, where another is: it is not carried there", p.of.Key(), netip.AddrPortFrom(at.Addr, p.Port))
 		return
 	}
 	b.listening[key] = true
-	for _, x := range seen {
-		if row.Protocol == udp && x.rank() == 0 {
-			continue // datagrams have no end to wait for: a client that goes on is to meet another
+	for i, seen := range reached {
+		if row.Protocol == sctp {
+			reached[i] = b.withPort(seen, p)
 		}
-		b.provide(t, p, x)
+		for _, x := range reached[i] {
+			if row.Protocol == udp && x.rank() == 0 {
+				continue // datagrams have no end to wait for: a client that goes on is to meet another
+			}
+			b.provide(t.Tenant, p, x)
+		}
 	}
-	var numbers []uint32
-	for _, x := range taking(seen, p.of.InternalLocal && !at.outside) {
-		numbers = append(numbers, b.numberOf[x.providing()])
+	add := func(seen []backend) {
+		var numbers []uint32
+		for _, x := range taking(seen, p.of.InternalLocal && !at.outside) {
+			numbers = append(numbers, b.numberOf[x.providing()])
+		}
+		slices.Sort(numbers)
+		chances := b.slotsOf(numbers)
+		row.Slots, row.SlotsNumber = chances.providers, chances.number
+		b.out.Services = append(b.out.Services, row)
 	}
-	slices.Sort(numbers)
-	chances := b.slotsOf(numbers)
-	row.Slots, row.SlotsNumber = chances.providers, chances.number
-	b.out.Services = append(b.out.Services, row)
+	if !slices.ContainsFunc(reached, func(seen []backend) bool { return !slices.Equal(seen, reached[0]) }) {
+		add(reached[0])
+		return
+	}
+	ask := row
+	ask.Number, ask.Affinity = 0, 0
+	b.out.Services = append(b.out.Services, ask)
+	for i, in := range t.circles {
+		if at.outside && !slices.ContainsFunc(reached[i], backend.isPod) {
+			continue // as in a tenant without any
+		}
+		for _, row.Network = range in.networks {
+			add(reached[i])
+		}
+	}
+}
+
+// withPort are the backends that listen where clients send to.
+func (b *balancer) withPort(all []backend, p clusterPort) []backend {
+	same := slices.DeleteFunc(slices.Clone(all), func(x backend) bool { return x.Port() != p.Port })
+	if len(same) < len(all) {
+		b.note(p.of, "port %d of service %s of Kubernetes leads to another port, which what SCTP sends cannot be given: make both the same", p.Port, p.of.Key())
+	}
+	return same
 }
 
 // claim makes a virtual address a tenant's, once. It tells whether the tenant can have it.
-func (b *balancer) claim(t model.Tenant, s model.ClusterService, a netip.Addr) bool {
-	at := place{t.Number, a}
+func (b *balancer) claim(t model.Tenant, s model.ClusterService, v virtual) bool {
+	a, at := v.Addr, place{t.Number, v.Addr}
 	if can, asked := b.own[at]; asked {
 		return can
 	}
@@ -300,7 +360,7 @@ func (b *balancer) claim(t model.Tenant, s model.ClusterService, a netip.Addr) b
 		return false
 	}
 	b.virtual[at] = true
-	b.located = append(b.located, located{of: b.nobodys, Endpoint: Endpoint{Tenant: t.Number, Addr: a, MAC: model.MACOf(a), Virtual: true}})
+	b.located = append(b.located, located{of: b.nobodys, Endpoint: Endpoint{Tenant: t.Number, Addr: a, MAC: model.MACOf(a), Virtual: true, Beside: v.outside}})
 	return true
 }
 
@@ -319,18 +379,34 @@ func (b *balancer) provide(t model.Tenant, p clusterPort, x backend) {
 	b.out.Providers = append(b.out.Providers, row)
 }
 
-// localTenants are those that have ports here, by number.
-func (c *compiler) localTenants() (out []model.Tenant) {
-	have := map[string]bool{}
-	for _, e := range c.local {
-		if have[e.Tenant] {
+// clients are those of the tenants that have ports here, by number. The node itself is a client of entrances.
+func (b *balancer) clients() (out []clients) {
+	have := map[string]map[string]circle{} // by tenant and name
+	seen := map[string]bool{}              // networks
+	for _, e := range b.local {
+		n, _ := b.world.Networks.Get(e.NetworkKey())
+		if seen[n.Key()] || isHome(e, n) {
 			continue
 		}
-		have[e.Tenant] = true
-		t, _ := c.world.Tenants.Get(e.Tenant)
-		out = append(out, t)
+		seen[n.Key()] = true
+		if have[e.Tenant] == nil {
+			have[e.Tenant] = map[string]circle{}
+		}
+		in := have[e.Tenant][b.circleOf(n.Key())]
+		in.name, in.networks = b.circleOf(n.Key()), append(in.networks, b.compiler.numberOf(n))
+		have[e.Tenant][in.name] = in
 	}
-	slices.SortFunc(out, func(a, b model.Tenant) int { return cmp.Compare(a.Number, b.Number) })
+	for tenant, circles := range have {
+		t, _ := b.world.Tenants.Get(tenant)
+		c := clients{Tenant: t}
+		for _, in := range circles {
+			slices.Sort(in.networks)
+			c.circles = append(c.circles, in)
+		}
+		slices.SortFunc(c.circles, func(a, b circle) int { return cmp.Compare(a.name, b.name) })
+		out = append(out, c)
+	}
+	slices.SortFunc(out, func(a, b clients) int { return cmp.Compare(a.Number, b.Number) })
 	return out
 }
 

@@ -3,6 +3,7 @@
 package compile
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -302,6 +303,151 @@ func TestMemoFollowsServicesOfKubernetes(t *testing.T) {
 		w = w.With(change)
 		if got, want := m.For(w, "n1").String(), For(w, "n1").String(); got != want {
 			t.Errorf("after %v:\n%s\nwant:\n%s", change, got, want)
+		}
+	}
+}
+
+// met are whom new connections of a client to a port of an address get: ids of endpoints, or addresses.
+func met(tables Tables, tenant uint32, client, service string) string {
+	var out []string
+	for port := range uint16(2000) {
+		who := "nobody"
+		_, p, ok := tables.Choose(tenant, 6, netip.AddrPortFrom(netip.MustParseAddr(client), 1000+port), netip.MustParseAddrPort(service))
+		if ok {
+			who = cmp.Or(p.Endpoint, p.Addr.String())
+		}
+		if !slices.Contains(out, who) {
+			out = append(out, who)
+		}
+	}
+	slices.Sort(out)
+	return strings.Join(out, " ")
+}
+
+func TestServiceOfKubernetesHasThosePodsThatItsClientsNetworkReaches(t *testing.T) {
+	t.Parallel()
+	apart := func(n *model.Network) { n.Internal = true }
+	for name, c := range map[string]struct {
+		edit          func(w model.World) model.World
+		net, db, blue string // whom clients there meet
+		rows          int    // of port 80 in default
+	}{
+		"networks that reach each other": {func(w model.World) model.World { return w }, "203.0.113.9 e1 e4", "203.0.113.9 e1 e4", "203.0.113.9 e3", 1},
+		"bridged": {func(w model.World) model.World {
+			g := model.DefaultGlobal()
+			g.ForwardMode = model.ForwardBridge
+			return with(w, g)
+		}, "203.0.113.9 e1", "203.0.113.9 e4", "203.0.113.9 e3", 3},
+		"an internal one": {func(w model.World) model.World {
+			n, _ := w.Networks.Get("default:db")
+			apart(&n)
+			return with(w, n)
+		}, "203.0.113.9 e1", "203.0.113.9 e4", "203.0.113.9 e3", 3},
+		"apart, and those who provide are outside": {func(w model.World) model.World {
+			n, _ := w.Networks.Get("default:db")
+			apart(&n)
+			s, _ := w.EndpointSlices.Get("ns/shop-1")
+			s.Endpoints = slices.DeleteFunc(slices.Clone(s.Endpoints), func(a model.SliceAddress) bool { return a.Pod != "" })
+			return with(w, n, s)
+		}, "203.0.113.9", "203.0.113.9", "203.0.113.9", 1},
+		"apart, and all that provide are in one": {func(w model.World) model.World {
+			n, _ := w.Networks.Get("default:db")
+			apart(&n)
+			s, _ := w.EndpointSlices.Get("ns/shop-1")
+			s.Endpoints = slices.DeleteFunc(slices.Clone(s.Endpoints), func(a model.SliceAddress) bool { return a.Pod != "p4" })
+			return with(w, n, s)
+		}, "nobody", "e4", "nobody", 3},
+		"an address that a container of another network has": {func(w model.World) model.World {
+			n, _ := w.Networks.Get("default:db")
+			apart(&n)
+			s, _ := w.EndpointSlices.Get("ns/shop-1")
+			s.Endpoints = []model.SliceAddress{{Addr: netip.MustParseAddr("10.1.2.2"), Ready: true}}
+			return with(w, n, s)
+		}, "e2", "nobody", "nobody", 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tables := For(c.edit(clusterShop(t, func(*model.ClusterService, *model.EndpointSlice) {})), "n1")
+			if got := met(tables, 1, "10.1.2.1", "10.96.0.7:80"); strings.ReplaceAll(got, "10.1.2.2", "e2") != c.net {
+				t.Errorf("clients in net meet %s, want %s", got, c.net)
+			}
+			if got := met(tables, 1, "10.1.9.2", "10.96.0.7:80"); got != c.db {
+				t.Errorf("clients in db meet %s, want %s", got, c.db)
+			}
+			if got := met(tables, 2, "10.1.2.1", "10.96.0.7:80"); got != c.blue {
+				t.Errorf("clients of blue meet %s, want %s", got, c.blue)
+			}
+			rows := 0
+			for _, s := range tables.Services {
+				if s.Tenant == 1 && s.Port == 80 {
+					rows++
+				}
+			}
+			if rows != c.rows {
+				t.Errorf("there are %d rows, want %d:\n%s", rows, c.rows, tables)
+			}
+		})
+	}
+}
+
+// with is a World in which objects are others.
+func with(w model.World, objects ...model.Object) model.World {
+	return w.With(model.Change{Revision: w.Revision + 1, Put: objects})
+}
+
+func TestAddressOutsideHasServicesBesideWhatIsThere(t *testing.T) {
+	t.Parallel()
+	w := clusterShop(t, func(s *model.ClusterService, _ *model.EndpointSlice) {
+		s.ExternalIPs = []netip.Addr{netip.MustParseAddr("198.51.100.1")}
+	})
+	beside := func(w model.World) string {
+		var out []string
+		for _, e := range For(w, "n1").Endpoints {
+			if e.Virtual {
+				out = append(out, fmt.Sprint(e.Tenant, " ", e.Addr, " ", e.Beside))
+			}
+		}
+		return strings.Join(out, ", ")
+	}
+	if got := beside(w); got != "1 10.96.0.7 false, 1 198.51.100.1 true, 2 10.96.0.7 false, 2 198.51.100.1 true" {
+		t.Errorf("virtual are %s", got)
+	}
+	// A network of the tenant that reaches no pod of the service goes on as if it were not there.
+	n, _ := w.Networks.Get("default:db")
+	n.Internal = true
+	s, _ := w.EndpointSlices.Get("ns/shop-1")
+	s.Endpoints = slices.DeleteFunc(slices.Clone(s.Endpoints), func(a model.SliceAddress) bool { return a.Pod == "p4" })
+	for _, row := range For(with(w, n, s), "n1").Services {
+		if row.Tenant == 1 && row.Addr.String() == "198.51.100.1" && row.Network == 3 {
+			t.Errorf("%s", row)
+		}
+	}
+}
+
+// Who may make services could else have what others send to the cluster's own.
+func TestAddressOfAnotherServiceIsNotTakenFromIt(t *testing.T) {
+	t.Parallel()
+	w := clusterShop(t, func(*model.ClusterService, *model.EndpointSlice) {})
+	thief := model.ClusterService{
+		Namespace: "aa", Name: "thief", ClusterIPs: []netip.Addr{netip.MustParseAddr("10.96.0.66")}, ExternalIPs: []netip.Addr{netip.MustParseAddr("10.96.0.7")},
+		Ports: []model.ClusterPort{{Protocol: "TCP", Port: 80}, {Name: "more", Protocol: "TCP", Port: 81}},
+	}
+	slice, _ := w.EndpointSlices.Get("ns/shop-1")
+	slice.Namespace, slice.Name, slice.Service = "aa", "thief-1", "thief"
+	slice.Ports = []model.SlicePort{{Protocol: "TCP", Port: 6666}, {Name: "more", Protocol: "TCP", Port: 6666}}
+	slice.Endpoints = []model.SliceAddress{{Addr: netip.MustParseAddr("10.1.9.9"), Pod: "evil", Ready: true, Node: "n1"}}
+	evil := podOf(endpoint("evil", "default", "db", "n1", "vvport9", "10.1.9.9"), "evil")
+	evil.Labels[model.LabelPodNamespace] = "aa"
+	tables := For(with(w, thief, slice, evil), "n1")
+	if got := met(tables, 1, "10.1.2.1", "10.96.0.7:80"); got != "203.0.113.9 e1 e4" {
+		t.Errorf("clients of the service meet %s", got)
+	}
+	if got := met(tables, 1, "10.1.2.1", "10.96.0.7:81"); got != "evil" {
+		t.Errorf("at a port of its own the other service has %s", got)
+	}
+	for _, e := range tables.Entrances {
+		if e.Addr.String() == "10.96.0.7" && e.Port == 80 && e.Service != "ns/shop" {
+			t.Errorf("the node's own meet %s", e)
 		}
 	}
 }

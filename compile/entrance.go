@@ -6,6 +6,8 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
+
+	"github.com/contivnet/contiv/model"
 )
 
 // Entrance is where a service of Kubernetes is met by what the node's own stack has: packets of the node's processes, from outside, and of
@@ -41,8 +43,8 @@ type HealthCheck struct {
 
 // entrances adds what the node's own stack does for services of Kubernetes, when all ports have their private addresses.
 func (c *compiler) entrances() {
-	taken := map[Machine]bool{}             // where there is an entrance
-	here := map[string]map[providing]bool{} // by service
+	cluster, beside := []entering{}, []entering{} // by cluster IPs, and by addresses that whoever makes a service may name
+	here := map[string]map[providing]bool{}       // by service
 	machines := map[Machine]bool{}
 	for _, p := range c.clustered {
 		protocol := protocolNumbers[p.Protocol]
@@ -52,7 +54,8 @@ func (c *compiler) entrances() {
 			}
 		}
 		for _, family := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-			c.enter(p, protocol, family, taken)
+			own, others := c.enter(p, protocol, family)
+			cluster, beside = append(cluster, own...), append(beside, others...)
 		}
 		if p.of.HealthCheck != 0 {
 			if here[p.of.Key()] == nil {
@@ -67,6 +70,16 @@ func (c *compiler) entrances() {
 				}
 			}
 		}
+	}
+	taken := map[Machine]bool{} // where there is an entrance
+	for _, e := range slices.Concat(cluster, beside) {
+		at := Machine{e.Addr, e.Protocol, e.Port}
+		if taken[at] {
+			c.note(e.of, "service %s of Kubernetes is at %s, where another is: it is not met there", e.Service, netip.AddrPortFrom(e.Addr, e.Port))
+			continue
+		}
+		taken[at] = true
+		c.out.Entrances = append(c.out.Entrances, e.Entrance)
 	}
 	own, _ := c.world.Nodes.Get(c.node)
 	for i := range c.out.HealthChecks {
@@ -87,8 +100,14 @@ func (c *compiler) entrances() {
 	})
 }
 
-// enter adds the entrances of a port in one family, of which the unspecified address is given.
-func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr, taken map[Machine]bool) {
+// entering is an entrance of a service.
+type entering struct {
+	Entrance
+	of model.ClusterService
+}
+
+// enter gives the entrances of a port in one family, of which the unspecified address is given: by its cluster IPs, and by other addresses.
+func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr) (cluster, beside []entering) {
 	var reached []backend // at the addresses by which the node's stack knows them
 	somebody := false
 	for _, b := range p.backends {
@@ -106,15 +125,14 @@ func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr, taken
 		if a.Is4() != family.Is4() || port == 0 {
 			return
 		}
-		if taken[Machine{a, protocol, port}] {
-			c.note(p.of, "service %s of Kubernetes is at %s, where another is: it is not met there", p.of.Key(), netip.AddrPortFrom(a, port))
-			return
+		to := &cluster
+		if external {
+			to = &beside
 		}
-		taken[Machine{a, protocol, port}] = true
-		c.out.Entrances = append(c.out.Entrances, Entrance{
+		*to = append(*to, entering{of: p.of, Entrance: Entrance{
 			Service: p.of.Key(), Addr: a, Protocol: protocol, Port: port, Affinity: uint32(p.of.Affinity), Sources: sources,
 			Outer: outer, Inner: inner, Elsewhere: external && p.of.ExternalLocal && somebody && len(outer) == 0,
-		})
+		}})
 	}
 	inner := all
 	if p.of.InternalLocal {
@@ -140,6 +158,7 @@ func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr, taken
 	if ofFamily {
 		add(family, p.Node, true, outer, all, nil)
 	}
+	return cluster, beside
 }
 
 // fromNode is the address at which the node's own stack reaches a backend: of a pod of this node its private one, of one elsewhere its own where

@@ -125,7 +125,7 @@ func (c *compiler) services() {
 		b := balancer{
 			compiler: c, endpoints: c.located[:endpoints], inside: c.allSubnets(), nodes: c.nodeAddrs(), numberOf: numberBackends(c.clustered),
 			slotsOf: func(providers []uint32) slots { return slotsFor(providers, was, is) },
-			virtual: virtual, provides: provides, own: map[place]bool{}, foreign: map[netip.Addr]bool{}, listening: map[listening]bool{},
+			circles: map[string]string{}, virtual: virtual, provides: provides, own: map[place]bool{}, foreign: map[netip.Addr]bool{}, listening: map[listening]bool{},
 		}
 		b.clusterServices(c.clustered)
 	}
@@ -324,7 +324,7 @@ func spread(n uint64) uint64 {
 
 // CompareServices is the order of Tables.Services.
 func CompareServices(a, b Service) int {
-	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), compareAddr(a.Addr, b.Addr), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port))
+	return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), compareAddr(a.Addr, b.Addr), cmp.Compare(a.Protocol, b.Protocol), cmp.Compare(a.Port, b.Port), cmp.Compare(a.Network, b.Network))
 }
 
 // CompareProviders is the order of Tables.Providers.

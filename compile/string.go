@@ -111,6 +111,9 @@ func (e Endpoint) String() string {
 	switch {
 	case e.Virtual:
 		at = "virtual"
+		if e.Beside {
+			at = "virtual, beside what is outside"
+		}
 	case e.Port == "":
 		at = "vtep " + e.VTEP.String()
 	}
@@ -133,8 +136,15 @@ func lasting(affinity uint32) string {
 }
 
 func (s Service) String() string {
-	return fmt.Sprintf("service %d/%s protocol %d port %d: number %08x, target %d, slots %016x%s",
-		s.Tenant, s.Addr, s.Protocol, s.Port, s.Number, s.Target, s.SlotsNumber, lasting(s.Affinity))
+	whose := ""
+	if s.Network != 0 {
+		whose = " for network " + tag(s.Network)
+	}
+	if s.Number == 0 {
+		return fmt.Sprintf("service %d/%s protocol %d port %d: by network", s.Tenant, s.Addr, s.Protocol, s.Port)
+	}
+	return fmt.Sprintf("service %d/%s protocol %d port %d%s: number %08x, target %d, slots %016x%s",
+		s.Tenant, s.Addr, s.Protocol, s.Port, whose, s.Number, s.Target, s.SlotsNumber, lasting(s.Affinity))
 }
 
 func (p Provider) String() string {

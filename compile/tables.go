@@ -40,7 +40,7 @@ type Tables struct {
 	Verdicts []Verdict // by role, class, protocol, any port before ranges before single ports, and port
 	Rules    []Rule    // the rules that Verdicts name, by number
 
-	Services  []Service  // one for each port of each virtual address, by tenant, address, protocol and port
+	Services  []Service  // one for each port of each virtual address, by tenant, address, protocol, port and network
 	Providers []Provider // of those services, by service and number
 	// Foreign are the addresses of providers that are no endpoint's, sorted: what comes from them may be a service's reply.
 	Foreign []Foreign
@@ -92,6 +92,8 @@ type Endpoint struct {
 	VTEP    netip.Addr // of the node that has it; invalid when it is on this one
 	Class   uint32     // what it is to others' rules; 0: no rule names it
 	Virtual bool       // a service's address: Port and VTEP are empty. Without a network, every one of the tenant reaches it
+	// Beside tells of a service's address that it is one of the outside: what is sent to ports of it at which no service is goes there.
+	Beside bool
 	// Provides tells that replies from it may be a service's.
 	Provides bool
 }
@@ -176,8 +178,9 @@ type Rule struct {
 // address itself is among Tables.Endpoints, with Virtual.
 type Service struct {
 	Key      string // tenant:service; of Kubernetes namespace/service:port/protocol
-	Number   uint32 // made from Key, and the same wherever that is; never 0
+	Number   uint32 // made from Key, and the same wherever that is; 0: what it is to a client, the row of its network says
 	Tenant   uint32
+	Network  uint32 // the number of the network for whose clients the row is; 0: for all of the tenant's
 	Addr     netip.Addr
 	Protocol uint8 // TCP, UDP or SCTP, by number
 	Port     uint16

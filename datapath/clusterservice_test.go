@@ -205,3 +205,92 @@ func (c *container) listenTCP(t *testing.T, port uint16, name string) {
 		io.Copy(conn, conn)
 	})
 }
+
+func TestPortsOfAnAddressOutsideAtWhichNoServiceIsLeadThere(t *testing.T) {
+	t.Parallel()
+	n, red, blue, f := outsideLab(t, AttachAuto)
+	f.provide("far")
+	p := n.start("red:web", "10.1.1.11", "fd01::11").pod()
+	p.provide("pod")
+	s := clusterWeb()
+	s.ExternalIPs = f.endpoint.Addrs()
+	n.c.put(s)
+	n.c.put(providedBy(p)...)
+	n.c.apply()
+	for _, a := range s.ExternalIPs {
+		at := func(port uint16) netip.AddrPort { return netip.AddrPortFrom(a, port) }
+		for port, want := range map[uint16]string{80: "pod", 8080: "far"} {
+			conn, name, _ := red.greeting(at(port))
+			if name != want {
+				t.Errorf("%s is %s, want %s", at(port), name, want)
+			}
+			wantEcho(t, conn, 100000)
+		}
+		for _, size := range []int{1, 4000} { // the last one in fragments
+			for _, port := range []uint16{53, 5353} {
+				if err := red.exchange(at(port), size, patience); err != nil {
+					t.Errorf("%d bytes to %s: %v; drops: %v", size, at(port), err, n.dropped())
+				}
+			}
+		}
+		if _, name, _ := blue.greeting(at(8080)); name != "far" {
+			t.Errorf("a tenant that does not provide the service meets %s", name)
+		}
+		for _, from := range []*container{red, blue} {
+			if _, err := from.connect(at(map[*container]uint16{red: 81, blue: 80}[from]), patience); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("a port at which nobody listens there: %v", err)
+			}
+		}
+	}
+	held, err := n.dp.Held()
+	must(t, err)
+	if diff := Differences(n.tables(), held); len(diff) > 0 {
+		t.Error(diff)
+	}
+}
+
+func TestClientsMeetThoseProvidersThatTheirNetworkReaches(t *testing.T) {
+	t.Parallel()
+	g := model.DefaultGlobal()
+	g.ForwardMode = model.ForwardBridge
+	c, n := oneNode(t, AttachAuto, g, redWeb(t), net46(t, "red", "db", 2, "10.1.2.0/24", "10.1.2.254", "fd02::/64", "fd02::1"))
+	here, there := n.start("red:web", "10.1.1.1", "fd01::11"), n.start("red:db", "10.1.2.1", "fd02::11")
+	p, q := n.start("red:web", "10.1.1.2", "fd01::12").pod(), n.start("red:db", "10.1.2.2", "fd02::12").pod()
+	p.provide("web")
+	q.provide("db")
+	c.put(clusterWeb())
+	c.put(providedBy(p, q)...)
+	c.apply()
+	for from, want := range map[*container]string{here: "web", there: "db", p: "web", q: "db"} {
+		for _, to := range clusterAt(80) {
+			for range 10 {
+				conn, name, _ := from.greeting(to)
+				if name != want {
+					t.Errorf("a client beside %s meets %s", want, name)
+				}
+				wantEcho(t, conn, 10)
+				conn.Close()
+			}
+		}
+	}
+	held, err := n.dp.Held()
+	must(t, err)
+	if diff := Differences(n.tables(), held); len(diff) > 0 {
+		t.Error(diff)
+	}
+
+	// Now nobody is left that one of them reaches.
+	c.put(providedBy(p)...)
+	c.apply()
+	for _, to := range clusterAt(80) {
+		here.greeting(to)
+		if _, err := there.connect(to, patience); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("%s, which nobody in reach provides: %v", to, err)
+		}
+	}
+	for _, to := range clusterAt(53) {
+		if err := there.exchange(to, 1, patience); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("datagrams to %s, which nobody in reach provides: %v", to, err)
+		}
+	}
+}

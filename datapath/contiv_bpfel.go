@@ -438,6 +438,14 @@ type contivVerdictKey struct {
 	What  uint32
 }
 
+type contivVirtual uint32
+
+const (
+	contivVirtualVIRTUAL_NOT    contivVirtual = 0
+	contivVirtualVIRTUAL_OWN    contivVirtual = 1
+	contivVirtualVIRTUAL_BESIDE contivVirtual = 2
+)
+
 type contivVtep struct {
 	_       structs.HostLayout
 	Address [16]uint8
@@ -503,6 +511,7 @@ const (
 	contivVarNoRow              = "no_row"
 	contivVarNoState            = "no_state"
 	contivVarNoTranslationState = "no_translation_state"
+	contivVarNoVirtual          = "no_virtual"
 	contivVarOverIpv6           = "over_ipv6"
 	contivVarOwnVtep            = "own_vtep"
 	contivVarOwnVtep6           = "own_vtep6"
@@ -621,6 +630,7 @@ type contivVariableSpecs struct {
 	NoRow              *ebpf.VariableSpec `ebpf:"no_row"`
 	NoState            *ebpf.VariableSpec `ebpf:"no_state"`
 	NoTranslationState *ebpf.VariableSpec `ebpf:"no_translation_state"`
+	NoVirtual          *ebpf.VariableSpec `ebpf:"no_virtual"`
 	OverIpv6           *ebpf.VariableSpec `ebpf:"over_ipv6"`
 	OwnVtep            *ebpf.VariableSpec `ebpf:"own_vtep"`
 	OwnVtep6           *ebpf.VariableSpec `ebpf:"own_vtep6"`
@@ -750,6 +760,7 @@ type contivVariables struct {
 	NoRow              *ebpf.Variable `ebpf:"no_row"`
 	NoState            *ebpf.Variable `ebpf:"no_state"`
 	NoTranslationState *ebpf.Variable `ebpf:"no_translation_state"`
+	NoVirtual          *ebpf.Variable `ebpf:"no_virtual"`
 	OverIpv6           *ebpf.Variable `ebpf:"over_ipv6"`
 	OwnVtep            *ebpf.Variable `ebpf:"own_vtep"`
 	OwnVtep6           *ebpf.Variable `ebpf:"own_vtep6"`

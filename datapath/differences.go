@@ -29,7 +29,7 @@ func Differences(want, held compile.Tables) []string {
 	}
 	out = append(out, rowDifferences(want.Verdicts, held.Verdicts, func(v compile.Verdict) any { return verdictKey(v) })...)
 	out = append(out, rowDifferences(want.Services, held.Services, func(s compile.Service) any {
-		return [...]any{s.Tenant, s.Addr, s.Protocol, s.Port}
+		return [...]any{s.Tenant, s.Network, s.Addr, s.Protocol, s.Port}
 	})...)
 	out = append(out, rowDifferences(want.Providers, held.Providers, func(p compile.Provider) any { return [...]any{p.Service, p.Number} })...)
 	out = append(out, rowDifferences(want.Foreign, held.Foreign, func(f compile.Foreign) any { return f })...)

@@ -48,6 +48,9 @@ const (
 	rangeProtocol = 512
 )
 
+// scopeNetwork marks the number of a network in the place of a tenant's, as abi.h has it.
+const scopeNetwork = 1 << 31
+
 // encode leaves out what cannot be written yet: a port without a device, with its endpoints. A node without a hop has no route.
 func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]contivPeer) rows {
 	r := rows{
@@ -90,7 +93,7 @@ func encode(t compile.Tables, ifindex map[string]uint32, hops map[netip.Addr]con
 	r.stations, r.members = vlanPorts(t.Ports, ifindex)
 	for _, e := range t.Endpoints {
 		to := contivEndpoint{
-			Network: e.Network, Mac: e.MAC, Class: [2]uint32{e.Class, e.Class}, Virtual: flag(e.Virtual), Provides: flag(e.Provides),
+			Network: e.Network, Mac: e.MAC, Class: [2]uint32{e.Class, e.Class}, Virtual: virtual(e), Provides: flag(e.Provides),
 		}
 		switch {
 		case e.Virtual:
@@ -202,7 +205,7 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 	decodeOutside(&t, r)
 	for _, r := range r.endpoints {
 		k, e := r.key, r.value
-		row := compile.Endpoint{Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Network: e.Network, MAC: model.MAC(e.Mac), Class: e.Class[live], Virtual: e.Virtual != 0, Provides: e.Provides != 0}
+		row := compile.Endpoint{Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Network: e.Network, MAC: model.MAC(e.Mac), Class: e.Class[live], Virtual: e.Virtual != 0, Beside: e.Virtual == uint8(contivVirtualVIRTUAL_BESIDE), Provides: e.Provides != 0}
 		switch {
 		case row.Virtual:
 		case e.Ifindex != 0:
@@ -220,6 +223,17 @@ func decode(r rows, name func(ifindex uint32) (string, bool)) compile.Tables {
 		return cmp.Or(cmp.Compare(a.Tenant, b.Tenant), a.Addr.Compare(b.Addr))
 	})
 	return t
+}
+
+// virtual is whether an endpoint's address is a service's.
+func virtual(e compile.Endpoint) uint8 {
+	switch {
+	case e.Virtual && e.Beside:
+		return uint8(contivVirtualVIRTUAL_BESIDE)
+	case e.Virtual:
+		return uint8(contivVirtualVIRTUAL_OWN)
+	}
+	return uint8(contivVirtualVIRTUAL_NOT)
 }
 
 func flag(b bool) uint8 {

@@ -107,6 +107,7 @@ func planFor(held, want rows) plan {
 		privates:  differenceOf(held.privates, want.privates), subnets: differenceOf(held.subnets, want.subnets),
 	}
 	p.rules.changed = false
+	p.services.putLast(func(s contivService) bool { return s.Number == 0 }) // as it sends to the rows of networks
 	p.flip = !slices.Equal(held.verdicts[live], want.verdicts[live]) || !slices.Equal(held.prefixes[live], want.prefixes[live]) ||
 		!slices.Equal(held.ranges[live], want.ranges[live]) ||
 		held.epoch&epochRecheck != want.epoch&epochRecheck ||

@@ -87,6 +87,9 @@ func (r *rows) encodeServices(t compile.Tables) {
 	r.providers = make(map[contivProviderKey]contivProvider, len(t.Providers))
 	for _, s := range t.Services {
 		key := contivServiceKey{Tenant: s.Tenant, Address: s.Addr.As16(), Port: bigEndian16(s.Port), Proto: s.Protocol}
+		if s.Network != 0 {
+			key.Tenant = scopeNetwork | s.Network
+		}
 		r.services[key] = contivService{Slots: s.SlotsNumber, Number: s.Number, Target: bigEndian16(s.Target), Affinity: s.Affinity}
 		if s.SlotsNumber != 0 {
 			r.slots[s.SlotsNumber], r.contents[s.SlotsNumber] = true, s.Slots
@@ -107,6 +110,10 @@ func (r rows) decodeServices(t *compile.Tables) {
 		s := compile.Service{
 			Number: v.Number, Tenant: k.Tenant, Addr: netip.AddrFrom16(k.Address).Unmap(), Protocol: k.Proto, Port: bigEndian16(k.Port),
 			Target: bigEndian16(v.Target), Affinity: v.Affinity,
+		}
+		if k.Tenant&scopeNetwork != 0 {
+			s.Network = k.Tenant &^ scopeNetwork
+			s.Tenant = r.networks[s.Network].Tenant
 		}
 		if r.slots[v.Slots] {
 			s.SlotsNumber = v.Slots

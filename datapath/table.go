@@ -110,6 +110,19 @@ func (d *difference[K, V]) drop(k K) {
 	d.gone, d.changed = append(d.gone, k), true
 }
 
+// putLast has those rows written last whose values are such.
+func (d *difference[K, V]) putLast(such func(V) bool) {
+	var first, last difference[K, V]
+	for i, v := range d.values {
+		of := &first
+		if such(v) {
+			of = &last
+		}
+		of.keys, of.values = append(of.keys, d.keys[i]), append(of.values, v)
+	}
+	d.keys, d.values = slices.Concat(first.keys, last.keys), slices.Concat(first.values, last.values)
+}
+
 // put writes the rows that are new or other.
 func (d difference[K, V]) put(m *ebpf.Map, name string) error {
 	if len(d.keys) == 0 {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/model"
 )
@@ -156,6 +158,29 @@ func TestDifferencesOfTablesAreThoseOfMaps(t *testing.T) {
 		}
 		if !maps.Equal(put(other), want) || len(other.keys) != len(one.keys) || len(other.gone) != len(one.gone) || other.changed != one.changed {
 			t.Fatalf("from %v to %v: %+v, of maps %+v", held, want, other, one)
+		}
+	}
+}
+
+// Or what begins in between would find no service.
+func TestRowsOfNetworksAreWrittenBeforeWhatSendsToThem(t *testing.T) {
+	t.Parallel()
+	tables := compile.Tables{Networks: []compile.Network{{Number: 3, Tenant: 1}, {Number: 4, Tenant: 1}}}
+	for port := range uint16(100) {
+		s := compile.Service{Tenant: 1, Addr: netip.MustParseAddr("10.96.0.7"), Protocol: unix.IPPROTO_TCP, Port: port}
+		tables.Services = append(tables.Services, s)
+		for s.Network, s.Number = 3, 7; s.Network < 5; s.Network++ {
+			tables.Services = append(tables.Services, s)
+		}
+	}
+	p := planFor(encode(compile.Tables{}, nil, nil), encode(tables, nil, nil))
+	if len(p.services.keys) != 300 || len(p.services.values) != 300 {
+		t.Fatalf("%d rows are written", len(p.services.keys))
+	}
+	for i, k := range p.services.keys {
+		asks := k.Tenant&scopeNetwork == 0
+		if asks != (i >= 200) || asks != (p.services.values[i].Number == 0) {
+			t.Fatalf("row %d is %+v: %+v", i, k, p.services.values[i])
 		}
 	}
 }

@@ -25,7 +25,15 @@ func (f Forwarding) KeepsToItself(n Network) bool {
 
 // Reaches tells whether endpoints of one network may talk to those of the other.
 func (f Forwarding) Reaches(a, b Network) bool {
-	return a.Tenant == b.Tenant && (a.Name == b.Name || a.Encap == b.Encap && !f.KeepsToItself(a) && !f.KeepsToItself(b))
+	return a.Tenant == b.Tenant && f.Circle(a) == f.Circle(b)
+}
+
+// Circle is the same text for networks of one tenant that reach each other, and for no others.
+func (f Forwarding) Circle(n Network) string {
+	if f.KeepsToItself(n) {
+		return "network " + n.Name
+	}
+	return n.Encap
 }
 
 // Routable tells whether a network's addresses may be known outside: those of VLANs of the default tenant, as other tenants may have

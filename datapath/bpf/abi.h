@@ -154,12 +154,21 @@ struct endpoint_key {
 	__u8 address[16]; // IPv4 as ::ffff:a.b.c.d
 };
 
+// Whether an address is a service's.
+enum virtual {
+	VIRTUAL_NOT = 0,
+	VIRTUAL_OWN,    // it is: what is sent to other ports of it is refused
+	VIRTUAL_BESIDE, // it is, and one of the outside: that goes there
+};
+
+const volatile enum virtual no_virtual; // has the object tell Go of the names above
+
 struct endpoint {
 	__u32 network; // its number; 0: of a service's address that all networks reach
 	__u32 ifindex; // of its port; 0: it is on another node
 	__u8 vtep[16]; // of the node that has it, IPv4 as ::ffff:a.b.c.d; zero: this one
 	__u8 mac[6];
-	__u8 virtual;  // a service's address: nobody has it
+	__u8 virtual;  // enum virtual: a service's address, which nobody has
 	__u8 provides; // replies from it may be a service's
 	__u32 class[BANKS]; // what it is to others' rules
 };
@@ -410,7 +419,7 @@ struct {
 // ---- services: written by Go alone --------------------------------------------------------------------------------
 
 struct service_key {
-	__u32 tenant;
+	__u32 tenant;     // or, with SCOPE_NETWORK, the number of a network
 	__u8 address[16]; // the virtual one; IPv4 as ::ffff:a.b.c.d
 	__be16 port;
 	__u8 proto;
@@ -419,7 +428,7 @@ struct service_key {
 
 struct service {
 	__u64 slots;    // the key of its slots; 0: nobody provides it
-	__u32 number;
+	__u32 number;   // 0: the client's network has a row of its own or, where it has not, there is no such service for it
 	__u32 affinity; // for how many seconds after its last connection began a client meets the same provider; 0: each is on its own
 	__be16 target;  // its providers' port; 0: each has its own
 	__u8 pad[6];
@@ -527,6 +536,7 @@ struct flow6_key {
 enum flow_asks {
 	FLOW_POLICY = 1,        // a role is asked, so each packet goes through connection.h
 	FLOW_TO_SERVICE = 2,    // each packet is for a provider, see service.h; the flow to that one is another
+	FLOW_BESIDE = 32,       // beside FLOW_TO_SERVICE: what is for no service goes on in this flow, which has a way of its own
 	FLOW_FROM_PROVIDER = 4, // replies of services may be in it
 	FLOW_LENT = 8,          // its sender has lent its address: it is the node, which sends for somebody else, see note_sender
 	FLOW_RANGES = 16,       // beside FLOW_POLICY: a role of these has rows of ranges, see chains_of

@@ -69,7 +69,7 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	same_network = to && (to->network == from->network || !to->network);
 	if (to && !same_network && (from->bridged || !reaches(from->network, to->network)))
 		return DROP_OTHER_NETWORK;
-	if (to && to->virtual)
+	if (to && to->virtual == VIRTUAL_OWN)
 		return decide_service(skb, q, from, f);
 	source = endpoint_of(from->tenant, q->source);
 	f->tenant = from->tenant;
@@ -77,8 +77,16 @@ static __noinline int decide_from_container(struct __sk_buff *skb, const struct 
 	f->source_out = from->out_role[bank];
 	note_sender(q, f, from, source, bank);
 	note_netprofile(f, from);
-	if (!to)
-		return is_routed(from->network) ? decide_beyond(q, from, f) : decide_outside(q, from, f);
+	if (!to || to->virtual) {
+		int outcome = is_routed(from->network) ? decide_beyond(q, from, f) : decide_outside(q, from, f);
+
+		if (!to)
+			return outcome;
+		if (outcome) // nothing but services is there
+			return decide_service(skb, q, from, f);
+		note_services(q, f);
+		return 0;
+	}
 	f->asks |= asks_for_replies(source, to);
 	STEP(note_destination(f, to, bank));
 	forget_roles_of_one(q, f, to);
@@ -348,13 +356,17 @@ static __always_inline int ipv4_from_container(struct __sk_buff *skb, __u64 send
 			return drop(skb, DROP_MALFORMED);
 		fill_key4(&here->key, f->tenant, &key, &u);
 		outcome = enter_service(skb, f, &u, here);
-		if (outcome)
-			return finish(skb, outcome);
-		key.destination = be32(here->passage.destination + 12);
-		u.first = here->passage.real;
-		outcome = find_flow4(skb, &key, sender, &f);
-		if (outcome)
-			return finish(skb, outcome);
+		if (outcome == BESIDE) {
+			here = NULL;
+		} else {
+			if (outcome)
+				return finish(skb, outcome);
+			key.destination = be32(here->passage.destination + 12);
+			u.first = here->passage.real;
+			outcome = find_flow4(skb, &key, sender, &f);
+			if (outcome)
+				return finish(skb, outcome);
+		}
 	}
 	outcome = meet_policy4(skb, f, &key, sender, &u, ETH_HLEN);
 	if (outcome)
@@ -409,13 +421,17 @@ static __always_inline int ipv6_from_container(struct __sk_buff *skb, __u64 send
 			return drop(skb, DROP_MALFORMED);
 		fill_key6(&here->key, f->tenant, &key, &u);
 		outcome = enter_service(skb, f, &u, here);
-		if (outcome)
-			return finish(skb, outcome);
-		copy_address(key.destination, here->passage.destination);
-		u.first = here->passage.real;
-		outcome = find_flow6(skb, &key, sender, &f);
-		if (outcome)
-			return finish(skb, outcome);
+		if (outcome == BESIDE) {
+			here = NULL;
+		} else {
+			if (outcome)
+				return finish(skb, outcome);
+			copy_address(key.destination, here->passage.destination);
+			u.first = here->passage.real;
+			outcome = find_flow6(skb, &key, sender, &f);
+			if (outcome)
+				return finish(skb, outcome);
+		}
 	}
 	outcome = meet_policy6(skb, f, &key, sender, &u, ETH_HLEN);
 	if (outcome)

@@ -244,6 +244,33 @@ static __noinline int is_engaged(struct crossing *here)
 	return !!find_other(&here->other, &here->others_other, x); // else it is left over
 }
 
+// The number of an endpoint's network; 0: the tenant has no such endpoint.
+static __noinline __u32 network_at(__u32 tenant, const __u8 *address)
+{
+	struct endpoint *e = endpoint_of(tenant, address);
+
+	return e ? e->network : 0;
+}
+
+// The service to which packets of the key go; NULL: its client has none there.
+static __always_inline struct service *find_service(const struct translation_key *k)
+{
+	struct service_key at = {.tenant = k->tenant, .proto = k->proto, .port = destination_port(k->ports)};
+	struct service *s;
+
+	copy_address(at.address, k->destination);
+	s = bpf_map_lookup_elem(&services, &at);
+	if (!s || s->number)
+		return s;
+	at.tenant = SCOPE_NETWORK | network_at(k->tenant, k->source); // of 0 there is no row
+	return bpf_map_lookup_elem(&services, &at);
+}
+
+static __noinline int is_served(const struct crossing *here)
+{
+	return !!find_service(&here->key);
+}
+
 #define ATTEMPTS 8
 
 // Chooses a provider. False: there is none, or for a moment not all of its rows.
@@ -252,13 +279,11 @@ static __always_inline bool choose_once(struct crossing *here)
 	const struct translation_key *k = &here->key;
 	struct translation *mine = &here->translation;
 	struct passage *p = &here->passage;
-	struct service_key at = {.tenant = k->tenant, .proto = k->proto, .port = destination_port(k->ports)};
-	struct service *s;
 	struct slot_list *all;
+	struct service *s;
 	__u32 h;
 
-	copy_address(at.address, k->destination);
-	s = bpf_map_lookup_elem(&services, &at);
+	s = find_service(k);
 	if (!s)
 		return false;
 	all = bpf_map_lookup_elem(&slots, &s->slots);
@@ -374,7 +399,6 @@ static __always_inline void follow_translation(const struct translation_key *k, 
 // to another provider then; once, lest a client waits for long where nobody listens. x: of the packet's way, which is back.
 VERIFIED_ONCE int is_tried_again(struct crossing *here, const struct translation *x)
 {
-	struct service_key at = {};
 	const struct translation_key *k;
 	struct translation *forth;
 	struct slot_list *all;
@@ -388,11 +412,7 @@ VERIFIED_ONCE int is_tried_again(struct crossing *here, const struct translation
 	forth = find_other(k, &here->other, x);
 	if (!forth || forth->state & TRANSLATION_AGAIN)
 		return false;
-	at.tenant = k->tenant;
-	at.proto = k->proto;
-	at.port = destination_port(here->other.ports);
-	copy_address(at.address, here->other.destination);
-	s = bpf_map_lookup_elem(&services, &at);
+	s = find_service(&here->other);
 	if (!s)
 		return false;
 	all = bpf_map_lookup_elem(&slots, &s->slots);
@@ -443,6 +463,9 @@ static __always_inline int read_service_packet(struct __sk_buff *skb, struct tra
 	return 0;
 }
 
+// What enter_service says of a packet that is for no service, and goes on in the flow in which it is.
+#define BESIDE (-4)
+
 // A packet to a service, whose key is in here. 0: its passage is there too.
 VERIFIED_ONCE int enter_service(struct __sk_buff *skb, const struct flow *f, const struct upper *u, struct crossing *here)
 {
@@ -457,8 +480,11 @@ VERIFIED_ONCE int enter_service(struct __sk_buff *skb, const struct flow *f, con
 	p = &here->passage;
 	p->begins = 0;
 	p->avoid = 0;
-	if (is_service_error(k, u))
-		return enter_error(skb, u, here);
+	if (is_service_error(k, u)) {
+		int outcome = enter_error(skb, u, here);
+
+		return outcome == DROP_SERVICE_REFUSED && f->asks & FLOW_BESIDE ? BESIDE : outcome;
+	}
 	STEP(read_service_packet(skb, k, u, &flags));
 	x = find_translation(k);
 	if (x && (flags & (TCP_SYN | TCP_ACK)) == TCP_SYN) { // once more: its provider may be out of order since
@@ -480,6 +506,8 @@ VERIFIED_ONCE int enter_service(struct __sk_buff *skb, const struct flow *f, con
 		}
 	}
 	if (!x) {
+		if (f->asks & FLOW_BESIDE && !is_served(here))
+			return BESIDE;
 		if (!choose(here))
 			return refuse_service(skb, k->proto, u->offset);
 		p->begins = !(flags & TCP_RST);
@@ -569,4 +597,11 @@ static __always_inline int decide_service(struct __sk_buff *skb, const struct qu
 	f->tenant = from->tenant;
 	f->asks = FLOW_TO_SERVICE;
 	return 0;
+}
+
+// What is for services in a flow to an address of the outside at which some are. The flow's way has been decided.
+static __always_inline void note_services(const struct question *q, struct flow *f)
+{
+	if (has_ports(q->proto) || (!q->fragment && is_icmp(q->proto) && is_icmp_error(q->proto, q->icmp_type)))
+		f->asks |= FLOW_TO_SERVICE | FLOW_BESIDE;
 }

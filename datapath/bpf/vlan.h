@@ -24,7 +24,7 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 		STEP(check_address(q, from));
 	}
 	to = endpoint_of(from->tenant, q->destination);
-	if (to && to->virtual)
+	if (to && to->virtual == VIRTUAL_OWN)
 		return to->network == number || !to->network ? decide_service(skb, q, from, f) : DROP_OTHER_NETWORK;
 	source = endpoint_of(from->tenant, q->source);
 	f->tenant = from->tenant;
@@ -36,6 +36,12 @@ static __noinline int decide_from_vlan(struct __sk_buff *skb, const struct quest
 	if (is_for_all(q, network)) {
 		STEP(decide_wire(f, number));
 		f->way = WAY_ALL;
+		return 0;
+	}
+	if (to && to->virtual) {
+		if (decide_wire(f, number)) // nothing but services is there
+			return decide_service(skb, q, from, f);
+		note_services(q, f);
 		return 0;
 	}
 	if (!to || to->network != number)
