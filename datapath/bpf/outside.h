@@ -71,7 +71,7 @@ static __always_inline bool is_probe_source(const __u8 *address, __be16 ethertyp
 // What an address is to rules, whoever has it: the endpoint e or, where that is NULL, somebody of whom we know nothing else.
 static __always_inline __u32 class_at(__u32 tenant, const struct endpoint *e, const __u8 *address, __u32 bank)
 {
-	return e ? class_of(e, bank) : outside_class(tenant, address, bank);
+	return e && e->virtual != VIRTUAL_BESIDE ? class_of(e, bank) : outside_class(tenant, address, bank);
 }
 
 // What a port's sender e is to rules. What the node sends by its place in an infra network is its own, as kubelets' probes are, only if netfilter

@@ -71,6 +71,8 @@ static __noinline int decide_from_router(const struct question *q, struct flow *
 	if (!to || !to->ifindex || !is_routed(to->network))
 		return NOT_OURS;
 	from = endpoint_of(network->tenant, q->source);
+	if (from && from->virtual == VIRTUAL_BESIDE)
+		from = NULL; // a machine outside
 	if (from && (from->ifindex || from->virtual || !is_routed(from->network))) // those come by other ways, or by none
 		return DROP_SPOOFED_WIRE;
 	if (is_probe_source(q->source, q->ethertype))

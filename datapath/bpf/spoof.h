@@ -28,10 +28,10 @@ static __always_inline int check_tunnel_source(const __u8 *outer_source, const s
 }
 
 // Whether somebody on the wire of a VLAN may use an address: not one of an endpoint of that VLAN, unless it is on another node and
-// its MAC sends. Endpoints of other VLANs come by a router; those of tunnels and services' addresses by no wire.
+// its MAC sends. Endpoints of other VLANs come by a router; those of tunnels by no wire, and services' addresses only where they are of the outside.
 static __always_inline bool may_claim(__u32 network, const struct endpoint *e, const void *mac)
 {
-	if (!e)
+	if (!e || e->virtual == VIRTUAL_BESIDE)
 		return true;
 	if (e->virtual)
 		return false;
