@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// noAnswer is what busybox's nslookup says of a name that there is, without such records.
-const noAnswer = "No answer"
+// noAnswer is for a name that there is, without such records: of that busybox's nslookup says that here is the answer, and no more.
+const noAnswer = "no answer"
 
 // addressesIn are those that busybox's nslookup has printed, sorted; or why there are none.
 func addressesIn(out string) string {
@@ -25,10 +25,11 @@ func addressesIn(out string) string {
 			addrs = append(addrs, strings.TrimSpace(a))
 		}
 	}
-	for _, said := range []string{"NXDOMAIN", noAnswer} {
-		if strings.Contains(out, said) {
-			addrs = append(addrs, said)
-		}
+	switch {
+	case strings.Contains(out, "NXDOMAIN"):
+		addrs = append(addrs, "NXDOMAIN")
+	case len(addrs) == 0 && strings.Contains(answers, "answer:"):
+		addrs = append(addrs, noAnswer)
 	}
 	slices.Sort(addrs)
 	return strings.Join(addrs, " ")

@@ -34,7 +34,7 @@ func carry(t *testing.T, c *kubelab.Cluster, nodePort int, to string) {
 }
 
 // What comes to a pod by its node's port has the node's address at contivh1 when it gets there, as the kubelet's probes have.
-func TestNetworkPoliciesHoldForWhoComesByANodePort(t *testing.T) {
+func TestPoliciesOfKubernetesHoldForWhoComesByANodePort(t *testing.T) {
 	t.Parallel()
 	for name, o := range map[string]struct {
 		agent []string

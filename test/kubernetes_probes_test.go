@@ -40,7 +40,7 @@ func isReady(t *testing.T, c *kubelab.Cluster, pod, want string) {
 }
 
 // Tenants have one subnet. Each pod is asked for a page that it alone has, so none can answer for another.
-func TestProbesReachThePodsOfAllTenants(t *testing.T) {
+func TestProbesOfKubernetesReachThePodsOfAllTenants(t *testing.T) {
 	t.Parallel()
 	c := startKubernetes(t)
 	for _, n := range c.Nodes { // to a machine that is not there: a node sends nothing to where it has no way at all
