@@ -43,13 +43,13 @@ func probingSet(is addresses) string { return "probing" + is.suffix }
 // element is the row of a probed port, and the map that it is in.
 func (p Probed) element() (name string, e nftables.SetElement) {
 	return probedMap(addressesLike(p.At.Addr())), nftables.SetElement{
-		Key: append(p.At.Addr().AsSlice(), upper(unix.IPPROTO_TCP, p.At.Port())...), Val: append(p.To.AsSlice(), word(p.At.Port())...),
+		Key: keyOf(p.At.Addr(), unix.IPPROTO_TCP, p.At.Port()), Val: append(p.To.AsSlice(), word(p.At.Port())...),
 	}
 }
 
 // probing is the row of the same port in the set of those that are probed, by where they are.
 func (p Probed) probing() (name string, e nftables.SetElement) {
-	return probingSet(addressesLike(p.At.Addr())), nftables.SetElement{Key: append(p.To.AsSlice(), upper(unix.IPPROTO_TCP, p.At.Port())...)}
+	return probingSet(addressesLike(p.At.Addr())), nftables.SetElement{Key: keyOf(p.To, unix.IPPROTO_TCP, p.At.Port())}
 }
 
 // probeSource is the address of the family under which probes come.
@@ -94,10 +94,7 @@ func Reached(all []Probed) (out []Probed, err error) {
 		}
 	}
 	for _, p := range all {
-		family := netlink.FAMILY_V4
-		if p.At.Addr().Is6() {
-			family = netlink.FAMILY_V6
-		}
+		family := familyOf(p.At.Addr())
 		if _, ok := known[family]; !ok {
 			if known[family], err = routes(family); err != nil {
 				return nil, err
