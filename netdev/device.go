@@ -132,11 +132,7 @@ func drifted(link netlink.Link, d Device) (string, error) {
 		}
 	}
 	for _, g := range d.Gateways {
-		family := netlink.FAMILY_V4
-		if g.Is6() {
-			family = netlink.FAMILY_V6
-		}
-		routes, err := netlink.RouteListFiltered(family, &netlink.Route{LinkIndex: link.Attrs().Index}, netlink.RT_FILTER_OIF)
+		routes, err := netlink.RouteListFiltered(familyOf(g), &netlink.Route{LinkIndex: link.Attrs().Index}, netlink.RT_FILTER_OIF)
 		if err != nil {
 			return "", fmt.Errorf("list routes of %s: %w", d.Name, err)
 		}

@@ -287,10 +287,7 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 
 	leaving := chain{name: "leaving", kind: nftables.ChainTypeNAT, hook: nftables.ChainHookPostrouting, priority: beforeSourceNAT, unread: true}
 	leaving.rules = []parts{{
-		toContainers, from(netip.MustParsePrefix("127.0.0.0/8")), {
-			&expr.Immediate{Register: 1, Data: f.own(netip.IPv4Unspecified()).AsSlice()},
-			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: unix.NFPROTO_IPV4, RegAddrMin: 1},
-		},
+		toContainers, from(netip.MustParsePrefix("127.0.0.0/8")), snat(f.own(netip.IPv4Unspecified())),
 	}}
 	for _, p := range f.Private {
 		leaving.rules = append(leaving.rules, addressesLike(p.Addr()).probes(sets))
@@ -300,9 +297,7 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 		leaving.rules = append(leaving.rules, parts{toContainers, is.is(), {
 			&expr.Ct{Key: expr.CtKeyDST, Register: 1, Direction: 0},
 			&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: home.AsSlice()},
-			&expr.Immediate{Register: 1, Data: f.own(home).AsSlice()},
-			&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(is.proto), RegAddrMin: 1},
-		}})
+		}, snat(f.own(home))})
 	}
 	for _, device := range f.Inside { // as its address there, or what answers would not come back
 		leaving.rules = append(leaving.rules, parts{leavesBy(device), translated, {&expr.Masq{}}})
@@ -371,6 +366,14 @@ func keyOf(a netip.Addr, protocol uint8, port uint16) []byte {
 // lookUp sends what has been loaded to where a map says, if that has it.
 func (f addresses) lookUp(m *nftables.Set) []expr.Any {
 	return []expr.Any{&expr.Lookup{SourceRegister: register32, DestRegister: register32, IsDestRegSet: true, SetName: m.Name, SetID: m.ID}, f.dnat(register32)}
+}
+
+// snat has packets come from an address.
+func snat(from netip.Addr) []expr.Any {
+	return []expr.Any{
+		&expr.Immediate{Register: 1, Data: from.AsSlice()},
+		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(addressesLike(from).proto), RegAddrMin: 1},
+	}
 }
 
 // dnat sends packets to the address and port that are in registers, from the given one on.

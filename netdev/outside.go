@@ -84,11 +84,7 @@ func RouteInto(p netip.Prefix) (to netip.Prefix, device string, ok bool, err err
 
 // routeInto leaves out the routes by link, which may be nil.
 func routeInto(p netip.Prefix, link netlink.Link) (to netip.Prefix, device string, ok bool, err error) {
-	family := netlink.FAMILY_V4
-	if p.Addr().Is6() {
-		family = netlink.FAMILY_V6
-	}
-	routes, err := routes(family)
+	routes, err := routes(familyOf(p.Addr()))
 	if err != nil {
 		return to, "", false, err
 	}

@@ -69,10 +69,7 @@ func byRoot() []expr.Any { return meta(expr.MetaKeySKUID, expr.CmpOpEq, make([]b
 
 // probes gives them their source: a rule of chain leaving, before others'.
 func (f addresses) probes(sets map[string]*nftables.Set) parts {
-	return parts{leavesBy(model.OutsideDevice), byRoot(), f.is(), f.toListed(sets[probingSet(f)]), {
-		&expr.Immediate{Register: 1, Data: f.probeSource().AsSlice()},
-		&expr.NAT{Type: expr.NATTypeSourceNAT, Family: uint32(f.proto), RegAddrMin: 1},
-	}}
+	return parts{leavesBy(model.OutsideDevice), byRoot(), f.is(), f.toListed(sets[probingSet(f)]), snat(f.probeSource())}
 }
 
 // notProbing keeps others from coming as probes: a rule of chain passing.
