@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -105,7 +106,19 @@ func (l *leaf) reached(t *testing.T, containers [2][]string) {
 	}
 }
 
-// The scenarios of section 9.1 of v1's system tests, on one fabric, one after the other.
+// machines are such as no container is, in the prefixes of which the router tells.
+var machines = []string{"50.1.1.200", "60.1.1.200", "80.1.1.200"}
+
+// carries waits until containers of both nodes have reached each other and the machines.
+func (l *leaf) carries(t *testing.T, containers [2][]string) {
+	t.Helper()
+	for _, to := range append(slices.Clone(machines), containers[1][0]) {
+		reaches(t, l.nodes[0], "c1", to)
+	}
+	reaches(t, l.nodes[1], "c2", machines[1])
+}
+
+// The BGP scenarios of v1's system tests, on one fabric, one after the other; after each all reach all.
 func TestNodesExchangeRoutesWithFRRByExternalBGP(t *testing.T) {
 	t.Parallel()
 	exchangesRoutes(t, frr, 500, 65001)
@@ -127,113 +140,133 @@ func exchangesRoutes(t *testing.T, kind routerKind, routerAS, nodesAS uint32) {
 	run(t, l.nodes[0], "c1", "fabric")
 	run(t, l.nodes[1], "c2", "fabric")
 	both := [2][]string{{address(t, l.nodes[0], "c1", "fabric")}, {address(t, l.nodes[1], "c2", "fabric")}}
+	for _, a := range machines {
+		must(t, l.router.Run(t.Context(), "ip", "addr", "add", a+"/32", "dev", "lo"))
+	}
+	step := func(name string, do func(*testing.T)) {
+		t.Helper()
+		if !t.Run(name, do) {
+			t.FailNow() // the next ones begin where it ends
+		}
+	}
 
-	// Containers that are there before their nodes speak are announced; peers are added and deleted again and again.
-	for range 2 {
+	step("peers are added and deleted again and again, and containers that were there before are announced", func(t *testing.T) {
+		for range 2 {
+			l.speak(t, 0)
+			l.speak(t, 1)
+			l.agreed(t, both)
+			netctl(t, c, "bgp", "rm", l.nodes[0].Name())
+			l.router.has(t, l.from([2][]string{nil, both[1]}))
+			learns(t, l.nodes[0], map[string]string{})
+			if out, err := l.nodes[0].Output(t.Context(), "ip", "-o", "addr", "show", "to", "50.1.1.0/24"); err != nil || out != "" {
+				t.Errorf("a node that speaks no more has %s, %v", out, err)
+			}
+			netctl(t, c, "bgp", "rm", l.nodes[1].Name())
+		}
 		l.speak(t, 0)
 		l.speak(t, 1)
 		l.agreed(t, both)
-		netctl(t, c, "bgp", "rm", l.nodes[0].Name())
-		l.router.has(t, l.from([2][]string{nil, both[1]}))
-		learns(t, l.nodes[0], map[string]string{})
-		if out, err := l.nodes[0].Output(t.Context(), "ip", "-o", "addr", "show", "to", "50.1.1.0/24"); err != nil || out != "" {
-			t.Errorf("a node that speaks no more has %s, %v", out, err)
-		}
-		netctl(t, c, "bgp", "rm", l.nodes[1].Name())
-	}
-	l.speak(t, 0)
-	l.speak(t, 1)
-	l.agreed(t, both)
-	session(t, c, l.nodes[1].Name(), true)
-	o := inspected(t, c, l.nodes[1].Name())
-	if o.AdminStatus != "up" || o.NumRoutes != 4 || len(o.Routes) != 4 || fmt.Sprint(o.Announced) != "["+both[1][0]+"/32]" || o.Device != "eth2" {
-		t.Errorf("the second node's BGP is %+v", o)
-	}
-	if s := o.Neighbors; len(s) != 1 || s[0].Neighbor != "50.1.1.2" || s[0].AS != routerAS || s[0].Sent != 1 || s[0].Since.IsZero() {
-		t.Errorf("its sessions are %+v", s)
-	}
-
-	// Containers come and go.
-	run(t, l.nodes[1], "c3", "fabric")
-	more := [2][]string{both[0], {both[1][0], address(t, l.nodes[1], "c3", "fabric")}}
-	l.agreed(t, more)
-	docker(t, l.nodes[1], "rm", "-f", "c3")
-	l.agreed(t, both)
-
-	// The link goes down and comes up.
-	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "down"))
-	session(t, c, l.nodes[0].Name(), false)
-	l.router.has(t, l.from([2][]string{nil, both[1]}))
-	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "up"))
-	session(t, c, l.nodes[0].Name(), true)
-	l.agreed(t, both)
-
-	// Somebody takes the router address away.
-	must(t, l.nodes[1].Run(t.Context(), "ip", "addr", "del", l.own[1]+"/24", "dev", "eth2"))
-	eventually(t, func() error {
-		out, err := l.nodes[1].Output(t.Context(), "ip", "-o", "addr", "show", "to", l.own[1])
-		if err == nil && out == "" {
-			err = fmt.Errorf("the address is not back")
-		}
-		return err
+		l.carries(t, both)
 	})
-	session(t, c, l.nodes[1].Name(), true)
-	l.agreed(t, both)
-
-	// A wrong AS, then a wrong neighbor, and the right ones after them.
-	netctl(t, c, "bgp", "create", l.nodes[1].Name(), "--router-ip="+l.own[1]+"/24", "--as=64999", fmt.Sprintf("--neighbor-as=%d", routerAS+7), "--neighbor=50.1.1.2")
-	session(t, c, l.nodes[1].Name(), false)
-	l.router.has(t, l.from([2][]string{both[0], nil}))
-	netctl(t, c, "bgp", "create", l.nodes[1].Name(), "--router-ip="+l.own[1]+"/24", fmt.Sprintf("--as=%d", nodesAS), fmt.Sprintf("--neighbor-as=%d", routerAS), "--neighbor=50.1.1.77")
-	session(t, c, l.nodes[1].Name(), false)
-	l.speak(t, 1)
-	session(t, c, l.nodes[1].Name(), true)
-	l.agreed(t, both)
-
-	// netplugin is restarted, with a word and without: nobody forgets a route meanwhile.
-	for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
-		stop := l.steadfast(t, both)
-		must(t, l.nodes[1].RestartAgent(t.Context(), s))
+	step("what is inspected is so", func(t *testing.T) {
 		session(t, c, l.nodes[1].Name(), true)
+		o := inspected(t, c, l.nodes[1].Name())
+		if o.AdminStatus != "up" || o.NumRoutes != 4 || len(o.Routes) != 4 || fmt.Sprint(o.Announced) != "["+both[1][0]+"/32]" || o.Device != "eth2" {
+			t.Errorf("the second node's BGP is %+v", o)
+		}
+		if s := o.Neighbors; len(s) != 1 || s[0].Neighbor != "50.1.1.2" || s[0].AS != routerAS || s[0].Sent != 1 || s[0].Since.IsZero() {
+			t.Errorf("its sessions are %+v", s)
+		}
+	})
+	step("containers come and go", func(t *testing.T) {
+		run(t, l.nodes[1], "c3", "fabric")
+		more := [2][]string{both[0], {both[1][0], address(t, l.nodes[1], "c3", "fabric")}}
+		l.agreed(t, more)
+		docker(t, l.nodes[1], "rm", "-f", "c3")
 		l.agreed(t, both)
-		l.router.heardAll(t)
-		stop()
-	}
-
-	// What is configured while netplugin is away holds when it comes.
-	must(t, l.nodes[0].Agent.Stop(t.Context(), syscall.SIGTERM))
-	netctl(t, c, "bgp", "rm", l.nodes[0].Name())
-	l.own[0] = "50.1.1.21"
-	l.router.write(t, "/etc/router.conf", kind.configure(l.router, []peerOf{{addr: netip.MustParseAddr(l.own[0]), as: nodesAS}, {addr: netip.MustParseAddr(l.own[1]), as: nodesAS}}))
-	l.router.reload(t)
-	l.speak(t, 0)
-	must(t, l.nodes[0].StartAgent(t.Context()))
-	session(t, c, l.nodes[0].Name(), true)
-	l.reached(t, both)
-
-	// Configured while the link is down.
-	netctl(t, c, "bgp", "rm", l.nodes[0].Name())
-	l.router.has(t, l.from([2][]string{nil, both[1]}))
-	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "down"))
-	l.speak(t, 0)
-	session(t, c, l.nodes[0].Name(), false)
-	must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "up"))
-	session(t, c, l.nodes[0].Name(), true)
-	l.reached(t, both)
-
-	// Nothing of it is left.
-	for _, n := range l.nodes {
-		netctl(t, c, "bgp", "rm", n.Name())
-	}
-	for _, n := range l.nodes {
+		l.carries(t, both)
+	})
+	step("the link goes down and comes up", func(t *testing.T) {
+		must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "down"))
+		session(t, c, l.nodes[0].Name(), false)
+		l.router.has(t, l.from([2][]string{nil, both[1]}))
+		must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "up"))
+		session(t, c, l.nodes[0].Name(), true)
+		l.agreed(t, both)
+		l.carries(t, both)
+	})
+	step("somebody takes the router address away", func(t *testing.T) {
+		must(t, l.nodes[1].Run(t.Context(), "ip", "addr", "del", l.own[1]+"/24", "dev", "eth2"))
 		eventually(t, func() error {
-			out, err := n.Output(t.Context(), "sh", "-c", "ip -o addr show to 50.1.1.0/24; ip route show table all proto 179; ip -6 route show table all proto 179; ls /run/contiv/netplugin/bgp.json 2>/dev/null || true")
-			if err == nil && out != "" {
-				err = fmt.Errorf("left on %s is %s", n.Name(), out)
+			out, err := l.nodes[1].Output(t.Context(), "ip", "-o", "addr", "show", "to", l.own[1])
+			if err == nil && out == "" {
+				err = fmt.Errorf("the address is not back")
 			}
 			return err
 		})
-	}
+		session(t, c, l.nodes[1].Name(), true)
+		l.agreed(t, both)
+		l.carries(t, both)
+	})
+	step("a wrong AS, then a wrong neighbor, and the right ones after them", func(t *testing.T) {
+		netctl(t, c, "bgp", "create", l.nodes[1].Name(), "--router-ip="+l.own[1]+"/24", "--as=64999", fmt.Sprintf("--neighbor-as=%d", routerAS+7), "--neighbor=50.1.1.2")
+		session(t, c, l.nodes[1].Name(), false)
+		l.router.has(t, l.from([2][]string{both[0], nil}))
+		netctl(t, c, "bgp", "create", l.nodes[1].Name(), "--router-ip="+l.own[1]+"/24", fmt.Sprintf("--as=%d", nodesAS), fmt.Sprintf("--neighbor-as=%d", routerAS), "--neighbor=50.1.1.77")
+		session(t, c, l.nodes[1].Name(), false)
+		l.speak(t, 1)
+		session(t, c, l.nodes[1].Name(), true)
+		l.agreed(t, both)
+		l.carries(t, both)
+	})
+	step("netplugin is restarted, with a word and without, and nobody forgets a route meanwhile", func(t *testing.T) {
+		for _, s := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+			stop := l.steadfast(t, both)
+			must(t, l.nodes[1].RestartAgent(t.Context(), s))
+			session(t, c, l.nodes[1].Name(), true)
+			l.agreed(t, both)
+			l.router.heardAll(t)
+			stop()
+		}
+		l.carries(t, both)
+	})
+	step("what is configured while netplugin is away holds when it comes", func(t *testing.T) {
+		must(t, l.nodes[0].Agent.Stop(t.Context(), syscall.SIGTERM))
+		netctl(t, c, "bgp", "rm", l.nodes[0].Name())
+		l.own[0] = "50.1.1.21"
+		l.router.write(t, "/etc/router.conf", kind.configure(l.router, []peerOf{{addr: netip.MustParseAddr(l.own[0]), as: nodesAS}, {addr: netip.MustParseAddr(l.own[1]), as: nodesAS}}))
+		l.router.reload(t)
+		l.speak(t, 0)
+		must(t, l.nodes[0].StartAgent(t.Context()))
+		session(t, c, l.nodes[0].Name(), true)
+		l.reached(t, both)
+		l.carries(t, both)
+	})
+	step("it is configured while the link is down", func(t *testing.T) {
+		netctl(t, c, "bgp", "rm", l.nodes[0].Name())
+		l.router.has(t, l.from([2][]string{nil, both[1]}))
+		must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "down"))
+		l.speak(t, 0)
+		session(t, c, l.nodes[0].Name(), false)
+		must(t, l.nodes[0].Run(t.Context(), "ip", "link", "set", "eth2", "up"))
+		session(t, c, l.nodes[0].Name(), true)
+		l.reached(t, both)
+		l.carries(t, both)
+	})
+	step("nothing of it is left", func(t *testing.T) {
+		for _, n := range l.nodes {
+			netctl(t, c, "bgp", "rm", n.Name())
+		}
+		for _, n := range l.nodes {
+			eventually(t, func() error {
+				out, err := n.Output(t.Context(), "sh", "-c", "ip -o addr show to 50.1.1.0/24; ip route show table all proto 179; ip -6 route show table all proto 179; ls /run/contiv/netplugin/bgp.json 2>/dev/null || true")
+				if err == nil && out != "" {
+					err = fmt.Errorf("left on %s is %s", n.Name(), out)
+				}
+				return err
+			})
+		}
+	})
 }
 
 // reload has the router read its configuration anew.
