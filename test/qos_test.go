@@ -41,22 +41,32 @@ type load struct {
 
 var loads = []load{{"TCP, 1 stream", false, 1}, {"TCP, 4 streams", false, 4}, {"UDP", true, 1}}
 
-// rate is how many bits of payload per second come from one container to the other. UDP is offered at the rate given, so
-// that it does not take the machine from others.
-func (l load) rate(t *testing.T, from, to place, offered float64) float64 {
+// loading is a load that is under way.
+type loading struct {
+	came   atomic.Int64 // bytes of payload
+	broken atomic.Pointer[error]
+	work   sync.WaitGroup
+	stop   context.CancelFunc
+}
+
+// begin has a load go from one container to the other. UDP is offered at the rate given, so that it does not take the machine from others.
+func (l load) begin(t *testing.T, from, to place, offered float64) *loading {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	var work sync.WaitGroup
-	defer work.Wait()
-	defer stop()
-	var came atomic.Int64
+	g := &loading{stop: stop}
 	closeLater := func(c io.Closer) { context.AfterFunc(ctx, func() { c.Close() }) }
+	broke := func(err error) {
+		if ctx.Err() == nil {
+			g.broken.Store(&err)
+		}
+	}
 	drain := func(r io.Reader) {
 		b := make([]byte, 1<<17)
 		for ctx.Err() == nil {
 			n, err := r.Read(b)
-			came.Add(int64(n))
+			g.came.Add(int64(n))
 			if err != nil && !errors.Is(err, syscall.ECONNREFUSED) {
+				broke(err)
 				return
 			}
 		}
@@ -71,7 +81,7 @@ func (l load) rate(t *testing.T, from, to place, offered float64) float64 {
 			}
 			closeLater(in)
 			at = in.LocalAddr()
-			work.Go(func() { drain(in) })
+			g.work.Go(func() { drain(in) })
 			return in.SetReadBuffer(4 << 20)
 		}
 		in, err := net.ListenTCP("tcp", net.TCPAddrFromAddrPort(here))
@@ -80,36 +90,34 @@ func (l load) rate(t *testing.T, from, to place, offered float64) float64 {
 		}
 		closeLater(in)
 		at = in.Addr()
-		work.Go(func() {
+		g.work.Go(func() {
 			for {
 				c, err := in.Accept()
 				if err != nil {
 					return
 				}
 				closeLater(c)
-				work.Go(func() { drain(c) })
+				g.work.Go(func() { drain(c) })
 			}
 		})
 		return nil
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range l.streams {
+	for i := 0; i < l.streams && err == nil; i++ {
 		var out net.Conn
-		err := netdev.Do(from.sandbox, func() (err error) {
+		err = netdev.Do(from.sandbox, func() (err error) {
 			out, err = net.DialTimeout(at.Network(), at.String(), patience)
 			return err
 		})
 		if err != nil {
-			t.Fatal(err)
+			break
 		}
 		closeLater(out)
-		work.Go(func() {
+		g.work.Go(func() {
 			if !l.udp {
 				b := make([]byte, 1<<16)
 				for {
 					if _, err := out.Write(b); err != nil {
+						broke(err)
 						return
 					}
 				}
@@ -128,34 +136,77 @@ func (l load) rate(t *testing.T, from, to place, offered float64) float64 {
 			}
 		})
 	}
-	wait := func(d time.Duration) (time.Time, int64) {
-		select {
-		case <-time.After(d):
-		case <-t.Context().Done():
-		}
-		return time.Now(), came.Load()
+	if err != nil {
+		g.end(t)
+		t.Fatal(err)
 	}
-	begin, before := wait(warmUp)
-	end, after := wait(measured)
-	return float64(after-before) * 8 / end.Sub(begin).Seconds()
+	return g
+}
+
+// rate is how many bits of payload come per second while something is done.
+func (g *loading) rate(during func()) float64 {
+	begin, before := time.Now(), g.came.Load()
+	during()
+	return float64(g.came.Load()-before) * 8 / time.Since(begin).Seconds()
+}
+
+// end fails the test where a connection has broken before.
+func (g *loading) end(t *testing.T) {
+	t.Helper()
+	if err := g.broken.Load(); err != nil {
+		t.Errorf("what was under way has ended: %v", *err)
+	}
+	g.stop()
+	g.work.Wait()
+}
+
+// passes waits for d, or until the test ends.
+func passes(t *testing.T, d time.Duration) {
+	select {
+	case <-time.After(d):
+	case <-t.Context().Done():
+	}
+}
+
+// rate is how many bits of payload per second come from one container to the other, as begin has them go.
+func (l load) rate(t *testing.T, from, to place, offered float64) float64 {
+	t.Helper()
+	g := l.begin(t, from, to, offered)
+	defer g.end(t)
+	passes(t, warmUp)
+	return g.rate(func() { passes(t, measured) })
 }
 
 // tries is how often a rate is measured at most until it is as wanted: the machine does something else meanwhile.
 const tries = 6
 
 // within measures until the rate is within 5 % of what is wanted.
-func (l load) within(t *testing.T, what string, from, to place, want float64) {
+func within(t *testing.T, what string, want float64, rate func() float64) {
 	t.Helper()
 	var got []string
 	for range tries {
-		rate := l.rate(t, from, to, 2.5*want)
+		rate := rate()
 		got = append(got, fmt.Sprintf("%.2f", rate/mbit))
 		if math.Abs(rate/want-1) <= 0.05 {
-			t.Logf("%s, %s: %q of %.0f Mbit/s, %.3f", what, l.name, got, want/mbit, rate/want)
+			t.Logf("%s: %q of %.0f Mbit/s, %.3f", what, got, want/mbit, rate/want)
 			return
 		}
 	}
-	t.Errorf("%s, %s: %q Mbit/s, want %.0f", what, l.name, got, want/mbit)
+	t.Errorf("%s: %q Mbit/s, want %.0f", what, got, want/mbit)
+}
+
+func (l load) within(t *testing.T, what string, from, to place, want float64) {
+	t.Helper()
+	within(t, what+", "+l.name, want, func() float64 { return l.rate(t, from, to, 2.5*want) })
+}
+
+// within is that of a load which is under way, from some time after the last change.
+func (g *loading) within(t *testing.T, what string, want float64) {
+	t.Helper()
+	within(t, what, want, func() float64 {
+		passes(t, warmUp)
+		return g.rate(func() { passes(t, measured) })
+	})
 }
 
 // above measures that the rate is more than a limit.
@@ -224,12 +275,15 @@ func TestNetprofilesAreFollowedLiveAndByRestartedAgents(t *testing.T) {
 	}
 
 	above(t, "a group without a profile", web1, far, 10*mbit)
+	// One connection goes on, whatever queue it stands in.
+	going := tcp.begin(t, web1, far, 0)
 	attach("--networkprofile=gold")
-	tcp.within(t, "a profile attached", web1, far, 10*mbit)
+	going.within(t, "a profile attached", 10*mbit)
 	netctl(t, c, "netprofile", "create", "gold", "--bandwidth=18Mb")
-	tcp.within(t, "a profile changed", web1, far, 18*mbit)
+	going.within(t, "a profile changed", 18*mbit)
 	attach("--networkprofile=silver")
-	tcp.within(t, "another profile", web1, far, 6*mbit)
+	going.within(t, "another profile", 6*mbit)
+	going.end(t)
 	// Each member has the whole rate for itself.
 	var both sync.WaitGroup
 	both.Go(func() { tcp.within(t, "one of two members", web1, far, 6*mbit) })
@@ -239,16 +293,20 @@ func TestNetprofilesAreFollowedLiveAndByRestartedAgents(t *testing.T) {
 	// A container that is started again, an agent that is killed, and a change that it does not hear of before it is back.
 	docker(t, a, "restart", "-t", "0", "web1")
 	web1 = placeOf(t, a, "web1", "web", false)
-	tcp.within(t, "a restarted container", web1, far, 6*mbit)
-	if err := a.Agent.Stop(t.Context(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	tcp.within(t, "without an agent", web1, far, 6*mbit)
+	going = tcp.begin(t, web1, far, 0)
+	going.within(t, "a restarted container", 6*mbit)
+	within(t, "while the agent is killed and comes back", 6*mbit, func() float64 {
+		return going.rate(func() {
+			must(t, a.RestartAgent(t.Context(), syscall.SIGKILL))
+			passes(t, measured)
+		})
+	})
+	must(t, a.Agent.Stop(t.Context(), syscall.SIGKILL))
 	netctl(t, c, "netprofile", "create", "silver", "--bandwidth=14mbps", "--ingress-bandwidth=8mbps")
-	if err := a.StartAgent(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	tcp.within(t, "changed while the agent was down, sent", web1, far, 14*mbit)
+	going.within(t, "without an agent", 6*mbit)
+	must(t, a.StartAgent(t.Context()))
+	going.within(t, "changed while the agent was down, sent", 14*mbit)
+	going.end(t)
 	tcp.within(t, "changed while the agent was down, received", far, web1, 8*mbit)
 
 	// Who may administer the network inside takes the queue away: the data path still holds it to little more than its rate.
