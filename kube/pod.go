@@ -106,20 +106,14 @@ func newPodReader(config *rest.Config) (podReader, error) {
 	return podReader{client, runtime.NewParameterCodec(scheme)}, err
 }
 
-// List lists the pods of all namespaces that o selects.
-func (r podReader) List(ctx context.Context, o metav1.ListOptions) (*podObjects, error) {
+// List lists the pods of a namespace, or of all, that o selects.
+func (r podReader) List(ctx context.Context, namespace string, o metav1.ListOptions) (*podObjects, error) {
 	out := &podObjects{}
-	return out, r.client.Get().Resource(pods).VersionedParams(&o, r.params).Do(ctx).Into(out)
+	return out, r.client.Get().Namespace(namespace).Resource(pods).VersionedParams(&o, r.params).Do(ctx).Into(out)
 }
 
 // Watch tells what becomes of the pods of all namespaces that o selects.
 func (r podReader) Watch(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
 	o.Watch = true
 	return r.client.Get().Resource(pods).VersionedParams(&o, r.params).Watch(ctx)
-}
-
-// Get asks for one pod.
-func (r podReader) Get(ctx context.Context, namespace, name string) (*podObject, error) {
-	out := &podObject{}
-	return out, r.client.Get().Resource(pods).Namespace(namespace).Name(name).Do(ctx).Into(out)
 }

@@ -57,14 +57,13 @@ func New(o Options) (*Pods, error) {
 		return nil, fmt.Errorf("make a client of Kubernetes' API server: %w", err)
 	}
 	p := &Pods{Options: o, reader: reader, client: client, away: map[string]error{}, changed: make(chan struct{})}
-	mine := fields.OneTermEqualSelector("spec.nodeName", o.Node).String()
 	p.pods, err = p.follow(pods, &podObject{}, &cache.ListWatch{
 		ListWithContextFunc: func(ctx context.Context, o metav1.ListOptions) (runtime.Object, error) {
-			o.FieldSelector = mine
-			return reader.List(ctx, o)
+			o.FieldSelector = p.mine().String()
+			return reader.List(ctx, metav1.NamespaceAll, o)
 		},
 		WatchFuncWithContext: func(ctx context.Context, o metav1.ListOptions) (watch.Interface, error) {
-			o.FieldSelector = mine
+			o.FieldSelector = p.mine().String()
 			return reader.Watch(ctx, o)
 		},
 	})
@@ -98,6 +97,14 @@ const (
 	pods       = "pods"
 	namespaces = "namespaces"
 )
+
+// mine selects the node's pods.
+func (p *Pods) mine() fields.Selector { return fields.OneTermEqualSelector("spec.nodeName", p.Node) }
+
+// named selects the object of a name.
+func named(name string) fields.Selector {
+	return fields.OneTermEqualSelector(metav1.ObjectNameField, name)
+}
 
 func (p *Pods) namespace() metadata.ResourceInterface {
 	return p.client.Resource(schema.GroupVersionResource{Version: "v1", Resource: namespaces})
@@ -223,17 +230,25 @@ func (p *Pods) Place(ctx context.Context, pod cni.Pod, otherwise cni.Placement) 
 	}
 }
 
-// ask asks the API server for the pod and its namespace.
+// ask asks the API server for the pod and its namespace. It asks for lists of one: who listens has to be allowed lists, and need not be allowed more.
 func (p *Pods) ask(ctx context.Context, pod cni.Pod) (is *podObject, namespace *metav1.PartialObjectMetadata, err error) {
-	is, err = p.reader.Get(ctx, pod.Namespace, pod.Name)
-	if err == nil && !is.meant(pod) {
-		err = fmt.Errorf("pod %s/%s has the UID %s, not %s", pod.Namespace, pod.Name, is.UID, pod.UID)
-	}
-	if err != nil {
+	found, err := p.reader.List(ctx, pod.Namespace, metav1.ListOptions{FieldSelector: fields.AndSelectors(named(pod.Name), p.mine()).String()})
+	switch {
+	case err != nil:
 		return nil, nil, err
+	case len(found.Items) == 0:
+		return nil, nil, fmt.Errorf("node %s has no pod %s/%s", p.Node, pod.Namespace, pod.Name)
+	case !found.Items[0].meant(pod):
+		return nil, nil, fmt.Errorf("pod %s/%s has the UID %s, not %s", pod.Namespace, pod.Name, found.Items[0].UID, pod.UID)
 	}
-	namespace, err = p.namespace().Get(ctx, pod.Namespace, metav1.GetOptions{})
-	return is, namespace, err
+	in, err := p.namespace().List(ctx, metav1.ListOptions{FieldSelector: named(pod.Namespace).String()})
+	switch {
+	case err != nil:
+		return nil, nil, err
+	case len(in.Items) == 0:
+		return nil, nil, fmt.Errorf("there is no namespace %s", pod.Namespace)
+	}
+	return &found.Items[0], &in.Items[0], nil
 }
 
 // Told is the pod as the API server told of it last. See cni.Pods.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/containernetworking/cni/pkg/types"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/fields"
 	apitypes "k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/rest"
 
@@ -91,16 +93,19 @@ func (s *server) since(resource string, version int) (events []event, at int, ch
 }
 
 func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	resource := strings.TrimPrefix(r.URL.Path, "/api/v1/")
+	resource := path.Base(r.URL.Path) // of all namespaces, or of one
 	q := r.URL.Query()
+	selector := fields.ParseSelectorOrDie(q.Get("fieldSelector"))
+	name, _ := selector.RequiresExactMatch("metadata.name")
+	node, _ := selector.RequiresExactMatch("spec.nodeName")
 	s.mu.Lock()
 	down := s.down
 	s.mu.Unlock()
 	switch {
-	case down, s.deaf.Load() && (q.Get("watch") != "" || !strings.Contains(resource, "/")):
+	case down, s.deaf.Load() && name == "":
 		http.Error(w, "down", http.StatusServiceUnavailable)
 		return
-	case resource == pods && q.Get("fieldSelector") != "spec.nodeName=n1":
+	case resource == pods && node != "n1":
 		http.Error(w, "only the node's own pods are to be asked for", http.StatusForbidden)
 		return
 	}
@@ -110,17 +115,15 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonInvalid, Code: 422})
 		return
 	}
-	if kind, name, one := strings.Cut(resource, "/"); one {
-		s.one(w, kind, name)
-		return
-	}
 	if q.Get("watch") == "" {
 		list := podObjects{TypeMeta: kinds[resource]}
 		list.Kind += "List"
 		events, at, _ := s.since(resource, 0)
 		list.ResourceVersion = strconv.Itoa(at)
 		for _, e := range events {
-			list.Items = append(list.Items, e.Object)
+			if name == "" || e.Object.Name == name {
+				list.Items = append(list.Items, e.Object)
+			}
 		}
 		_ = json.NewEncoder(w).Encode(list)
 		return
@@ -138,22 +141,6 @@ func (s *server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 		}
 	}
-}
-
-// one answers with an object: namespaces/shop, or namespaces/shop/pods/web-0.
-func (s *server) one(w http.ResponseWriter, kind, name string) {
-	if _, pod, ok := strings.Cut(name, "/pods/"); ok {
-		kind, name = pods, pod
-	}
-	events, _, _ := s.since(kind, 0)
-	for _, e := range events {
-		if e.Object.Name == name {
-			_ = json.NewEncoder(w).Encode(e.Object)
-			return
-		}
-	}
-	w.WriteHeader(http.StatusNotFound)
-	_ = json.NewEncoder(w).Encode(metav1.Status{TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"}, Status: "Failure", Reason: metav1.StatusReasonNotFound, Code: 404})
 }
 
 // listen starts what reads the server, until the test ends.

@@ -19,8 +19,9 @@ func server6(name string, labels map[string]string, more string) string {
 
 func TestNodesOfKubernetesThatHaveIPv6AloneHavePodsAndServices(t *testing.T) {
 	t.Parallel()
-	c := bare(t, kubelab.Options{IPv6: true})
+	c := bare(t, kubelab.Options{IPv6: true, Lists: true})
 	master, worker, far := c.Nodes[0], c.Nodes[1], outsider(t, c.Cluster)
+	apply(t, c, policyCRD) // or nobody watches those
 	install(t, c, master)
 	netctl(t, c.Cluster, "net", "create", "-s", "20.1.1.0/24", "-g", "20.1.1.1", "-s6", "fd00:20:1:1::/64", "-g6", "fd00:20:1:1::1", "default-net")
 	web, only := map[string]string{"app": "web"}, map[string]string{"app": "web", "only": "yes"}
@@ -48,7 +49,7 @@ func TestNodesOfKubernetesThatHaveIPv6AloneHavePodsAndServices(t *testing.T) {
 	}
 	answered(t, at(worker.Addr().String(), "30082"), []asker{outside}, "web-w")
 	nobodyAnswers(t, at("fd00:10:96::23", "80"), append(pods, nodes...)...)
-	forbidsNothing(t, c, "system:serviceaccount:kube-system:contiv-netplugin")
-	forbidsNothing(t, c, "system:serviceaccount:kube-system:contiv-netmaster")
+	asksForAllThatItMay(t, c, "contiv-netplugin")
+	asksForAllThatItMay(t, c, "contiv-netmaster")
 	healthy(t, c.Cluster)
 }

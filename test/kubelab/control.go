@@ -123,7 +123,7 @@ func (c *Cluster) StartAPIServer(ctx context.Context, before func(starter) error
 		"--kubelet-client-certificate="+file("apiserver-kubelet-client.crt"), "--kubelet-client-key="+file("apiserver-kubelet-client.key"),
 		"--kubelet-preferred-address-types=InternalIP", "--service-account-key-file="+file("sa.pub"), "--service-account-signing-key-file="+file("sa.key"),
 		"--service-account-issuer=https://kubernetes.default.svc.cluster.local", "--profiling=false",
-		"--audit-policy-file="+file("audit.yaml"), "--audit-log-path="+file(auditLog))
+		"--audit-policy-file="+file("audit.yaml"), "--audit-log-path="+file(auditLog), fmt.Sprintf("--feature-gates=WatchList=%t", !c.options.Lists))
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ type Options struct {
 	Untainted bool             // the first node takes any pod
 	Workers   int              // how many nodes there are besides the first; 0: one
 	IPv6      bool             // nodes and services have IPv6 addresses alone
+	Lists     bool             // the API server knows no watch that begins with a list, as many before 1.34
 	KubeProxy bool             // a kube-proxy runs on each node: on the first by iptables, on others by nftables
 }
 
