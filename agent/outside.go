@@ -110,13 +110,16 @@ func (a *Agent) tryFilter(again bool) error {
 	t := o.tables
 	uses := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private4.IsValid() })
 	uses6 := slices.ContainsFunc(t.Ports, func(p compile.Port) bool { return p.Private6.IsValid() })
-	devices := []string{model.OutsideDevice}
+	devices, mark := []string{model.OutsideDevice}, uint32(0)
 	if len(t.Entrances) > 0 { // what comes to services goes on to pods of other nodes, by host access, whoever brings it there
 		is6 := func(e compile.Entrance) bool { return e.Addr.Is6() }
 		uses6 = uses6 || slices.ContainsFunc(t.Entrances, is6)
 		uses = uses || !is6(t.Entrances[0]) // sorted
 		if slices.ContainsFunc(t.Infra, func(i compile.Infra) bool { return i.Network == model.HostAccess }) {
 			devices = append(devices, model.HostAccess)
+		}
+		if !a.KubeProxy {
+			mark = datapath.OwnMark // and to machines, by whatever device
 		}
 	}
 	if o.loaded != nil && !again && (o.opened || !uses) && (o.opened6 || !uses6) && reflect.DeepEqual(a.firewall(t, o.loaded.Uplinks), *o.loaded) {
@@ -131,11 +134,11 @@ func (a *Agent) tryFilter(again bool) error {
 		return err
 	}
 	if uses {
-		err = errors.Join(netdev.Forward(append(devices, uplinks.Devices...)), netdev.PassForwarding("iptables", devices))
+		err = errors.Join(netdev.Forward(append(devices, uplinks.Devices...)), netdev.PassForwarding("iptables", devices, mark))
 		o.opened = err == nil
 	}
 	if uses6 {
-		err6 := errors.Join(netdev.Forward6(uplinks.Devices), netdev.PassForwarding("ip6tables", devices))
+		err6 := errors.Join(netdev.Forward6(uplinks.Devices), netdev.PassForwarding("ip6tables", devices, mark))
 		o.opened6 = err6 == nil
 		err = errors.Join(err, err6)
 	}

@@ -224,9 +224,11 @@ func addresses(s model.ClusterService) []virtual {
 	for _, a := range s.ClusterIPs {
 		out = append(out, virtual{a, false})
 	}
-	outside := s.ExternalIPs
-	if len(s.SourceRanges) == 0 {
-		outside = slices.Concat(outside, s.LoadBalancers)
+	outside := slices.Clone(s.ExternalIPs)
+	for _, a := range s.LoadBalancers {
+		if len(sources(s, a)) == 0 {
+			outside = append(outside, a)
+		}
 	}
 	for i, a := range outside {
 		if !slices.Contains(outside[:i], a) {

@@ -121,6 +121,10 @@ func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr) (clus
 		}
 	}
 	all, local := whoTakes(reached, false), whoTakes(reached, true)
+	outer, inside := all, all // who gets what comes by addresses of the outside
+	if p.of.ExternalLocal {
+		outer, inside = local, whoTakes(c.handedOn(p, protocol, family), false)
+	}
 	add := func(a netip.Addr, port uint16, external bool, outer, inner []netip.AddrPort, sources []netip.Prefix) {
 		if a.Is4() != family.Is4() || port == 0 {
 			return
@@ -143,22 +147,53 @@ func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr) (clus
 		ofFamily = ofFamily || a.Is4() == family.Is4()
 		add(a, p.Port, false, inner, inner, nil)
 	}
-	outer := all
-	if p.of.ExternalLocal {
-		outer = local
-	}
 	for _, a := range p.of.ExternalIPs {
-		add(a, p.Port, true, outer, all, nil)
+		add(a, p.Port, true, outer, inside, nil)
 	}
 	for _, a := range p.of.LoadBalancers {
 		if !slices.Contains(p.of.ExternalIPs, a) {
-			add(a, p.Port, true, outer, all, p.of.SourceRanges)
+			add(a, p.Port, true, outer, inside, sources(p.of, a))
 		}
 	}
 	if ofFamily {
-		add(family, p.Node, true, outer, all, nil)
+		add(family, p.Node, true, outer, inside, nil)
 	}
 	return cluster, beside
+}
+
+// handedOn are the backends of a port as the node's own connections get them that come by an address of the outside, where each node keeps what comes to it
+// for its own pods and so shows them who asks: a pod elsewhere is met by the node port of its node, which brings the client's address to it.
+func (c *compiler) handedOn(p clusterPort, protocol uint8, family netip.Addr) (out []backend) {
+	for _, b := range p.backends {
+		if b.Addr().Is4() != family.Is4() || protocol == sctp && b.Port() != p.Port {
+			continue
+		}
+		at := netip.AddrPortFrom(c.fromNode(b), b.Port())
+		if b.pod != nil && !b.here && p.Node != 0 && protocol != sctp {
+			if n, ok := c.world.Nodes.Get(b.pod.Node); ok && n.VTEP.Is4() == family.Is4() {
+				at = netip.AddrPortFrom(n.VTEP, p.Node)
+			}
+		}
+		if b.AddrPort = at; at.IsValid() {
+			out = append(out, b)
+		}
+	}
+	return out
+}
+
+// sources are those of a service's that may come by its load balancer's address, of the family of that; none: everybody. A family of which no range is said is
+// open, and so is one of which all of it is said.
+func sources(s model.ClusterService, at netip.Addr) (out []netip.Prefix) {
+	for _, r := range s.SourceRanges {
+		switch {
+		case r.Addr().Is4() != at.Is4():
+		case r.Bits() == 0:
+			return nil
+		default:
+			out = append(out, r)
+		}
+	}
+	return out
 }
 
 // fromNode is the address at which the node's own stack reaches a backend: of a pod of this node its private one, of one elsewhere its own where

@@ -68,8 +68,11 @@ func TestExternalTrafficStaysOnItsNodeWhereThatIsWanted(t *testing.T) {
 	if e := entranceAt(t, here, 6, "0.0.0.0:30080"); fmt.Sprint(e.Outer) != "[172.19.0.2:8080 172.19.0.3:8080]" || len(e.Inner) != 3 || e.Affinity != 10800 {
 		t.Error(e)
 	}
-	if e := entranceAt(t, there, 6, "0.0.0.0:30080"); len(e.Outer) != 0 || fmt.Sprint(e.Inner) != "[203.0.113.9:8080]" || !e.Elsewhere {
-		t.Error(e)
+	// The node's own connections go to the other's node port, which shows its pods who asks.
+	for _, at := range []string{"0.0.0.0:30080", "198.51.100.2:80"} {
+		if e := entranceAt(t, there, 6, at); len(e.Outer) != 0 || fmt.Sprint(e.Inner) != "[192.168.2.10:30080 203.0.113.9:8080]" || !e.Elsewhere {
+			t.Error(e)
+		}
 	}
 	if e := entranceAt(t, here, 6, "198.51.100.2:80"); fmt.Sprint(e.Sources) != "[192.0.2.0/24]" {
 		t.Error(e)
@@ -82,6 +85,35 @@ func TestExternalTrafficStaysOnItsNodeWhereThatIsWanted(t *testing.T) {
 	}
 	if h := fmt.Sprint(here.HealthChecks, there.HealthChecks); h != "[health check 31000 of service ns/shop: 3 here] [health check 31000 of service ns/shop: 0 here]" {
 		t.Error(h)
+	}
+}
+
+func TestSourcesOfOneFamilyDoNotCloseTheOther(t *testing.T) {
+	t.Parallel()
+	v4, v6 := netip.MustParseAddr("198.51.100.2"), netip.MustParseAddr("2001:db8::2")
+	for _, c := range []struct {
+		ranges     []string
+		of4, of6   string
+		virtual    string // for pods of the service's tenant: where sources are asked for, the node's stack does
+		whatItSays string
+	}{
+		{nil, "[]", "[]", "[198.51.100.2 2001:db8::2]", "no range"},
+		{[]string{"192.0.2.0/24"}, "[192.0.2.0/24]", "[]", "[2001:db8::2]", "of IPv4 alone"},
+		{[]string{"2001:db8:1::/48"}, "[]", "[2001:db8:1::/48]", "[198.51.100.2]", "of IPv6 alone"},
+		{[]string{"192.0.2.0/24", "2001:db8:1::/48"}, "[192.0.2.0/24]", "[2001:db8:1::/48]", "[]", "of both"},
+		{[]string{"192.0.2.0/24", "0.0.0.0/0", "2001:db8:1::/48"}, "[]", "[2001:db8:1::/48]", "[198.51.100.2]", "all of IPv4"},
+	} {
+		s := model.ClusterService{LoadBalancers: []netip.Addr{v4, v6}}
+		for _, r := range c.ranges {
+			s.SourceRanges = append(s.SourceRanges, netip.MustParsePrefix(r))
+		}
+		var met []netip.Addr
+		for _, a := range addresses(s) {
+			met = append(met, a.Addr)
+		}
+		if fmt.Sprint(sources(s, v4)) != c.of4 || fmt.Sprint(sources(s, v6)) != c.of6 || fmt.Sprint(met) != c.virtual {
+			t.Errorf("%s: %v, %v and %v, want %s, %s and %s", c.whatItSays, sources(s, v4), sources(s, v6), met, c.of4, c.of6, c.virtual)
+		}
 	}
 }
 

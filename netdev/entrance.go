@@ -26,7 +26,7 @@ import (
 //	map outer4 { type ipv4_addr . inet_proto . inet_service : verdict
 //	  10.96.0.7 . tcp . 80 : goto choose4-3, 0.0.0.0 . tcp . 30080 : goto choose4-3-node, 10.96.0.8 . tcp . 80 : goto refuse }
 //	chain refuse { meta l4proto tcp reject with tcp reset; reject with icmpx port-unreachable }
-//	chain choose4-3 { dnat to ip daddr . meta l4proto . th dport . numgen random mod 3 map @targets4 }
+//	chain choose4-3 { iifname contivh0 meta mark set mark | 0x1000; dnat to ip daddr . meta l4proto . th dport . numgen random mod 3 map @targets4 }
 //	chain choose4-3-node { dnat to 0.0.0.0 . meta l4proto . th dport . numgen random mod 3 map @targets4 }
 //	map targets4 { type ipv4_addr . inet_proto . inet_service . mark : ipv4_addr . inet_service
 //	  10.96.0.7 . tcp . 80 . 0 : 172.19.0.3 . 8080 ... }
@@ -91,8 +91,13 @@ func (c choice) rules(sets map[string]*nftables.Set) []parts {
 	return []parts{{c.is.is(), append(asked, append([]expr.Any{c.any(number)}, c.is.lookUp(sets["targets"+c.is.suffix])...)...)}}
 }
 
-func (c choice) chain(sets map[string]*nftables.Set) chain {
-	return chain{name: c.name(), rules: c.rules(sets), unread: true}
+// chain begins with marking what containers send to a service's own address: the source that it gets has to be another than that, where both are containers.
+func (c choice) chain(sets map[string]*nftables.Set, mark uint32) chain {
+	rules := c.rules(sets)
+	if !c.node {
+		rules = slices.Concat([]parts{{comesBy(model.OutsideDevice), setMark(mark, true)}}, rules)
+	}
+	return chain{name: c.name(), rules: rules, unread: true}
 }
 
 // goTo is the verdict of an entrance for some of its targets, of which the first is the one with the number from.
@@ -285,7 +290,7 @@ func (f Firewall) entranceChains(sets map[string]*nftables.Set) []chain {
 		out = append(out, chain{name: askChain(is), rules: []parts{{is.is(), asked}, {verdict(expr.VerdictDrop)}}, unread: true})
 	}
 	for _, c := range f.choices() {
-		out = append(out, c.chain(sets))
+		out = append(out, c.chain(sets, f.OwnMark))
 	}
 	return out
 }

@@ -31,6 +31,7 @@ var (
 	podA6      = netip.MustParseAddrPort("[fd63::3]:8080")
 	podB6      = netip.MustParseAddrPort("[fd63::4]:8081")
 	machine    = netip.MustParseAddrPort("192.0.2.9:6443")
+	machine6   = netip.MustParseAddrPort("[2001:db8::9]:6444")
 	nodeAddr   = netip.MustParseAddr("192.0.2.1")
 )
 
@@ -83,6 +84,7 @@ ip -n %[4]s -6 route add default via 2001:db8::1
 	}
 	w.serve(w.far, farA, "far")
 	w.serve(w.outside, machine, "machine")
+	w.serve(w.outside, machine6, "machine")
 	return w
 }
 
@@ -207,9 +209,27 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 		entrance("10.96.0.7:80", tcp, podA, podB), entrance("10.96.0.7:53", udp, podA, podB), entrance("0.0.0.0:30080", tcp, podA, podB), entrance("0.0.0.0:30080", udp, farA),
 		entrance("10.96.0.9:80", tcp), entrance("10.96.0.9:53", udp), entrance("0.0.0.0:30083", tcp),
 		entrance("10.96.0.10:80", tcp, farA), entrance("10.96.0.1:443", tcp, machine), entrance("0.0.0.0:30443", tcp, machine),
+		entrance("198.51.100.3:80", tcp, podA), entrance("[2001:db8:9::3]:80", tcp, podA6), entrance("[::]:30444", tcp, machine6),
 		local, elsewhere, some, sticky,
 	)
-	in(t, w.node, f.Load)
+	f.OwnMark = 0x1000
+	f.Machines = append(f.Machines, Machine{machine6.Addr(), tcp, machine6.Port()})
+	in(t, w.node, func() error {
+		for _, program := range []string{"iptables", "ip6tables"} { // as a Docker engine does
+			if _, err := iptables(program, "-P", "FORWARD", "DROP"); err != nil {
+				return err
+			}
+			for range 2 {
+				if err := PassForwarding(program, []string{"contivh0", "contivh1"}, f.OwnMark); err != nil {
+					return err
+				}
+			}
+			if rules, err := forwardRules(program); err != nil || len(rules) != 6 {
+				t.Errorf("%s has %q, %v", program, rules, err)
+			}
+		}
+		return f.Load()
+	})
 
 	for _, c := range []struct{ path, protocol, to, want string }{
 		{w.node, "tcp", "10.96.0.7:80", "a 192.0.2.1, b 192.0.2.1"},
@@ -227,6 +247,9 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 		{w.outside, "tcp", "192.0.2.1:30443", "machine 192.0.2.1"},
 		{w.pods, "tcp", "192.0.2.1:30082", "a 192.0.2.1"},
 		{w.pods, "tcp", "10.96.0.1:443", "machine 192.0.2.1"},
+		{w.pods, "tcp", "198.51.100.3:80", "a 192.0.2.1"}, // answers to a virtual address would go to whom the tenant has there
+		{w.pods, "tcp", "[2001:db8:9::3]:80", "a 100:0:0:1::1"},
+		{w.outside, "tcp", "[2001:db8::1]:30444", "machine 2001:db8::1"},
 	} {
 		met := w.met(c.path, c.protocol, c.to)
 		for who := range strings.SplitSeq(c.want, ", ") {
@@ -266,8 +289,20 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 		if ok, err := f.Loaded(); !ok || err != nil {
 			t.Errorf("the rules are there: %v, %v", ok, err)
 		}
+		for _, program := range []string{"iptables", "ip6tables"} {
+			if err := UnpassForwarding(program, f.OwnMark); err != nil {
+				return err
+			}
+			if rules, err := forwardRules(program); err != nil || len(rules) != 1 {
+				t.Errorf("%s is left with %q, %v", program, rules, err)
+			}
+		}
 		return RemoveFirewall()
 	})
+	// What others forward, and translate, is dropped as before.
+	if answer, err := w.ask(w.pods, "tcp", "", machine.String(), 300*time.Millisecond); !errors.As(err, &late) || !late.Timeout() {
+		t.Errorf("what iptables drops passes: %q, %v", answer, err)
+	}
 }
 
 // A change of one of a thousand services, as it is made by the agent.

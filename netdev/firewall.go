@@ -37,7 +37,10 @@ import (
 //	    oifname contivh0 drop
 //	    iifname contivh0 ct status dnat accept
 //	    iifname contivh0 oifname br0 accept
-//	    iifname contivh0 oifkind bridge drop }
+//	    iifname contivh0 oifkind bridge drop
+//	    ct status dnat ip daddr . meta l4proto . th dport @machines4 meta mark set mark | 0x1000
+//	    ct status dnat ip saddr . meta l4proto . th sport @machines4 meta mark set mark | 0x1000
+//	    ct status dnat ct state related meta mark set mark | 0x1000 }
 //	  chain entering { type filter hook input priority -1
 //	    iifname contivh0 ct state established,related accept
 //	    iifname contivh0 meta l4proto icmp accept
@@ -47,6 +50,7 @@ import (
 //	  chain leaving { type nat hook postrouting priority 99
 //	    oifname contivh0 ip saddr 127.0.0.0/8 snat to 192.168.2.10
 //	    oifname contivh0 ct original ip daddr 132.1.1.2 snat to 192.168.2.10
+//	    oifname contivh0 ip saddr 172.19.0.0/16 meta mark & 0x1000 != 0 snat to 192.168.2.10
 //	    oifname contivh0 ip saddr 172.19.0.0/16 snat to ct original ip daddr
 //	    oifname contivh0 snat to ip saddr
 //	    oifname != contivh0 ip saddr 172.19.0.0/16 masquerade
@@ -71,10 +75,11 @@ import (
 // passing keeps tenants apart on the way that they share, and from what else runs on the node: to a private address goes only what
 // answers, or was sent to a published port. Bridges are other containers', unless the node itself goes out by them. To tenants' networks the
 // node goes by its own devices there, and takes nobody along: containers of other tenants come to its stack by contivh0 and by Docker's
-// bridges.
+// bridges. What goes to a machine that provides a service, and what that answers, has a bit of its mark by which PassForwarding knows it.
 //
 // leaving comes before others' translation of sources, of Docker's bridges for one: who asks a container at a published port keeps its address,
-// and the node's own in the private subnet is nobody's.
+// and the node's own in the private subnet is nobody's. Containers that come by the node have its address: the one they ask for, so that answers come to it, and where
+// that is virtual, and in the tenant of who answers a service's own, the node's for all containers.
 //
 // home tells the data path what the node's own processes send to tenants' networks, which policies of Kubernetes let pass: a packet that came to the node
 // by a device still knows that one here, also where no forwarding is seen, as with IPVS. It comes last, so what others do with marks means nothing to it; and
@@ -91,7 +96,9 @@ type Firewall struct {
 	Private []netip.Prefix
 	// Inside are the node's own devices in tenants' networks, Uplinks bridges by which this node reaches others.
 	Inside, Uplinks []string
-	OwnMark         uint32 // the bit of packets' mark that tells the node's own to Inside from what it forwards there
+	// OwnMark is the bit of packets' mark that tells the node's own to Inside from what it forwards there. On other packets that it forwards it means that they go to Machines, or
+	// that containers send them to a service's own address.
+	OwnMark uint32
 	// Homes are the node's own addresses on Inside. Who asks there for a published port comes from a tenant, as which the outside may not come.
 	Homes     []netip.Addr
 	Published []Published
@@ -212,6 +219,15 @@ func setMark(bit uint32, to bool) []expr.Any {
 	}
 }
 
+// hasMark matches packets whose mark has a bit.
+func hasMark(bit uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyMARK, Register: 1},
+		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: binaryutil.NativeEndian.PutUint32(bit), Xor: make([]byte, 4)},
+		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: make([]byte, 4)},
+	}
+}
+
 // toNode matches packets to an address of the node itself.
 func toNode() []expr.Any {
 	return []expr.Any{
@@ -273,6 +289,14 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 		passing.rules = append(passing.rules, parts{in, leavesBy(device), accept})
 	}
 	passing.rules = append(passing.rules, parts{in, meta(metaKeyOutputKind, expr.CmpOpEq, ifname("bridge")), drop})
+	if len(f.Entrances) > 0 {
+		for _, p := range f.Private {
+			is := addressesLike(p.Addr())
+			machines, ours := sets["machines"+is.suffix], setMark(f.OwnMark, true)
+			passing.rules = append(passing.rules, parts{translated, is.is(), is.toListed(machines), ours}, parts{translated, is.is(), is.fromListed(machines), ours})
+		}
+		passing.rules = append(passing.rules, parts{translated, connection(expr.CtKeySTATE, expr.CtStateBitRELATED), setMark(f.OwnMark, true)})
+	}
 
 	entering := chain{name: enteringChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput, priority: beforeFilter, rules: []parts{
 		{in, connection(expr.CtKeySTATE, expr.CtStateBitESTABLISHED|expr.CtStateBitRELATED), accept},
@@ -306,6 +330,9 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 	byOthers := meta(expr.MetaKeyOIFNAME, expr.CmpOpNeq, ifname(model.OutsideDevice))
 	for _, p := range f.Private {
 		is := addressesLike(p.Addr())
+		if len(f.Entrances) > 0 {
+			leaving.rules = append(leaving.rules, parts{toContainers, from(p), hasMark(f.OwnMark), snat(f.own(p.Addr()))})
+		}
 		leaving.rules = append(leaving.rules, parts{
 			// From one port to another, by a published one: the answer must come back this way.
 			toContainers, from(p), {
@@ -392,7 +419,21 @@ func upperTo(register uint32) []expr.Any {
 // toListed matches packets whose destination, protocol and port a set has.
 func (f addresses) toListed(s *nftables.Set) []expr.Any {
 	asked, _ := f.goal(register32, false)
-	return append(asked, &expr.Lookup{SourceRegister: register32, SetName: s.Name, SetID: s.ID})
+	return append(asked, lookIn(s))
+}
+
+// fromListed matches packets whose source, protocol and source port a set has.
+func (f addresses) fromListed(s *nftables.Set) []expr.Any {
+	next := register32 + f.words()
+	return []expr.Any{
+		f.address(f.source, register32), &expr.Meta{Key: expr.MetaKeyL4PROTO, Register: next},
+		&expr.Payload{DestRegister: next + 1, Base: expr.PayloadBaseTransportHeader, Offset: 0, Len: 2}, lookIn(s),
+	}
+}
+
+// lookIn matches where a set has what has been loaded.
+func lookIn(s *nftables.Set) expr.Any {
+	return &expr.Lookup{SourceRegister: register32, SetName: s.Name, SetID: s.ID}
 }
 
 // own is the address under which the node speaks to its containers when it may not keep another of that family. The family of tunnels may be the
@@ -501,7 +542,7 @@ func (f Firewall) Change(was Firewall) error {
 	whole, sets, had, have := f, f.sets(t), was.choices(), f.choices()
 	for name, choice := range have {
 		if _, ok := had[name]; !ok {
-			x := choice.chain(sets)
+			x := choice.chain(sets, f.OwnMark)
 			x.add(c, t)
 			x.fill(c, t, nil)
 		}

@@ -17,23 +17,27 @@ import (
 // iptablesTime bounds a call of iptables, which waits for others that hold its lock.
 const iptablesTime = 10 * time.Second
 
-// passRules have packets by our devices forwarded where nothing else says otherwise. What may pass is Firewall's to say.
-func passRules(devices []string) (out []string) {
+// passRules have packets by our devices forwarded where nothing else says otherwise, and what is translated and has a bit of its mark; 0: none has. What may pass, and has
+// the bit, is Firewall's to say.
+func passRules(devices []string, mark uint32) (out []string) {
 	for _, d := range devices {
 		out = append(out, "-A FORWARD -i "+d+" -j ACCEPT", "-A FORWARD -o "+d+" -j ACCEPT")
+	}
+	if mark != 0 {
+		out = append(out, fmt.Sprintf("-A FORWARD -m mark --mark %#x/%#x -m conntrack --ctstate DNAT -j ACCEPT", mark, mark))
 	}
 	return out
 }
 
 // PassForwarding adds passRules at the end of iptables' chain FORWARD where its policy is to drop: a Docker engine sets it when it is
 // the one that turns forwarding on. An accept in a table of our own does not overrule it. At the end, every rule of
-// others is asked before, so only the policy is changed, and only for these devices. Where there is no iptables, nobody has set a policy.
-func PassForwarding(program string, devices []string) error {
+// others is asked before, so only the policy is changed, and only for these. Where there is no iptables, nobody has set a policy.
+func PassForwarding(program string, devices []string, mark uint32) error {
 	have, err := forwardRules(program)
 	if err != nil || !slices.Contains(have, "-P FORWARD DROP") {
 		return err
 	}
-	for _, rule := range passRules(devices) {
+	for _, rule := range passRules(devices, mark) {
 		if slices.Contains(have, rule) {
 			continue
 		}
@@ -44,13 +48,13 @@ func PassForwarding(program string, devices []string) error {
 	return nil
 }
 
-// UnpassForwarding takes passRules away. That they are not there is fine.
-func UnpassForwarding(program string) error {
+// UnpassForwarding takes passRules away, with this mark. That they are not there is fine.
+func UnpassForwarding(program string, mark uint32) error {
 	have, err := forwardRules(program)
 	if err != nil {
 		return err
 	}
-	ours := passRules([]string{model.OutsideDevice, model.HostAccess})
+	ours := passRules([]string{model.OutsideDevice, model.HostAccess}, mark)
 	for _, rule := range have {
 		if !slices.Contains(ours, rule) {
 			continue

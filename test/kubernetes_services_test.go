@@ -26,7 +26,7 @@ import (
 func server(name string, labels map[string]string, more string) string {
 	pod := manifest(name, labels, nil, more)
 	return strings.Replace(pod, `"command": ["sleep", "6000"]`, `"ports": [{"name": "web", "containerPort": 8080}], "command": ["sh", "-c",
-		"mkdir -p /www/cgi-bin && printf '#!/bin/sh\\necho; echo $(hostname) $REMOTE_ADDR\\n' > /www/cgi-bin/who && chmod +x /www/cgi-bin/who && exec httpd -f -p 0.0.0.0:8080 -h /www"]`, 1)
+		"mkdir -p /www/cgi-bin && printf '#!/bin/sh\\necho; echo `+name+` $REMOTE_ADDR\\n' > /www/cgi-bin/who && chmod +x /www/cgi-bin/who && exec httpd -f -p 0.0.0.0:8080 -h /www"]`, 1)
 }
 
 // clusterService is a service of port 80 that leads to pods' port web.
@@ -133,16 +133,18 @@ func TestServicesOfKubernetesAreMetFromPodsContainersNodesAndOutside(t *testing.
 	}
 	apply(t, c,
 		server("web-m", web("default", "contiv-net"), onMaster), server("web-w", web("default", "default-net", "only"), ""),
-		server("blue-m", web("blue", "contiv-net"), onMaster),
+		server("blue-m", web("blue", "contiv-net"), onMaster), server("host-m", map[string]string{"app": "host"}, onMaster+`, "hostNetwork": true`),
 		manifest("client-m", inNetwork("default", "contiv-net"), nil, onMaster), manifest("client-w", inNetwork("default", "default-net"), nil, ""),
 		manifest("client-blue", inNetwork("blue", "contiv-net"), nil, onMaster),
 		clusterService("web", "10.96.0.20", `{"app": "web"}`, 30080, ""),
 		clusterService("sticky", "10.96.0.21", `{"app": "web"}`, 30081, `, "sessionAffinity": "ClientIP"`),
 		clusterService("local", "10.96.0.22", `{"only": "yes"}`, 30082, `, "externalTrafficPolicy": "Local", "externalIPs": ["198.51.100.7"]`),
 		clusterService("nobody", "10.96.0.23", `{"app": "nobody"}`, 30083, ""),
+		clusterService("host", "10.96.0.24", `{"app": "host"}`, 30084, ""),
 	)
-	ready(t, c, "web-m", "web-w", "blue-m", "client-m", "client-w", "client-blue")
+	ready(t, c, "web-m", "web-w", "blue-m", "host-m", "client-m", "client-w", "client-blue")
 	run(t, worker, "docked", "contiv-net")
+	run(t, worker, "blue", "contiv-net/blue")
 	ip := func(pod string) string { return kubectl(t, c, "get", "pod", pod, "-o", "jsonpath={.status.podIP}") }
 	atMaster, atWorker, outside := master.Addr().String(), worker.Addr().String(), far.Addr().String()
 	for _, n := range c.Nodes { // as all real ones have: what is sent to a virtual address has to be sent somewhere
@@ -157,6 +159,10 @@ func TestServicesOfKubernetesAreMetFromPodsContainersNodesAndOutside(t *testing.
 			t.Fatal(err)
 		}
 		infra[n.Name()], _, _ = strings.Cut(strings.Fields(out)[3], "/")
+	}
+
+	if rules, err := worker.Output(t.Context(), "iptables", "-S", "FORWARD"); err != nil || !strings.Contains(rules, "-P FORWARD DROP") {
+		t.Errorf("the engine does not drop what it does not know, so the test says less: %s (%v)", rules, err)
 	}
 
 	everything := func() {
@@ -176,7 +182,16 @@ func TestServicesOfKubernetesAreMetFromPodsContainersNodesAndOutside(t *testing.
 		if answer, err := whoAnswers(far.Netns(), atMaster+":30082"); err == nil || errors.Is(err, syscall.ECONNREFUSED) {
 			t.Errorf("a node without pods of a service whose traffic is local answers %q, %v", answer, err)
 		}
-		meets(t, master.Netns(), atMaster+":30082", "web-w "+infra[master.Name()])
+		// Of a service whose traffic is local, who asks is known, from whichever node.
+		meets(t, master.Netns(), atMaster+":30082", "web-w "+atMaster)
+		podMeets(t, c, "client-blue", "198.51.100.7", "web-w "+atMaster)
+		// Who provides it may have another tenant on the same node.
+		meets(t, sandbox(t, worker, "blue"), "198.51.100.7:80", "web-w "+atWorker)
+		// It is a program of another node, to which the engine drops what is forwarded.
+		host := "host-m " + atMaster
+		meets(t, master.Netns(), atMaster+":30084", host)
+		meets(t, far.Netns(), atWorker+":30084", "host-m "+atWorker)
+		meets(t, worker.Netns(), atWorker+":30084", "host-m "+atWorker)
 		// Nobody provides it.
 		refuses(t, worker.Netns(), "10.96.0.23:80")
 		refuses(t, far.Netns(), atWorker+":30083")
