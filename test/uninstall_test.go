@@ -22,8 +22,8 @@ import (
 func traces(t *testing.T, n *cluster.Node) []string {
 	t.Helper()
 	var links []struct {
-		Ifname, Address, Ifalias, Qdisc string
-		MTU, Promiscuity                int
+		Ifname, Address, Ifalias, Qdisc   string
+		MTU, Promiscuity, Allmulti, Group any
 	}
 	text, err := n.Output(t.Context(), "ip", "-j", "-d", "link", "show")
 	if err == nil {
@@ -42,6 +42,8 @@ func traces(t *testing.T, n *cluster.Node) []string {
 		{"route", "(ip route show table all; ip -6 route show table all) | grep -vE '^anycast| dev docker_gwbridge '"},
 		{"rule", "ip rule; ip -6 rule"},
 		{"neighbour", "ip neigh show nud permanent; ip neigh show proxy"},
+		{"next hop", "ip nexthop show; ip -6 nexthop show"},
+		{"forwarding entry", "bridge fdb show | grep -v '^33:33:'"}, // who forwards IPv6 hears what all routers are told
 		{"queue", "tc qdisc show"},
 		{"filter", "for d in $(ls /sys/class/net); do for way in ingress egress; do tc filter show dev $d $way 2>/dev/null; done; done"},
 		{"nftables", "nft -s list ruleset"},
@@ -65,20 +67,30 @@ func traces(t *testing.T, n *cluster.Node) []string {
 
 func TestUninstallingLeavesNothing(t *testing.T) {
 	t.Parallel()
-	for _, attach := range []string{"tcx", "clsact"} {
+	for attach, x := range map[string]use{
+		"tcx":    {end: syscall.SIGTERM, hosts: []string{"-s", "132.1.1.0/24"}, reached: "10.1.2.0/24"},
+		"clsact": {end: syscall.SIGKILL, hosts: []string{"-e", "vlan", "-p", "113", "-s", "132.1.1.0/24", "-g", "132.1.1.254", "-s6", "2001:db8:1::/64"}, reached: "10.1.4.0/24"},
+	} {
 		t.Run(attach, func(t *testing.T) {
 			t.Parallel()
-			leavesNothing(t, attach)
+			leavesNothing(t, attach, x)
 		})
 	}
 }
 
+// use is what differs in how a node is used that is compared before and after.
+type use struct {
+	end     syscall.Signal // of its agent
+	hosts   []string       // flags of host access, which is in tunnels or in a VLAN
+	reached string         // a network to which the node has a route by it
+}
+
 // leavesNothing compares a node before netplugin and after it has been used for everything and uninstalled.
-func leavesNothing(t *testing.T, attach string) {
+func leavesNothing(t *testing.T, attach string, x use) {
 	c := startOnWire(t, cluster.Options{AgentFlags: []string{"--attach", attach}})
 	a := c.Nodes[0]
-	own := netip.MustParseAddr("50.1.1.11")
-	leaf := newRouter(t, c, bird, "leaf", "50.1.1.2/24", 500, peerOf{addr: own, as: 65001})
+	own, others := netip.MustParseAddr("50.1.1.11"), netip.MustParseAddr("50.1.1.12")
+	leaf := newRouter(t, c, bird, "leaf", "50.1.1.2/24", 500, peerOf{addr: own, as: 65001}, peerOf{addr: others, as: 65001})
 	b, err := c.AddNode(t.Context(), netlab.HostOptions{Name: "leaving"})
 	must(t, err)
 	// What the engine makes when it needs it is made before.
@@ -98,7 +110,9 @@ func leavesNothing(t *testing.T, attach string) {
 	must(t, b.StartAgent(t.Context()))
 	c.Nodes = append(c.Nodes, b)
 	network(t, c, "web", "-s", "10.1.2.0/24", "-g", "10.1.2.254", "-s6", "2001:db8:2::/64", "-g6", "2001:db8:2::fe")
-	infra(t, c, model.HostAccess, "-s", "132.1.1.0/24")
+	network(t, c, "lan", "-e", "vlan", "-p", "114", "-s", "10.1.4.0/24", "-g", "10.1.4.254")
+	hosts := infra(t, c, model.HostAccess, x.hosts...)
+	storage := infra(t, c, "storage", "-e", "vlan", "-p", "115", "-s", "140.1.1.0/24", "-s6", "2001:db8:40::/64")
 	network(t, c, "inner", "-s", "10.1.3.0/24")
 	network(t, c, "fabric", "-e", "vlan", "-p", "112", "-s", "20.1.0.0/16", "-g", "20.1.255.254")
 	netctl(t, c, "netprofile", "create", "slow", "--bandwidth=20mbps", "--ingress-bandwidth=20mbps", "--dscp=10")
@@ -106,23 +120,31 @@ func leavesNothing(t *testing.T, attach string) {
 	netctl(t, c, "policy", "rule-add", "guard", "1", "--direction=in", "--protocol=tcp", "--port=81", "--action=deny")
 	netctl(t, c, "group", "create", "web", "held", "--networkprofile=slow", "--policy=guard")
 	netctl(t, c, "service", "create", "shop", "-s", "inner", "-l", "app=shop", "-p", "80:80:TCP")
-	engineHas(t, b, "web", "inner", "fabric", "held.web", "held")
-	run(t, b, "site", "held", "-p", "8080:80")
+	engineHas(t, b, "web", "inner", "fabric", "lan", "held.web", "held")
+	run(t, b, "site", "held", "-p", "8080:80", "-p", "8053:53/udp", "-p", "127.0.0.1:8081:80")
+	tellsWho(t, sandbox(t, b, "site"), netip.MustParseAddrPort("[::]:80"))
 	run(t, b, "plain", "inner")
 	run(t, b, "shop", "inner", "--label", "app=shop")
 	run(t, b, "routed", "fabric")
 	run(t, a, "far", "web")
-	netctl(t, c, "bgp", "create", b.Name(), "--router-ip="+own.String()+"/24", "--as=65001", "--neighbor-as=500", "--neighbor=50.1.1.2")
-	leaf.has(t, map[string]string{address(t, b, "routed", "fabric") + "/32": own.String()})
-	learns(t, b, map[string]string{"default": "50.1.1.2", "60.1.1.0/24": "50.1.1.2", "80.1.1.0/24": "50.1.1.2"})
+	for n, at := range map[*cluster.Node]netip.Addr{a: others, b: own} {
+		netctl(t, c, "bgp", "create", n.Name(), "--router-ip="+at.String()+"/24", "--as=65001", "--neighbor-as=500", "--neighbor=50.1.1.2")
+	}
+	met(t, leaf.Host, address(t, b, "routed", "fabric"))
+	reaches(t, b, "routed", "50.1.1.2")
 	reaches(t, b, "site", "far")
 	reaches(t, b, "site", a.Addr().String())
 	reaches(t, b, "plain", "shop")
 	reaches(t, b, "plain", a.Addr().String()) // by the engine's bridge
-	routed(t, b, "10.1.2.0/24", model.HostAccess, true)
+	hostReaches(t, b.Host, hosts[a].String())
+	hostReaches(t, b.Host, storage[a].String())
+	for _, at := range []string{b.Addr().String(), hosts[b].String()} {
+		eventually(t, func() error { _, err := seenBy(a.Netns(), at+":8080"); return err })
+	}
+	routed(t, b, x.reached, model.HostAccess, true)
 	healthy(t, c)
 	used := traces(t, b)
-	for _, what := range []string{"link: {Ifname:contivh0", "link: {Ifname:vvport1", "link: {Ifname:contivh1", "queue: qdisc tbf", "nftables: table inet contiv", "pin: /sys/fs/bpf/contiv", "proto 179", "address: eth2 inet 50.1.1.11/24"} {
+	for _, what := range []string{"link: {Ifname:contivh0", "link: {Ifname:vvport1", "link: {Ifname:contivh1", "link: {Ifname:storage", "address: storage inet6 2001:db8:40::", "8080", "queue: qdisc tbf", "nftables: table inet contiv", "pin: /sys/fs/bpf/contiv", "proto 179", "address: eth2 inet 50.1.1.11/24"} {
 		if !slices.ContainsFunc(used, func(line string) bool { return strings.Contains(line, what) }) {
 			t.Errorf("there is no %q to take away, so the test says less", what)
 		}
@@ -138,8 +160,7 @@ func leavesNothing(t *testing.T, attach string) {
 	if out, err := uninstall(); err == nil || !strings.Contains(out, "stop it first") {
 		t.Errorf("while the agent runs: %s (%v)", out, err)
 	}
-	end := map[string]syscall.Signal{"tcx": syscall.SIGTERM, "clsact": syscall.SIGKILL}[attach]
-	must(t, b.Agent.Stop(t.Context(), end))
+	must(t, b.Agent.Stop(t.Context(), x.end))
 	if out, err := uninstall(); err == nil || !strings.Contains(out, "--force") {
 		t.Errorf("while a container is attached: %s (%v)", out, err)
 	}
