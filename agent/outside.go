@@ -149,13 +149,15 @@ func (a *Agent) tryFilter(again bool) error {
 func (a *Agent) loadFirewall(want netdev.Firewall) error {
 	o := &a.outside
 	known := o.loaded != nil && reflect.DeepEqual(want, *o.loaded)
-	if known || o.loaded == nil && !o.asked { // what the last run loaded is newer than the snapshot
-		there, err := want.Loaded()
-		if there || err != nil {
+	if o.loaded == nil && !o.asked { // what the last run loaded is newer than the snapshot, by minutes maybe
+		if stands, err := netdev.FirewallStands(); stands || err != nil {
 			return err
 		}
 	}
 	if known {
+		if there, err := want.Loaded(); there || err != nil {
+			return err
+		}
 		a.Log.Warn("somebody removed rules of nftables table inet contiv: put back")
 	}
 	load, anew := want.Load, true

@@ -14,6 +14,7 @@ import (
 
 	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/netdev"
 )
 
 func TestFirewallIsLoadedWhereIptablesFails(t *testing.T) {
@@ -44,6 +45,49 @@ func TestFirewallIsLoadedWhereIptablesFails(t *testing.T) {
 	if there, err := a.outside.loaded.Loaded(); !there || err != nil {
 		t.Errorf("the firewall is there: %t, %v", there, err)
 	}
+}
+
+// A snapshot is some minutes old at times: what was loaded since must not be undone for the moment until a master is heard, or for as long as none is.
+func TestOlderSnapshotLeavesTheFirewallThatTheLastRunLoaded(t *testing.T) {
+	if !onNode(t) {
+		return
+	}
+	earlier := compile.Tables{Outside: compile.Outside{IPv4: netip.MustParsePrefix("172.19.255.254/16"), IPv6: netip.MustParsePrefix("fd63::ffff/64")}}
+	later := earlier
+	later.Infra = []compile.Infra{{Network: model.HostAccess, Addrs: []netip.Prefix{netip.MustParsePrefix("132.1.1.2/24")}}}
+	run := func(snapshot compile.Tables) *Agent {
+		a := &Agent{Options: Options{
+			Node: model.Node{Name: "n1", VTEP: netip.MustParseAddr("192.0.2.1"), VXLANPort: 4789}, Log: slog.New(slog.DiscardHandler),
+		}}
+		a.outside.tables = snapshot
+		return a
+	}
+	whole := func(what string, a *Agent, tables compile.Tables) {
+		t.Helper()
+		if there, err := a.firewall(tables, nil).Loaded(); !there || err != nil {
+			t.Errorf("%s: the firewall is there: %t, %v", what, there, err)
+		}
+	}
+	last := run(earlier)
+	last.filterOutside(true)
+	whole("nobody had loaded one", last, earlier)
+	last.openOutside(later)
+	whole("a network is new", last, later)
+	next := run(earlier)
+	for range 2 {
+		next.filterOutside(true)
+		whole("the next run has a snapshot only", next, later)
+	}
+	if next.guards(model.HostAccess) {
+		t.Error("what another run loaded is taken for known")
+	}
+	if err := netdev.RemoveFirewall(); err != nil {
+		t.Fatal(err)
+	}
+	next.filterOutside(true)
+	whole("somebody removed it", next, earlier)
+	next.openOutside(later)
+	whole("a master is heard", next, later)
 }
 
 // busyKernel has something happen while tables are being applied.

@@ -713,6 +713,20 @@ func (f Firewall) Loaded() (bool, error) {
 	return f.leads(c, t)
 }
 
+// FirewallStands tells whether a firewall is in force in the calling thread's namespace, whichever. Each has its first chain and that one's rule.
+func FirewallStands() (bool, error) {
+	c, err := openNetfilter()
+	if err != nil {
+		return false, err
+	}
+	t := &nftables.Table{Family: nftables.TableFamilyINet, Name: firewallTable}
+	rules, err := c.GetRules(t, &nftables.Chain{Table: t, Name: forgedChain})
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return false, fmt.Errorf("read nftables table %s: %w", firewallTable, err)
+	}
+	return len(rules) > 0, nil
+}
+
 // removeEarlier has c delete the table that earlier versions loaded, of family ip: nobody else would, and it knows nothing of what the
 // node's address and port are now. That there is none is fine.
 func removeEarlier(c *nftables.Conn) {

@@ -48,10 +48,17 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 				return string(out)
 			}
 			nft("add table ip contiv; add chain ip contiv borrowed { type filter hook postrouting priority 110; }") // an earlier version's
+			stands := func(want bool) {
+				t.Helper()
+				if ok, err := FirewallStands(); ok != want || err != nil {
+					t.Errorf("a firewall is in force: %t, %v", ok, err)
+				}
+			}
 			err := Do(path, func() error {
 				if ok, err := f.Loaded(); ok || err != nil {
 					t.Errorf("a namespace without the rules: %v, %v", ok, err)
 				}
+				stands(false)
 				for range 2 { // a restart makes them anew
 					if err := f.Load(); err != nil {
 						return err
@@ -59,6 +66,7 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 					if ok, err := f.Loaded(); !ok || err != nil {
 						t.Errorf("the rules were made, and %v, %v", ok, err)
 					}
+					stands(true)
 				}
 				return nil
 			})
@@ -74,6 +82,7 @@ func TestFirewallIsThereOnceAndItsLossIsTold(t *testing.T) {
 				if ok {
 					t.Error("a chain without its rule counts as a firewall")
 				}
+				stands(true)
 				return err
 			})
 			if err != nil {
