@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -28,6 +29,7 @@ type wired struct {
 	tagger *ebpf.Program
 	tables compile.Tables
 	mac    model.MAC // of the uplink
+	sent   int       // a socket on which all is seen that goes to the containers past what programs return
 }
 
 // Tenants of a wired node: the second has addresses of the first, the VLANs of the third are routed.
@@ -42,6 +44,12 @@ func newWired(t testing.TB) *wired {
 	_, _, n, _ := twoNodesOnWire(t, AttachAuto)
 	w := &wired{bare: &bare{node: n}}
 	other := newSpace(t)
+	silent := func(s *space, devices string) { // a device that is up says something else by itself
+		must(t, s.do(func() error {
+			return os.WriteFile("/proc/sys/net/ipv6/conf/"+devices+"/disable_ipv6", []byte("1"), 0)
+		}))
+	}
+	silent(other, "all")
 	for i, p := range []struct {
 		tenant, network uint32
 		v4, v6          string
@@ -55,13 +63,46 @@ func newWired(t testing.TB) *wired {
 	} {
 		name, v4 := fmt.Sprintf("port%d", i), netip.MustParseAddr(p.v4)
 		veth(t, n.space, name, other, name)
+		silent(n.space, name)
+		setUp(t, n.space, name)
+		setUp(t, other, name)
 		mac := model.MACOf(v4)
 		mac[1] = byte(2 + i) // as two have one address
 		w.ports = append(w.ports, compile.Port{Name: name, Tenant: p.tenant, Network: p.network, IPv4: v4, IPv6: netip.MustParseAddr(p.v6), MAC: mac})
 	}
 	veth(t, n.space, model.OutsideDevice, n.space, model.OutsidePort)
 	w.tagger, w.mac = newTagger(t, n.dp.objects.FromWire), macOfDevice(n, "wl0")
+	must(t, n.do(func() (err error) {
+		w.sent, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.ETH_P_ALL<<8&0xff00|unix.ETH_P_ALL>>8)
+		return err
+	}))
+	t.Cleanup(func() { unix.Close(w.sent) })
 	return w
+}
+
+// copies are the ports to which a copy of a frame was sent since they were asked for last.
+func (w *wired) copies(t testing.TB, frame []byte) (to []string) {
+	t.Helper()
+	for b := make([]byte, 2048); ; {
+		n, from, err := unix.Recvfrom(w.sent, b, 0)
+		if err == unix.EAGAIN {
+			slices.Sort(to)
+			return to
+		}
+		must(t, err)
+		at := from.(*unix.SockaddrLinklayer)
+		for _, p := range w.ports {
+			index, _, err := w.dp.dev.index(p.Name)
+			must(t, err)
+			if at.Ifindex != int(index) || at.Pkttype != unix.PACKET_OUTGOING {
+				continue
+			}
+			if !bytes.Equal(b[:n], frame) {
+				t.Errorf("the copy at %s is % x", p.Name, b[:n])
+			}
+			to = append(to, p.Name)
+		}
+	}
 }
 
 // newTagger is a program that does what the kernel does before a device's programs run, and runs one of them: it takes the tag, which is in
@@ -108,6 +149,21 @@ func (f tagged) String() string { return fmt.Sprintf("tag %#x %#x, % x", f.tpid,
 // take has a frame come from the wire. It tells what becomes of it as reading does.
 func (w *wired) take(t testing.TB, f tagged) string {
 	t.Helper()
+	w.copies(t, nil)
+	outcome := w.takeOne(t, f)
+	return copied(w.copies(t, f.frame), outcome)
+}
+
+// copied tells of a frame that copies of it went to ports, besides what became of it.
+func copied(to []string, outcome string) string {
+	if len(to) == 0 {
+		return outcome
+	}
+	return "copied to " + strings.Join(to, ", ") + " and " + outcome
+}
+
+func (w *wired) takeOne(t testing.TB, f tagged) string {
+	t.Helper()
 	before, err := w.dp.Drops()
 	must(t, err)
 	out := make([]byte, len(f.frame)+64)
@@ -131,7 +187,8 @@ func (w *wired) take(t testing.TB, f tagged) string {
 	case ranOn:
 		return passed
 	case ranRedirect:
-		if !bytes.Equal(out, f.frame) && bytes.Equal(out[:6], f.frame[6:12]) && !bytes.Equal(out[6:12], model.RouterMAC[:]) {
+		back := bytes.Equal(out[:6], f.frame[6:12]) || bytes.Equal(out[:6], []byte{0x33, 0x33, 0, 0, 0, 1}) // who has no address yet is answered so
+		if !bytes.Equal(out, f.frame) && back && !bytes.Equal(out[6:12], model.RouterMAC[:]) {
 			return answered
 		}
 		for _, p := range w.ports {
@@ -152,7 +209,7 @@ func (w *wired) take(t testing.TB, f tagged) string {
 	return fmt.Sprintf("returned %d", int32(code))
 }
 
-// What becomes of a frame from the wire, besides "into" a port, and the reason why it is dropped.
+// What becomes of a frame from the wire, besides "into" a port, the reason why it is dropped, and "copied" to ports.
 const (
 	passed   = "passed"   // to the host, of whatever network it is
 	answered = "answered" // on the wire
@@ -235,10 +292,37 @@ func (w *wired) readingOfARP(n compile.Network, to, from model.MAC, b []byte) st
 		if here {
 			return answered
 		}
+		return passed
 	case to[0]&1 == 0 && here && e.MAC == to:
 		return "into " + e.Port
 	}
-	return passed // announcements after they were handed to all
+	return w.handedToAll(n, to, nil)
+}
+
+// handedToAll tells of a frame to all that containers of its VLAN get copies, but for those to whose roles p is denied.
+func (w *wired) handedToAll(n compile.Network, to model.MAC, p *parsed) string {
+	var ports []string
+	for _, x := range w.tables.Ports {
+		if to[0]&1 == 0 || x.Network != n.Number {
+			continue
+		}
+		if p != nil {
+			v, found := w.tables.Verdict(x.InRole, w.tables.Class(n.Tenant, p.source.Unmap()), p.protocol, p.port)
+			if found && !v.Allow {
+				continue
+			}
+		}
+		ports = append(ports, x.Name)
+	}
+	return copied(ports, passed)
+}
+
+// isForAll tells whether a packet is for all of a network, or for whoever listens.
+func isForAll(n compile.Network, p parsed) bool {
+	if p.destination.Is4() {
+		return p.destination.IsMulticast() || p.destination == netip.AddrFrom4([4]byte{255, 255, 255, 255}) || p.destination == n.Broadcast
+	}
+	return p.destination.As16()[0] == 0xff
 }
 
 func (w *wired) readingInVLAN(n compile.Network, to, from model.MAC, p parsed) (string, bool) {
@@ -249,8 +333,14 @@ func (w *wired) readingInVLAN(n compile.Network, to, from model.MAC, p parsed) (
 	if p.protocol == unix.IPPROTO_ICMPV6 && p.source.Is6() && !p.fragment && p.kind >= 133 && p.kind <= 137 {
 		return w.readingOfNeighbours(n, to, from, p, source), false
 	}
-	if n.Broadcast.IsValid() && p.destination == n.Broadcast || neverCarried(p) {
-		return passed, false // in flood mode, after it was handed to all
+	if isForAll(n, p) {
+		if !n.Flooded || p.cut {
+			return passed, false
+		}
+		return w.handedToAll(n, to, &p), false // by rules alone: no connection is looked for
+	}
+	if neverCarried(p) {
+		return passed, false
 	}
 	e := w.endpoint(n.Tenant, p.destination)
 	if e == nil || e.Network != n.Number || e.Port == "" || e.MAC != to {
@@ -285,7 +375,7 @@ func (w *wired) readingOfNeighbours(n compile.Network, to, from model.MAC, p par
 			return "into " + x.Name
 		}
 	}
-	return passed // after it was handed to all, where it is for all
+	return w.handedToAll(n, to, nil)
 }
 
 func (w *wired) readingOfRouted(p parsed) (string, bool) {
@@ -332,7 +422,8 @@ type parsed struct {
 	protocol            uint8  // behind all extension headers
 	next                uint8  // behind the first header
 	kind                uint8  // of ICMP
-	port                uint16 // destination
+	port                uint16 // destination; of a fragment, that of the first
+	cut                 bool   // a first fragment ends before its ports
 	hops                uint8
 	length              int // of what is behind the first header, as it says
 	fragment            bool
@@ -353,6 +444,16 @@ func (p parsed) begins() bool {
 	return !p.fragment && p.protocol == 97
 }
 
+// readFirstPart reads what the first fragment has behind its headers.
+func (p *parsed) readFirstPart(b []byte) {
+	if !hasPorts(p.protocol) {
+		return
+	}
+	if p.cut = len(b) < 4; !p.cut {
+		p.port = binary.BigEndian.Uint16(b[2:])
+	}
+}
+
 func hasPorts(protocol uint8) bool {
 	return slices.Contains([]uint8{unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_SCTP, unix.IPPROTO_UDPLITE}, protocol)
 }
@@ -368,6 +469,9 @@ func parse(ethertype uint16, b []byte) (p parsed, ok bool) {
 		p.protocol, p.next, p.hops = b[9], b[9], b[8]
 		if binary.BigEndian.Uint16(b[6:])&0x3fff != 0 {
 			p.fragment = true
+			if binary.BigEndian.Uint16(b[6:])&0x1fff == 0 {
+				p.readFirstPart(b[min(len(b), int(b[0]&15)*4):])
+			}
 			return p, true
 		}
 		b = b[min(len(b), int(b[0]&15)*4):]
@@ -382,6 +486,9 @@ func parse(ethertype uint16, b []byte) (p parsed, ok bool) {
 			next := b[0]
 			if p.protocol == 44 {
 				p.fragment, p.protocol = true, next
+				if len(b) >= 8 && binary.BigEndian.Uint16(b[2:])&0xfff8 == 0 {
+					p.readFirstPart(b[8:])
+				}
 				return p, len(b) >= 8
 			}
 			b, p.protocol = b[min(len(b), (int(b[1])+1)*8):], next
@@ -450,7 +557,7 @@ func (w *wired) randomTables(r *rand.Rand, revision int64) compile.Tables {
 	}
 	rows := map[contivVerdictKey]compile.Verdict{}
 	protocols := []int16{compile.AnyProtocol, unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6, 97}
-	for range r.IntN(12) {
+	for range r.IntN(60) {
 		v := compile.Verdict{
 			Role: pick(1, 2), Class: pick(0, 1, 2, 3), Protocol: protocols[r.IntN(len(protocols))], Allow: r.IntN(2) == 0,
 			Priority: uint8(r.IntN(3)), Rule: 1,
@@ -508,6 +615,12 @@ func (w *wired) randomFrame(r *rand.Rand) tagged {
 		f.tpid = 0
 		source, destination = w.randomAddress(r, v6, 2), w.addressOf(w.ports[5], v6)
 		to = w.mac
+	case 3:
+		destination = netip.MustParseAddr([]string{"224.0.0.251", "10.1.3.255", "10.1.4.255", "255.255.255.255"}[r.IntN(4)])
+		if v6 {
+			destination = netip.MustParseAddr("ff02::fb")
+		}
+		to = w.randomMAC(r, destination)
 	}
 	switch {
 	case !v6 && r.IntN(4) == 0:
@@ -565,6 +678,9 @@ func (w *wired) randomAddress(r *rand.Rand, v6 bool, of int) netip.Addr {
 // randomMAC is the one that belongs to the address, where one does, in most cases.
 func (w *wired) randomMAC(r *rand.Rand, a netip.Addr) model.MAC {
 	if r.IntN(4) > 0 {
+		if a.IsMulticast() || a.Is4() && a.As4()[3] == 255 {
+			return broadcast
+		}
 		for _, p := range w.ports {
 			if p.IPv4 == a || p.IPv6 == a {
 				return p.MAC
@@ -683,11 +799,15 @@ func TestWhatComesFromTheWireMeetsTheTables(t *testing.T) {
 		w.tables = w.randomTables(r, int64(seed+1))
 		must(t, w.dp.Apply(w.tables))
 		for range 400 {
-			what, _, _ := strings.Cut(w.meets(t, seed, w.randomFrame(r)), " ")
+			got := w.meets(t, seed, w.randomFrame(r))
+			what, _, _ := strings.Cut(got, " ")
 			seen[what]++
+			if got == copied([]string{"port0"}, passed) || got == copied([]string{"port1"}, passed) {
+				seen["copied to one of two"]++ // the other's rules deny it
+			}
 		}
 	}
-	for _, what := range []string{passed, answered, "into", "spoofed_wire", "spoofed_arp", "spoofed_nd", "policy_in"} {
+	for _, what := range []string{passed, answered, "into", "copied", "copied to one of two", "spoofed_wire", "spoofed_arp", "spoofed_nd", "policy_in"} {
 		if seen[what] < 10 {
 			t.Errorf("of 12,000 frames %d came to %q: the test says little: %v", seen[what], what, seen)
 		}
