@@ -3,6 +3,10 @@
 package mirror
 
 import (
+	"errors"
+	"fmt"
+	"net/netip"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/contivnet/contiv/model"
@@ -57,84 +61,115 @@ type clusterPorts struct {
 	} `json:"destinationPort"`
 }
 
-// clusterNetworkPolicyOf is a ClusterNetworkPolicy. One whose subject is not known would hold for pods that we cannot tell, so it holds for none.
-func clusterNetworkPolicyOf(p *clusterNetworkPolicy) (out model.ClusterNetworkPolicy, wanted bool, err error) {
-	subject, ok := p.Spec.Subject.pods()
-	if !ok {
-		return out, false, nil
+// clusterNetworkPolicyOf is a ClusterNetworkPolicy. Of a rule that cannot be read it says so, and then it opens nothing. One of which it cannot be read for
+// whom it holds, or when, is none.
+func clusterNetworkPolicyOf(p *clusterNetworkPolicy) (out model.ClusterNetworkPolicy, wanted bool, unread error) {
+	subject, err := p.Spec.Subject.pods("spec.subject")
+	if err != nil {
+		return out, false, err
+	}
+	if p.Spec.Tier != model.TierAdmin && p.Spec.Tier != model.TierBaseline {
+		return out, false, fmt.Errorf("spec.tier: %q is not %s or %s", model.Short(p.Spec.Tier), model.TierAdmin, model.TierBaseline)
 	}
 	out = model.ClusterNetworkPolicy{Name: p.Metadata.Name, Tier: p.Spec.Tier, Priority: p.Spec.Priority, Subject: subject}
-	for _, r := range p.Spec.Ingress {
-		out.Ingress = append(out.Ingress, r.with(r.From))
+	for i, r := range p.Spec.Ingress {
+		rule, err := r.with(fmt.Sprintf("spec.ingress[%d].", i), "from", r.From)
+		out.Ingress, unread = append(out.Ingress, rule), errors.Join(unread, err)
 	}
-	for _, r := range p.Spec.Egress {
-		out.Egress = append(out.Egress, r.with(r.To))
+	for i, r := range p.Spec.Egress {
+		rule, err := r.with(fmt.Sprintf("spec.egress[%d].", i), "to", r.To)
+		out.Egress, unread = append(out.Egress, rule), errors.Join(unread, err)
 	}
-	return out, true, nil
+	return out, true, unread
 }
 
-func (r clusterRule) with(peers []clusterPeer) model.ClusterNetworkPolicyRule {
-	out := model.ClusterNetworkPolicyRule{Name: r.Name, Action: r.Action}
-	for _, p := range peers {
-		peer, ok := p.peer()
-		out.Peers, out.Unknown = append(out.Peers, peer), out.Unknown || !ok
+func (r clusterRule) with(field, who string, peers []clusterPeer) (out model.ClusterNetworkPolicyRule, unread error) {
+	out = model.ClusterNetworkPolicyRule{Name: r.Name, Action: r.Action}
+	if r.Action != model.ActionAccept && r.Action != model.ActionDeny && r.Action != model.ActionPass {
+		unread = fmt.Errorf("%saction: %q is not %s, %s or %s", field, model.Short(r.Action), model.ActionAccept, model.ActionDeny, model.ActionPass)
 	}
-	for _, p := range r.Protocols {
-		port, ok := p.port()
-		out.Ports, out.Unknown = append(out.Ports, port), out.Unknown || !ok
+	for i, p := range peers {
+		peer, err := p.peer(fmt.Sprintf("%s%s[%d]", field, who, i))
+		out.Peers, unread = append(out.Peers, peer), errors.Join(unread, err)
 	}
-	return out
+	for i, p := range r.Protocols {
+		port, err := p.port(fmt.Sprintf("%sprotocols[%d]", field, i))
+		out.Ports, unread = append(out.Ports, port), errors.Join(unread, err)
+	}
+	out.Unknown = unread != nil
+	return out, unread
 }
 
-// pods is ok only where pods are selected.
-func (p clusterPeer) pods() (model.NamespacedPods, bool) {
+// pods are those that are selected, where pods are.
+func (p clusterPeer) pods(field string) (out model.NamespacedPods, err error) {
 	switch {
 	case p.Namespaces != nil:
-		return model.NamespacedPods{Namespaces: selectorOf(*p.Namespaces)}, true
+		out.Namespaces, err = selectorOf(field+".namespaces", *p.Namespaces)
+		return out, err
 	case p.Pods != nil:
-		return model.NamespacedPods{Namespaces: selectorOf(p.Pods.Namespaces), Pods: selectorOf(p.Pods.Pods)}, true
-	}
-	return model.NamespacedPods{}, false
-}
-
-func (p clusterPeer) peer() (out model.ClusterNetworkPolicyPeer, ok bool) {
-	if pods, ok := p.pods(); ok {
-		return model.ClusterNetworkPolicyPeer{Pods: &pods}, true
-	}
-	for _, text := range p.Networks {
-		n, ok := cidr(text)
-		if !ok {
-			return out, false
+		if out.Namespaces, err = selectorOf(field+".pods.namespaceSelector", p.Pods.Namespaces); err != nil {
+			return out, err
 		}
-		out.Networks = append(out.Networks, n)
+		out.Pods, err = selectorOf(field+".pods.podSelector", p.Pods.Pods)
+		return out, err
 	}
-	return out, len(p.Networks) > 0
+	return out, fmt.Errorf("%s: it is neither namespaces nor pods", field)
 }
 
-func (p clusterProtocol) port() (out model.PolicyPort, ok bool) {
+// peer is nobody where it cannot be read.
+func (p clusterPeer) peer(field string) (out model.ClusterNetworkPolicyPeer, err error) {
+	if p.Namespaces != nil || p.Pods != nil {
+		pods, err := p.pods(field)
+		if err != nil {
+			return out, err
+		}
+		return model.ClusterNetworkPolicyPeer{Pods: &pods}, nil
+	}
+	if len(p.Networks) == 0 {
+		return out, fmt.Errorf("%s: it is neither namespaces, pods nor networks", field)
+	}
+	var all []netip.Prefix
+	for i, text := range p.Networks {
+		n, err := cidr(fmt.Sprintf("%s.networks[%d]", field, i), text)
+		if err != nil {
+			return out, err
+		}
+		all = append(all, n)
+	}
+	return model.ClusterNetworkPolicyPeer{Networks: all}, nil
+}
+
+// port is none where it cannot be read.
+func (p clusterProtocol) port(field string) (none model.PolicyPort, err error) {
 	if p.Named != "" {
-		return model.PolicyPort{Name: p.Named}, true
+		return model.PolicyPort{Name: p.Named}, nil
 	}
 	for _, of := range []struct {
-		name  string
-		ports *clusterPorts
-	}{{"TCP", p.TCP}, {"UDP", p.UDP}, {"SCTP", p.SCTP}} {
+		name, field string
+		ports       *clusterPorts
+	}{{"TCP", "tcp", p.TCP}, {"UDP", "udp", p.UDP}, {"SCTP", "sctp", p.SCTP}} {
 		if of.ports == nil {
 			continue
 		}
-		out.Protocol = of.name
-		to := of.ports.Destination
+		out, to := model.PolicyPort{Protocol: of.name}, of.ports.Destination
 		if to == nil {
-			return out, true
+			return out, nil
 		}
+		field += "." + of.field + ".destinationPort"
 		first, last := to.Number, int32(0)
 		if to.Range != nil {
 			first, last = to.Range.Start, to.Range.End
 		}
-		var wrong, worse error
-		out.Port, wrong = portNumber("destinationPort", first, false)
-		out.End, worse = portNumber("destinationPort.range.end", last, true)
-		return out, wrong == nil && worse == nil && (last == 0 || last >= first)
+		if out.Port, err = portNumber(field, first, false); err != nil {
+			return none, err
+		}
+		if out.End, err = portNumber(field+".range.end", last, true); err != nil {
+			return none, err
+		}
+		if last != 0 && last < first {
+			return none, fmt.Errorf("%s.range.end: %d comes before %d", field, last, first)
+		}
+		return out, nil
 	}
-	return out, false
+	return none, fmt.Errorf("%s: it is neither tcp, udp, sctp nor destinationNamedPort", field)
 }

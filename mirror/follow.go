@@ -159,8 +159,9 @@ func (f *follower) list(ctx context.Context) error {
 			if err != nil {
 				return err
 			}
-			if f.takes(said) {
-				there[said.key] = true
+			takes, stays := f.takes(said)
+			there[said.key] = takes || stays
+			if takes {
 				put = append(put, said.object)
 			}
 		}
@@ -321,11 +322,15 @@ func (f *follower) apply(ctx context.Context, events []event) error {
 			return err
 		}
 		version = said.version
+		takes, stays := f.takes(said)
+		if stays {
+			continue
+		}
 		if _, again := latest[said.key]; !again {
 			order = append(order, said.key)
 		}
 		latest[said.key] = nil
-		if f.takes(said) {
+		if takes {
 			latest[said.key] = said.object
 		}
 	}
@@ -357,12 +362,22 @@ func (f *follower) refusal(b []byte) error {
 	return fmt.Errorf("watch %s: %w", f.resource.Resource, &apierrors.StatusError{ErrStatus: s})
 }
 
-// takes tells whether an object is to be in the store. It logs why one cannot be.
-func (f *follower) takes(s said) bool {
-	if s.err != nil {
-		f.log.Error("an object of Kubernetes cannot be taken over: it is as if it were not there", "name", s.key, "error", s.err)
+// takes tells whether an object is to be in the store, or what it was before stays there. It logs what cannot be taken over, and why.
+func (f *follower) takes(s said) (takes, stays bool) {
+	takes = s.object != nil
+	stays = !takes && s.err != nil && f.stays
+	if s.err == nil {
+		return takes, false
 	}
-	return s.object != nil
+	what := "an object of Kubernetes cannot be taken over: it is as if it were not there"
+	switch {
+	case takes:
+		what = "not all of an object of Kubernetes can be taken over: the rest is, and by what cannot nobody is let in or out"
+	case stays:
+		what = "an object of Kubernetes cannot be taken over: as it was before it stays in force, and a new one is as if it were not there"
+	}
+	f.log.Error(what, "name", s.key, "error", s.err)
+	return takes, stays
 }
 
 // write has the store have what is put, and not what is removed. It goes on until that is so or ctx ends, and passes over what the store does not take.

@@ -23,8 +23,8 @@ func kinds() []kind {
 		kindOf(corev1.SchemeGroupVersion.WithResource("services"), serviceOf),
 		kindOf(corev1.SchemeGroupVersion.WithResource("nodes"), nodeOf),
 		kindOf(discoveryv1.SchemeGroupVersion.WithResource("endpointslices"), endpointSliceOf),
-		kindOf(networkingv1.SchemeGroupVersion.WithResource("networkpolicies"), networkPolicyOf),
-		kindOf(schema.GroupVersionResource{Group: "policy.networking.k8s.io", Version: "v1alpha2", Resource: "clusternetworkpolicies"}, clusterNetworkPolicyOf),
+		kindOf(networkingv1.SchemeGroupVersion.WithResource("networkpolicies"), networkPolicyOf).thatStays(),
+		kindOf(schema.GroupVersionResource{Group: "policy.networking.k8s.io", Version: "v1alpha2", Resource: "clusternetworkpolicies"}, clusterNetworkPolicyOf).thatStays(),
 	}
 }
 
@@ -32,8 +32,15 @@ func kinds() []kind {
 type kind struct {
 	resource schema.GroupVersionResource
 	becomes  model.Kind
-	// translate reads an object as JSON. What it becomes is nil where that is nothing.
+	// translate reads an object as JSON. What it becomes is nil where that is nothing. An error beside an object says what of it cannot be read.
 	translate func([]byte) (model.Object, error)
+	// stays says that an object that cannot be taken over any more stays as it was: without it more would pass.
+	stays bool
+}
+
+func (k kind) thatStays() kind {
+	k.stays = true
+	return k
 }
 
 // path is the collection's, of all namespaces.
@@ -45,7 +52,8 @@ func (k kind) path() []string {
 	return []string{"apis", r.Group, r.Version, r.Resource}
 }
 
-// kindOf makes a kind of a function that translates one of Kubernetes' objects; wanted is false for one that becomes nothing.
+// kindOf makes a kind of a function that translates one of Kubernetes' objects; wanted is false for one that becomes nothing. An error beside a wanted
+// one says what of it cannot be read.
 func kindOf[From any, To model.Object](resource schema.GroupVersionResource, translate func(*From) (o To, wanted bool, err error)) kind {
 	var zero To
 	return kind{resource: resource, becomes: zero.Kind(), translate: func(b []byte) (model.Object, error) {
@@ -54,10 +62,10 @@ func kindOf[From any, To model.Object](resource schema.GroupVersionResource, tra
 			return nil, fmt.Errorf("it cannot be read: %w", err)
 		}
 		o, wanted, err := translate(&from)
-		if err != nil || !wanted {
+		if !wanted {
 			return nil, err
 		}
-		return o, nil
+		return o, err
 	}}
 }
 
@@ -83,7 +91,7 @@ type said struct {
 	key     string
 	version string
 	object  model.Object // nil: there is none, or it becomes nothing
-	err     error        // why it cannot be taken over
+	err     error        // why it cannot be taken over or, beside an object, not all of it
 }
 
 // hear reads an object. The error says that it does not even have a name.
@@ -99,7 +107,7 @@ func (k kind) hear(b []byte, gone bool) (said, error) {
 	if gone {
 		return s, nil
 	}
-	if s.object, s.err = k.translate(b); s.err == nil && s.object != nil && s.object.Key() != s.key {
+	if s.object, s.err = k.translate(b); s.object != nil && s.object.Key() != s.key {
 		s.object, s.err = nil, errors.New("it became one of another name: "+s.object.Key())
 	}
 	return s, nil

@@ -347,6 +347,57 @@ func TestWhatCannotBeTranslatedIsNamedAndTheRestGoesOn(t *testing.T) {
 	becomes(t, st, "shop/bad")
 }
 
+// A policy that denies must not go because somebody wrote a word of it wrong.
+func TestPolicyThatCannotBeReadAnyMoreStaysAsItWas(t *testing.T) {
+	t.Parallel()
+	s, st := newServer(t), memory.New()
+	const clusterPath, namespacedPath = "/apis/policy.networking.k8s.io/v1alpha2/clusternetworkpolicies", "/apis/networking.k8s.io/v1/networkpolicies"
+	policy := func(operator string) object {
+		return object{"spec": object{
+			"tier": "Admin", "subject": object{"namespaces": object{"matchExpressions": []object{{"key": "team", "operator": operator}}}}, "ingress": []object{{"action": "Deny", "from": []object{{"namespaces": object{}}}}},
+			"podSelector": object{"matchExpressions": []object{{"key": "team", "operator": operator}}},
+		}}
+	}
+	both := func(key string, o object) {
+		s.put(clusterPath, key, o)
+		s.put(namespacedPath, "shop/"+key, o)
+	}
+	has := func(want string) func(model.World) bool {
+		return func(w model.World) bool {
+			var have []string
+			for _, p := range w.ClusterNetworkPolicies.All() {
+				have = append(have, p.Key()+" "+p.Subject.Namespaces.Requirements[0].Operator)
+			}
+			for _, p := range w.NetworkPolicies.All() {
+				have = append(have, p.Key()+" "+p.Pods.Requirements[0].Operator)
+			}
+			slices.Sort(have)
+			return strings.Join(have, ", ") == want
+		}
+	}
+	both("a", policy("Exists"))
+	both("b", policy("Near"))
+	m := mirrors(t, s, st, kinds())
+	until(t, st, "a alone", has("a Exists, shop/a Exists"))
+	both("a", policy("Near"))
+	both("c", policy("DoesNotExist"))
+	until(t, st, "a as it was, and c", has("a Exists, c DoesNotExist, shop/a Exists, shop/c DoesNotExist"))
+	for _, w := range []string{"name=a", "name=shop/a", "name=b", "name=shop/b", "spec.subject.namespaces: ", "spec.podSelector: ", "Near", "stays in force"} {
+		if !strings.Contains(m.log.String(), w) {
+			t.Errorf("the log does not say %q: %s", w, m.log)
+		}
+	}
+	m.stop() // the next one lists
+	mirrors(t, s, st, kinds())
+	both("d", policy("Exists"))
+	until(t, st, "a as it was, c and d", has("a Exists, c DoesNotExist, d Exists, shop/a Exists, shop/c DoesNotExist, shop/d Exists"))
+	for _, key := range []string{"a", "b", "d"} {
+		s.remove(clusterPath, key)
+		s.remove(namespacedPath, "shop/"+key)
+	}
+	until(t, st, "c alone", has("c DoesNotExist, shop/c DoesNotExist"))
+}
+
 // smallStore takes only so many objects at once, and none with a certain name.
 type smallStore struct {
 	Store

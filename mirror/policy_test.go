@@ -41,7 +41,19 @@ func TestNetworkPolicies(t *testing.T) {
 			"ports":[{"protocol":"QUIC","port":1},{"port":0},{"port":2000,"endPort":1000},{"port":""},{"port":-1}]}]}}`,
 			model.NetworkPolicy{Namespace: "shop", Name: "p", IsolatesIngress: true, Ingress: []model.NetworkPolicyRule{{
 				Peers: make([]model.NetworkPolicyPeer, 3), Ports: make([]model.PolicyPort, 5),
-			}}}, ""},
+			}}},
+			`spec.ingress[0].from[0].ipBlock.cidr: "everywhere" is no range; from[1].ipBlock.except[0]: "some"; from[2]: it is neither; ` +
+				`ports[0].protocol: "QUIC" is not; ports[1].port: 0 is no port; ports[2].endPort: 1000 comes before 2000; ports[3].port: a port has; ports[4].port: -1 is no port`},
+		{"peers that can be meant in no way are nobody", `{"metadata":{"namespace":"shop","name":"p"},"spec":{"podSelector":{},"policyTypes":["Egress"],"egress":[{"to":[
+			{"podSelector":{"matchExpressions":[{"key":"a","operator":"In"}]}},{"podSelector":{"matchExpressions":[{"key":"a","operator":"NotIn"}]}},
+			{"namespaceSelector":{"matchExpressions":[{"key":"a","operator":"Near","values":["b"]}]},"podSelector":{}},{"namespaceSelector":{"matchLabels":{"no key":"x"}}},
+			{"namespaceSelector":{},"podSelector":{"matchExpressions":[{"key":"a","operator":"Exists","values":["b"]}]}},
+			{"ipBlock":{"cidr":"10.0.0.0/8","except":["10.1.0.0/16","192.0.2.0/24"]}},{"ipBlock":{"cidr":"10.0.0.0/8","except":["10.0.0.0/8"]}},{"ipBlock":{"cidr":"::ffff:10.0.0.0/104"}},
+			{"ipBlock":{"cidr":"010.0.0.0/8"}}]}]}}`,
+			model.NetworkPolicy{Namespace: "shop", Name: "p", IsolatesEgress: true, Egress: []model.NetworkPolicyRule{{Peers: make([]model.NetworkPolicyPeer, 9)}}},
+			`spec.egress[0].to[0].podSelector: ; to[1].podSelector: values; to[2].namespaceSelector: "Near" is not a valid; to[3].namespaceSelector: key; to[4].podSelector: values; ` +
+				`to[5].ipBlock.except[1]: 192.0.2.0/24 is no part of 10.0.0.0/8; to[6].ipBlock.except[0]: 10.0.0.0/8 is no part; to[7].ipBlock.cidr; to[8].ipBlock.cidr`},
+		{"one that selects in no way", `{"metadata":{"namespace":"shop","name":"p"},"spec":{"podSelector":{"matchExpressions":[{"key":"a","operator":"In"}]}}}`, nil, "spec.podSelector: values"},
 	}, model.KindNetworkPolicy)
 }
 
@@ -63,15 +75,25 @@ func TestClusterNetworkPolicies(t *testing.T) {
 					Ports: []model.PolicyPort{{Protocol: "TCP", Port: 80}, {Protocol: "UDP", Port: 10, End: 20}, {Protocol: "SCTP"}, {Name: "http"}},
 				}},
 			}, ""},
-		{"a subject that is not known", `{"metadata":{"name":"c"},"spec":{"tier":"Admin","subject":{"nodes":{}}}}`, nil, ""},
+		{"a subject that is not known", `{"metadata":{"name":"c"},"spec":{"tier":"Admin","subject":{"nodes":{}}}}`, nil, "spec.subject: it is neither namespaces nor pods"},
+		{"a subject that can be meant in no way", `{"metadata":{"name":"c"},"spec":{"tier":"Admin","subject":{"pods":{"podSelector":{"matchExpressions":[{"key":"a","operator":"Near"}]}}}}}`,
+			nil, "spec.subject.pods.podSelector: "},
+		{"a tier that is not known", `{"metadata":{"name":"c"},"spec":{"tier":"Third","subject":{"namespaces":{}}}}`, nil, `spec.tier: "Third" is not`},
+		{"a priority that is no number", `{"metadata":{"name":"c"},"spec":{"tier":"Admin","priority":"7","subject":{"namespaces":{}}}}`, nil, "priority"},
 		{"peers and protocols that are not known", `{"metadata":{"name":"c"},"spec":{"tier":"Baseline","subject":{"pods":{"namespaceSelector":{},"podSelector":{}}},
 			"egress":[{"action":"Deny","to":[{"nodes":{}}]},{"action":"Accept","to":[{"networks":["x"]}]},{"action":"Pass","to":[{"namespaces":{}}],"protocols":[{"icmp":{}}]},
-			{"action":"Pass","to":[{"namespaces":{}}],"protocols":[{"tcp":{"destinationPort":{"number":70000}}}]}]}}`,
+			{"action":"Pass","to":[{"namespaces":{}}],"protocols":[{"tcp":{"destinationPort":{"number":70000}}}]},
+			{"action":"Deny","to":[{"namespaces":{"matchExpressions":[{"key":"a","operator":"In"}]}}]},{"action":"Deny","to":[{"pods":{"namespaceSelector":{"matchLabels":{"a":"no value"}}}}]},
+			{"action":"Log","to":[{"namespaces":{}}]}]}}`,
 			model.ClusterNetworkPolicy{Name: "c", Tier: model.TierBaseline, Egress: []model.ClusterNetworkPolicyRule{
 				{Action: "Deny", Peers: make([]model.ClusterNetworkPolicyPeer, 1), Unknown: true},
 				{Action: "Accept", Peers: make([]model.ClusterNetworkPolicyPeer, 1), Unknown: true},
 				{Action: "Pass", Peers: []model.ClusterNetworkPolicyPeer{{Pods: &model.NamespacedPods{}}}, Ports: make([]model.PolicyPort, 1), Unknown: true},
-				{Action: "Pass", Peers: []model.ClusterNetworkPolicyPeer{{Pods: &model.NamespacedPods{}}}, Ports: []model.PolicyPort{{Protocol: "TCP"}}, Unknown: true},
-			}}, ""},
+				{Action: "Pass", Peers: []model.ClusterNetworkPolicyPeer{{Pods: &model.NamespacedPods{}}}, Ports: make([]model.PolicyPort, 1), Unknown: true},
+				{Action: "Deny", Peers: make([]model.ClusterNetworkPolicyPeer, 1), Unknown: true},
+				{Action: "Deny", Peers: make([]model.ClusterNetworkPolicyPeer, 1), Unknown: true},
+				{Action: "Log", Peers: []model.ClusterNetworkPolicyPeer{{Pods: &model.NamespacedPods{}}}, Unknown: true},
+			}}, `spec.egress[0].to[0]: it is neither; egress[1].to[0].networks[0]: "x"; egress[2].protocols[0]: it is neither; egress[3].protocols[0].tcp.destinationPort: 70000; ` +
+				`egress[4].to[0].namespaces: values; egress[5].to[0].pods.namespaceSelector: ; egress[6].action: "Log" is not`},
 	}, model.KindClusterNetworkPolicy)
 }

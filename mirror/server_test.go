@@ -168,16 +168,14 @@ func (s *server) list(w http.ResponseWriter, path, from string) {
 	page := object{"metadata": object{"resourceVersion": strconv.Itoa(len(s.log))}, "items": []object{}}
 	all := s.at(path)
 	var items []object
+	last := ""
 	for _, key := range slices.Sorted(maps.Keys(all)) {
 		switch {
 		case key <= from:
 		case len(items) == 2:
-			page["metadata"].(object)["continue"] = items[1]["metadata"].(object)["namespace"].(string) + "/" + items[1]["metadata"].(object)["name"].(string)
-			if path == namespacesPath {
-				page["metadata"].(object)["continue"] = items[1]["metadata"].(object)["name"]
-			}
+			page["metadata"].(object)["continue"] = last
 		default:
-			items = append(items, all[key])
+			items, last = append(items, all[key]), key
 		}
 	}
 	if items != nil {
