@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"path/filepath"
 	"sync"
 	"time"
@@ -59,6 +60,8 @@ type Agent struct {
 	infra     infra
 	datagrams datagrams
 	held      held
+	tracked   compile.Outside // of which connection tracking has been gone through; applyLoop's
+	turns     turns
 	swept     chan struct{} // closed after the first sweep of a fresh World
 	ready     chan struct{}
 
@@ -72,8 +75,11 @@ type Agent struct {
 	again    bool  // it is to be applied once more, for what applyLoop may not have seen
 	tables   compile.Tables
 	ports    map[string]string    // name of each port in use, or about to be → endpoint
+	gone     map[string]string    // name of each that was, and of which the node may still track connections → endpoint
+	found    map[string]string    // ports that were there when this run began, until what others left has been forgotten
 	busy     map[string]chan bool // endpoints that are being attached or detached
 	suspects map[string]time.Time // leftovers, since when
+	newborn  map[string]bool      // endpoints whose device was made in its container, and has no routes yet
 	bare     map[string]bool      // endpoints that are attached and whose container gets its device next, by Equip
 
 	worldChanged   broadcast
@@ -98,9 +104,9 @@ func New(o Options) (*Agent, error) {
 		o.Patience = 30 * time.Second
 	}
 	a := &Agent{
-		Options: o, swept: make(chan struct{}), ready: make(chan struct{}), ports: map[string]string{}, busy: map[string]chan bool{},
-		suspects: map[string]time.Time{}, bare: map[string]bool{}, sweepNow: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
-		appearNow: make(chan struct{}, 1),
+		Options: o, swept: make(chan struct{}), ready: make(chan struct{}), ports: map[string]string{}, gone: map[string]string{}, busy: map[string]chan bool{},
+		suspects: map[string]time.Time{}, bare: map[string]bool{}, newborn: map[string]bool{}, sweepNow: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
+		appearNow: make(chan struct{}, 1), turns: newTurns(),
 	}
 	var err error
 	if a.records, err = openRecords(filepath.Join(o.RunDir, "endpoints")); err != nil {
@@ -112,6 +118,7 @@ func New(o Options) (*Agent, error) {
 	if err := a.notePorts(); err != nil {
 		return nil, err
 	}
+	a.found = maps.Clone(a.ports)
 	a.held.all = map[string][]hold{}
 	a.holdPublished()
 	if a.world, err = loadSnapshot(o.StateDir); err != nil {
@@ -132,7 +139,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	var wg sync.WaitGroup
 	for _, loop := range []func(context.Context) error{
 		a.follow, a.applyLoop, a.sweepLoop, a.flushLoop, a.presenceLoop, a.snapshotLoop, a.sandboxLoop,
-		a.healthLoop, a.limitLoop, a.readyLoop, a.outsideLoop, a.datagramsLoop, a.infraLoop, a.healthPortLoop,
+		a.healthLoop, a.limitLoop, a.readyLoop, a.outsideLoop, a.datagramsLoop, a.trackedLoop, a.infraLoop, a.healthPortLoop,
 	} {
 		wg.Go(func() {
 			if err := loop(ctx); err != nil && ctx.Err() == nil {

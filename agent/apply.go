@@ -94,6 +94,7 @@ func (a *Agent) applyLoop(ctx context.Context) error {
 			a.makeInfra(tables)
 			err := a.apply(tables)
 			a.openOutside(tables)
+			a.forgetEarlier(tables)
 			a.routeInfra()
 			if err != nil {
 				a.Log.Error("the data path does not hold the newest World; trying again", "revision", world.Revision, "error", err)

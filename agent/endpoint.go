@@ -80,10 +80,8 @@ func (a *Agent) finishEarlier(ctx context.Context, id string) error {
 }
 
 func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) (model.Endpoint, error) {
-	rec, had := a.records.get(e.ID)
-	if !had {
-		rec.Since = time.Now()
-	}
+	rec, _ := a.records.get(e.ID)
+	rec.Since = time.Now()
 	e.Unhealthy = begun(a.World().Services, rec.Endpoint, e)
 	rec.Endpoint, rec.Sandbox = e, sandbox
 	if err := a.records.put(rec); err != nil {
@@ -91,10 +89,7 @@ func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) (m
 	}
 	// Attaching waits for the kernel (16 ms with tcx) and the PUT for the disk of a master: both at once.
 	attached := make(chan error, 1)
-	go func() {
-		a.forgetTracked(e)
-		attached <- a.Datapath.Attach(e.Port)
-	}()
+	go func() { attached <- a.Datapath.Attach(e.Port) }()
 	var given api.Endpoint
 	revision, err := a.Client.Put(ctx, api.ObjectPath(api.Endpoints, e.ID), api.EndpointOf(e), &given)
 	err = errors.Join(err, <-attached)
@@ -105,9 +100,6 @@ func (a *Agent) attach(ctx context.Context, e model.Endpoint, sandbox string) (m
 	}
 	if err == nil {
 		err = a.WaitApplied(ctx, revision)
-	}
-	if err == nil {
-		a.forgetTracked(e) // what came to ports published for the last owner, until the rules were loaded
 	}
 	if err == nil && sandbox != "" {
 		err = a.yieldRoutes(sandbox, e.ID)
@@ -274,12 +266,15 @@ func (a *Agent) createPort(e model.Endpoint, sandbox string) (string, error) {
 		return "", err
 	}
 	for _, name := range a.portsOf(e.ID) {
+		a.isNewborn(e.ID)                                      // no more
 		return name, netdev.CreatePort(name, e.ID, e.MAC, mtu) // ready already, unless its maker was killed
 	}
 	for n := 1; n <= 1<<16; n++ {
 		name := netdev.PortName(n)
 		a.mu.Lock()
 		_, taken := a.ports[name]
+		_, gone := a.gone[name]
+		taken = taken || gone
 		if !taken {
 			a.ports[name] = e.ID
 		}
@@ -288,7 +283,11 @@ func (a *Agent) createPort(e model.Endpoint, sandbox string) (string, error) {
 			continue
 		}
 		if e.Runtime == model.RuntimeCNI && netdev.IsNamespace(sandbox) {
-			err = netdev.CreatePortInto(sandbox, name, e.ID, e.MAC, mtu)
+			if err = netdev.CreatePortInto(sandbox, name, e.ID, e.MAC, mtu); err == nil {
+				a.mu.Lock()
+				a.newborn[e.ID] = true
+				a.mu.Unlock()
+			}
 		} else {
 			err = netdev.CreatePort(name, e.ID, e.MAC, mtu)
 		}
@@ -324,6 +323,7 @@ func (a *Agent) freePort(name, id string) {
 	defer a.mu.Unlock()
 	if a.ports[name] == id {
 		delete(a.ports, name)
+		a.gone[name] = id
 	}
 }
 
@@ -345,6 +345,7 @@ func (a *Agent) forgetLocally(id string) error {
 		a.freePort(name, id)
 	}
 	a.deviceGiven(id)
+	a.isNewborn(id) // no more
 	a.sandboxChanged.notify()
 	defer a.providersChanged.notify()
 	a.held.free(id)

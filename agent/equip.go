@@ -66,6 +66,15 @@ func (a *Agent) deviceGiven(id string) {
 	a.mu.Unlock()
 }
 
+// isNewborn tells, once, whether the endpoint's device was made in its container and has no routes yet.
+func (a *Agent) isNewborn(id string) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	is := a.newborn[id]
+	delete(a.newborn, id)
+	return is
+}
+
 // expectsDevice tells whether Equip is still to come.
 func (a *Agent) expectsDevice(id string) bool {
 	a.mu.Lock()

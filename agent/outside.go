@@ -237,19 +237,3 @@ func (a *Agent) outsideLoop(ctx context.Context) error {
 		}
 	}
 }
-
-// forgetTracked has the node forget connections of the private addresses that an endpoint is about to get, which were another
-// container's. Where that cannot be, what still comes for that one is brought to this, which is told and no reason to refuse it.
-func (a *Agent) forgetTracked(e model.Endpoint) {
-	w := a.World()
-	n, _ := w.Networks.Get(e.NetworkKey())
-	v4, v6 := compile.Private(w, n, e.Port)
-	for _, p := range []netip.Addr{v4, v6} {
-		if !p.IsValid() {
-			continue
-		}
-		if err := netdev.ForgetTracked(p); err != nil {
-			a.Log.Warn("connections of a container that is gone may reach the next one", "endpoint", short(e.ID), "error", err)
-		}
-	}
-}

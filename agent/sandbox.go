@@ -73,7 +73,8 @@ const deviceTimeout = time.Minute
 func (a *Agent) sandboxLoop(ctx context.Context) error {
 	type device struct {
 		port   int
-		there  bool // the container has it
+		since  time.Time // when its endpoint was announced: a later one of the id has another device
+		there  bool      // the container has it
 		given  bool
 		routes []netip.Prefix // that it was given
 	}
@@ -85,30 +86,34 @@ func (a *Agent) sandboxLoop(ctx context.Context) error {
 		nextApplied := a.appliedChanged.next()
 		records := a.records.list()
 		want := a.wantedRoutes(records)
-		// Most Worlds change nothing here, and to list a node's devices takes long.
-		var ports map[string]netdev.Port
-		if moved || !maps.EqualFunc(want, done, slices.Equal) {
-			ports = a.portsByEndpoint()
+		look := moved || !maps.EqualFunc(want, done, slices.Equal) // most Worlds change nothing here
+		if look {
 			maps.DeleteFunc(devices, func(id string, _ *device) bool { _, ok := records[id]; return !ok })
 			done = want
 		}
 		moved = false
 		for id, rec := range records {
-			port, ok := ports[id]
-			if !ok || rec.Sandbox == "" || a.expectsDevice(id) {
+			if !look || rec.Sandbox == "" || rec.Endpoint.Port == "" || a.expectsDevice(id) {
 				continue
 			}
 			d := devices[id]
-			if d == nil || d.port != port.Index {
-				devices[id] = &device{port: port.Index}
-				go a.awaitDevice(ctx, id, rec.Sandbox, port.Index, arrived)
-				continue
+			if d == nil || !d.since.Equal(rec.Since) { // one by one: to list a node's devices takes long
+				port, ok, err := netdev.PortNamed(rec.Endpoint.Port)
+				if err != nil || !ok || port.Endpoint != id {
+					continue
+				}
+				newborn := a.isNewborn(id)
+				d = &device{port: port.Index, since: rec.Since, there: newborn, given: newborn}
+				devices[id] = d
+				if !newborn {
+					go a.awaitDevice(ctx, id, rec.Sandbox, port.Index, arrived)
+				}
 			}
 			routes, compiled := want[id]
 			if !d.there || !compiled || d.given && slices.Equal(d.routes, routes) {
 				continue
 			}
-			if err := netdev.SetRoutes(rec.Sandbox, port.Index, routes); err != nil && !netdev.Gone(err) {
+			if err := netdev.SetRoutes(rec.Sandbox, d.port, routes); err != nil && !netdev.Gone(err) {
 				a.Log.Warn("a container does not have its routes", "endpoint", short(id), "error", err)
 				done = nil // at the next World again
 				continue

@@ -101,17 +101,18 @@ func listen(path string) (net.Listener, error) {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	var a Answer
+	var waited time.Duration // for others
 	c, err := readCall(http.MaxBytesReader(w, r.Body, api.MaxBody))
 	if err == nil {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
-		a, err = s.handle(ctx, c)
+		a, err = s.handle(ctx, c, &waited)
 	}
 	if err != nil {
 		a.Error = errorOf(err)
 		s.Log.Warn("a CNI call failed", "command", c.Command, "container", c.ContainerID, "error", err)
 	} else if c.Command == Add || c.Command == Del {
-		s.Log.Info("a CNI call", "command", c.Command, "container", c.ContainerID, "took", time.Since(began))
+		s.Log.Info("a CNI call", "command", c.Command, "container", c.ContainerID, "took", time.Since(began), "waited", waited)
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(a) // the runtime has given up if it fails
@@ -142,10 +143,11 @@ func errorOf(err error) *types.Error {
 	return types.NewError(types.ErrInternal, "Contiv: "+err.Error(), "")
 }
 
-func (s *Server) handle(ctx context.Context, c Call) (Answer, error) {
+// handle carries a call out, and tells for how long it waited for others.
+func (s *Server) handle(ctx context.Context, c Call, waited *time.Duration) (Answer, error) {
 	switch c.Command {
 	case Add:
-		return s.add(ctx, c)
+		return s.add(ctx, c, waited)
 	case Del:
 		id, err := c.endpointID()
 		if err != nil {
@@ -162,7 +164,7 @@ func (s *Server) handle(ctx context.Context, c Call) (Answer, error) {
 	return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_COMMAND %q is unknown", c.Command), "")
 }
 
-func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
+func (s *Server) add(ctx context.Context, c Call, waited *time.Duration) (Answer, error) {
 	id, err := c.endpointID()
 	if err != nil {
 		return Answer{}, err
@@ -208,6 +210,13 @@ func (s *Server) add(ctx context.Context, c Call) (Answer, error) {
 			Labels: told.Labels, Spec: spec.WithPorts(told.Ports, told.Probed),
 		}
 	}
+	came := time.Now()
+	done, err := s.Agent.Turn(ctx)
+	if err != nil {
+		return Answer{}, err
+	}
+	defer done()
+	*waited = time.Since(came)
 	again := e.Port != "" // it was attached before this call, so a failure is no reason to take it away
 	if e, err = s.Agent.Attach(ctx, e, c.Netns); err != nil {
 		return Answer{}, err

@@ -89,6 +89,18 @@ func Private(w model.World, n model.Network, port string) (v4, v6 netip.Addr) {
 	return v4, v6
 }
 
+// Port is the number of the port that has, or would have, an address as its private one; 0 for none.
+func (o Outside) Port(a netip.Addr) int {
+	if !o.IPv4.Contains(a) && !o.IPv6.Contains(a) {
+		return 0
+	}
+	b := a.AsSlice()
+	if n := binary.BigEndian.Uint16(b[len(b)-2:]); n < nodeNumber {
+		return int(n)
+	}
+	return 0
+}
+
 // numbered16 is the address in a subnet whose last 16 bits are the number.
 func numbered16(subnet netip.Prefix, number uint16) netip.Addr {
 	b := subnet.Addr().AsSlice()

@@ -5,6 +5,7 @@ package compile
 import (
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -35,5 +36,24 @@ func TestPortThatTwoEndpointsPublishLeadsToTheFirstAndIsNoted(t *testing.T) {
 		return strings.Contains(n.Text, "e6") && strings.Contains(n.Text, "0.0.0.0:9000/sctp")
 	}) {
 		t.Errorf("notes are %v", got.Notes)
+	}
+}
+
+func TestPortOfAPrivateAddressIsFound(t *testing.T) {
+	t.Parallel()
+	w := model.World{}
+	o := For(w, "n1").Outside
+	n := model.Network{Type: model.NetworkData, Encap: model.EncapVXLAN}
+	n.IPv4.Gateway, n.IPv6.Gateway = netip.MustParseAddr("10.1.1.254"), netip.MustParseAddr("fd01::1")
+	for _, number := range []int{1, 256, nodeNumber - 1} {
+		v4, v6 := Private(w, n, "vvport"+strconv.Itoa(number))
+		if o.Port(v4) != number || o.Port(v6) != number {
+			t.Errorf("%s and %s are of ports %d and %d, want %d", v4, v6, o.Port(v4), o.Port(v6), number)
+		}
+	}
+	for _, a := range []netip.Addr{o.IPv4.Addr(), o.IPv6.Addr(), netip.MustParseAddr("10.1.0.1"), netip.MustParseAddr("fd01::1"), {}} {
+		if got := o.Port(a); got != 0 {
+			t.Errorf("%s is of port %d", a, got)
+		}
 	}
 }

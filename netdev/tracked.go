@@ -14,30 +14,33 @@ import (
 // maxForgets bounds how often a table that changes all the while is gone through.
 const maxForgets = 10
 
-// ForgetTracked has the node's connection tracking forget the connections of a private address. It is to be called before another
-// container gets the address: what still comes for the last one's would be brought to it.
-func ForgetTracked(private netip.Addr) error {
-	family := netlink.InetFamily(netlink.FAMILY_V4)
-	if private.Is6() {
-		family = netlink.FAMILY_V6
-	}
-	var filters []netlink.CustomConntrackFilter
-	for _, kind := range []netlink.ConntrackFilterType{netlink.ConntrackOrigSrcIP, netlink.ConntrackReplySrcIP} {
-		f := &netlink.ConntrackFilter{}
-		if err := f.AddIP(kind, net.IP(private.AsSlice())); err != nil {
-			return fmt.Errorf("name the connections of %s: %w", private, err)
+// ForgetTracked has the node's connection tracking forget the connections that private addresses have begun or answer. It is to be called before other
+// containers get the addresses: what still comes for the last ones' would be brought to them. The whole table is gone through, once for each family.
+func ForgetTracked(private func(netip.Addr) bool) error {
+	for _, family := range []netlink.InetFamily{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		var err error
+		for range maxForgets {
+			// Interrupted, some may have been passed over.
+			if _, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, trackedOf(private)); !errors.Is(err, netlink.ErrDumpInterrupted) {
+				break
+			}
 		}
-		filters = append(filters, f)
-	}
-	var err error
-	for range maxForgets {
-		// Interrupted, some may have been passed over.
-		if _, err = netlink.ConntrackDeleteFilters(netlink.ConntrackTable, family, filters...); !errors.Is(err, netlink.ErrDumpInterrupted) {
-			break
+		if err != nil {
+			return fmt.Errorf("forget the connections of private addresses: %w", err)
 		}
-	}
-	if err != nil {
-		return fmt.Errorf("forget the connections of private address %s: %w", private, err)
 	}
 	return nil
+}
+
+// trackedOf selects the connections of addresses.
+type trackedOf func(netip.Addr) bool
+
+// MatchConntrackFlow tells whether a connection is one of those.
+func (t trackedOf) MatchConntrackFlow(f *netlink.ConntrackFlow) bool {
+	return t.has(f.Forward.SrcIP) || t.has(f.Reverse.SrcIP)
+}
+
+func (t trackedOf) has(ip net.IP) bool {
+	a, ok := netip.AddrFromSlice(ip)
+	return ok && t(a.Unmap())
 }

@@ -28,7 +28,7 @@ func TestConnectionsOfAPrivateAddressAreForgottenAndOthersAreKept(t *testing.T) 
 			}
 		}
 		for range 2 { // none to forget is fine
-			if err := ForgetTracked(netip.MustParseAddr("172.19.0.5")); err != nil {
+			if err := ForgetTracked(func(a netip.Addr) bool { return a == netip.MustParseAddr("172.19.0.5") }); err != nil {
 				return err
 			}
 		}
