@@ -91,6 +91,11 @@ func Embed(ctx context.Context, e Embedding) (_ *Embedded, err error) {
 	if e.Peers != nil {
 		e.Log.Info("this master has joined its peers' store, which serves when a majority of them is up", "peers", strings.Join(e.Peers.All, ","))
 	}
+	if all := server.Server.Cluster().Members(); e.Peers == nil && len(all) > 1 { // it would wait for them for ever, and say nothing
+		server.Close()
+		return nil, fmt.Errorf("the state in %s is that of %d masters: start this one with --peers, as they are; to have it alone, bring what netctl export writes of them by netctl apply, and before move %s away",
+			dir, len(all), config.Dir)
+	}
 	select {
 	case <-server.Server.ReadyNotify():
 	case <-server.Server.StopNotify():

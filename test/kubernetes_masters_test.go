@@ -53,15 +53,24 @@ func leader(t *testing.T, c *kubelab.Cluster) (leads *cluster.Node) {
 	return leads
 }
 
-// losesNothing kills the leading master for good and wants another to go on; then the dead one comes back.
+// losesNothing kills the leading master for good and wants another to go on, while pods come and go; then the dead one comes back. Two pods are left.
 func losesNothing(t *testing.T, c *kubelab.Cluster, service string) {
 	t.Helper()
 	led := leader(t, c)
+	lives := c.Nodes[0]
+	if lives == led {
+		lives = c.Nodes[1]
+	}
+	there := `, "nodeName": "` + lives.Name() + `"`
+	apply(t, c, manifest("stays", nil, nil, there), manifest("goes", nil, nil, there))
+	ready(t, c, "stays", "goes")
 	kubelet, err := led.Process("kubelet")
 	must(t, err)
 	must(t, kubelet.Kill()) // who would start it again
 	killContainer(t, c, led, "netmaster")
-	apply(t, c, fmt.Sprintf(`{"apiVersion": "v1", "kind": "Service", "metadata": {"name": %q}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}`, service))
+	kubectl(t, c, "delete", "pod", "goes", "--wait=false")
+	apply(t, c, manifest("comes", nil, nil, there), fmt.Sprintf(`{"apiVersion": "v1", "kind": "Service", "metadata": {"name": %q}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}`, service))
+	ready(t, c, "comes")
 	eventually(t, func() error { // a store of theirs elects too
 		if _, err := c.Netctl(t.Context(), "net", "create", "-s", "10.7.1.0/24", "net-"+service); err != nil && !strings.Contains(err.Error(), "exists") {
 			return err
@@ -78,6 +87,8 @@ func losesNothing(t *testing.T, c *kubelab.Cluster, service string) {
 		}
 		return nil
 	})
+	endpoints(t, c.Cluster, "default-net", 2)
+	pings(t, c, "comes", "stays")
 	if now := leader(t, c); now == led {
 		t.Errorf("the master on %s leads, which is dead", led.Name())
 	}
@@ -85,7 +96,7 @@ func losesNothing(t *testing.T, c *kubelab.Cluster, service string) {
 	installed(t, c)
 }
 
-func TestMastersOfKubernetesShareAnEtcdThatAsksForCertificates(t *testing.T) {
+func TestMastersOfKubernetesShareAStoreOfTheirOwnOrAnEtcd(t *testing.T) {
 	t.Parallel()
 	if out, err := exec.CommandContext(t.Context(), "../deploy/chart", "version").CombinedOutput(); err != nil {
 		t.Fatalf("build helm: %v: %s", err, out) // hosts have no way to the Internet
@@ -103,7 +114,15 @@ func TestMastersOfKubernetesShareAnEtcdThatAsksForCertificates(t *testing.T) {
 		addrs, names = append(addrs, n.Addr().String()), append(names, n.Name())
 	}
 
-	// An etcd that asks for certificates.
+	// A store of their own.
+	install(t, c, c.Nodes...)
+	netctl(t, c.Cluster, "net", "create", "-s", "20.1.1.0/24", "-g", "20.1.1.1", "default-net")
+	losesNothing(t, c, "first")
+
+	// All of it goes with them to an etcd that asks for certificates, under pods.
+	if out := script(t, c, "install.sh -n "+addrs[0]); !strings.Contains(out, "do not become one") || strings.Contains(out, "it went well") {
+		t.Errorf("from three masters to one it says %s", out)
+	}
 	if out := script(t, c, "install.sh -n "+strings.Join(addrs, ",")+" -e "+store); !strings.Contains(out, "-t DIR") || strings.Contains(out, "it went well") {
 		t.Errorf("without certificates it says %s", out)
 	}
@@ -111,8 +130,11 @@ func TestMastersOfKubernetesShareAnEtcdThatAsksForCertificates(t *testing.T) {
 		t.Fatal("it cannot be installed")
 	}
 	installed(t, c)
-	netctl(t, c.Cluster, "net", "create", "-s", "20.1.1.0/24", "-g", "20.1.1.1", "default-net")
-	losesNothing(t, c, "first")
+	netctl(t, c.Cluster, "net", "inspect", "net-first")
+	endpoints(t, c.Cluster, "default-net", 2)
+	pings(t, c, "stays", "comes")
+	kubectl(t, c, "delete", "pod", "--all", "--wait", "--timeout=2m")
+	endpoints(t, c.Cluster, "default-net", 0) // or netplugin is gone before they are
 	if out := script(t, c, "uninstall.sh"); !strings.HasSuffix(out, "it went well\n") {
 		t.Fatal("it cannot be uninstalled")
 	}
@@ -124,9 +146,9 @@ func TestMastersOfKubernetesShareAnEtcdThatAsksForCertificates(t *testing.T) {
 	kubectl(t, c, "-n", "kube-system", "create", "secret", "generic", "store", "--from-file="+certificates)
 	list := func(of []string) string { return "'{" + strings.Join(of, ",") + "}'" }
 	helm(t, c, "install contiv deploy/helm/contiv -n kube-system --set netmaster.addresses="+list(addrs)+",netmaster.nodes="+list(names)+
-		",netmaster.etcd.endpoints="+list([]string{store})+",netmaster.etcd.secret=store,netmaster.etcd.replicas=3,netplugin.docker=true,k8sServiceHost="+addrs[0])
+		",netmaster.etcd.endpoints="+list([]string{store})+",netmaster.etcd.secret=store,netplugin.docker=true,k8sServiceHost="+addrs[0])
 	installed(t, c)
-	netctl(t, c.Cluster, "net", "inspect", "net-first") // of before
+	netctl(t, c.Cluster, "net", "inspect", "net-first") // it is that etcd's
 	netctl(t, c.Cluster, "net", "inspect", "contivh1")
 	sharesItsNetworksWithDocker(t, c, worker)
 	helm(t, c, "upgrade contiv deploy/helm/contiv -n kube-system --reuse-values --set image="+imageNames[1])
@@ -137,7 +159,7 @@ func TestMastersOfKubernetesShareAnEtcdThatAsksForCertificates(t *testing.T) {
 	reaches(t, worker, "docked", "piloted")
 	kubectl(t, c, "delete", "pod", "--all", "--wait", "--timeout=2m")
 	docker(t, worker, "rm", "-f", "docked")
-	endpoints(t, c.Cluster, "default-net", 0) // or netplugin is gone before they are
+	endpoints(t, c.Cluster, "default-net", 0)
 	helm(t, c, "uninstall contiv -n kube-system --wait")
 	if out := script(t, c, "uninstall.sh"); !strings.HasSuffix(out, "it went well\n") {
 		t.Fatal("the nodes cannot be cleaned")
@@ -145,6 +167,46 @@ func TestMastersOfKubernetesShareAnEtcdThatAsksForCertificates(t *testing.T) {
 	for _, n := range c.Nodes {
 		if out, err := n.Shell(t.Context(), "ls -d /opt/cni/bin/contivk8s /etc/cni/net.d/*contiv* /sys/fs/bpf/contiv /var/lib/contiv/* /run/contiv 2>/dev/null; ip -o link | grep -E 'contivh|vvport'"); err != nil || out != "" {
 			t.Errorf("left on %s is %s, %v", n.Name(), out, err)
+		}
+	}
+}
+
+func TestChartOfKubernetesGivesMastersTheStoreThatIsChosen(t *testing.T) {
+	t.Parallel()
+	const three, etcd = ",netmaster.addresses={192.168.2.54,192.168.2.55,192.168.2.56}", ",netmaster.etcd.endpoints={https://192.168.2.20:2379,https://192.168.2.21:2379}"
+	for values, want := range map[string]struct {
+		replicas         int
+		peers, endpoints string
+		certificates     bool
+	}{
+		"":                                    {replicas: 1},
+		",netmaster.addresses={192.168.2.54}": {replicas: 1},
+		three:                                 {3, "192.168.2.54:6667,192.168.2.55:6667,192.168.2.56:6667", "", false},
+		three + ",netmaster.etcd.secret=s":    {3, "192.168.2.54:6667,192.168.2.55:6667,192.168.2.56:6667", "", true},
+		three + ",netmaster.etcd.endpoints={http://192.168.2.20:2379}":      {3, "", "http://192.168.2.20:2379", false},
+		three + etcd + ",netmaster.etcd.secret=s":                           {3, "", "https://192.168.2.20:2379,https://192.168.2.21:2379", true},
+		three + etcd + ",netmaster.etcd.secret=s,netmaster.etcd.replicas=2": {2, "", "https://192.168.2.20:2379,https://192.168.2.21:2379", true},
+	} {
+		var errors strings.Builder
+		cmd := exec.CommandContext(t.Context(), "../deploy/chart", "template", "contiv", "deploy/helm/contiv", "--kube-version", "1.30.0", "--set", strings.TrimPrefix(values, ","))
+		cmd.Stderr = &errors
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%s: %v: %s", values, err, &errors)
+		}
+		text := string(out)
+		for what, there := range map[string]bool{
+			fmt.Sprintf("\n  replicas: %d\n", want.replicas):                     true,
+			fmt.Sprintf("CONTIV_NETMASTER_PEERS: %q\n", want.peers):              true,
+			fmt.Sprintf("CONTIV_NETMASTER_ETCD_ENDPOINTS: %q\n", want.endpoints): true,
+			"CONTIV_NETMASTER_ETCD_CA: /etc/contiv/etcd/ca.crt\n":                want.certificates,
+			"CONTIV_NETMASTER_ETCD_KEY: /etc/contiv/etcd/tls.key\n":              want.certificates,
+			"mountPath: /etc/contiv/etcd\n":                                      want.certificates,
+			"secretName: s\n":                                                    want.certificates,
+		} {
+			if strings.Contains(text, what) != there {
+				t.Errorf("with %s, %q is there: %t, want %t", values, what, !there, there)
+			}
 		}
 	}
 }

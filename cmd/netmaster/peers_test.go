@@ -237,7 +237,8 @@ func TestLoneMasterGetsPeersAndKeepsItsState(t *testing.T) {
 	three := newPeers(t, 3)
 	a := three[0]
 	withPeers := a.flags
-	a.flags = []string{"--data-dir", a.dir, "--external-address", a.addr + ":9999"}
+	alone := []string{"--data-dir", a.dir, "--external-address", a.addr + ":9999"}
+	a.flags = alone
 	a.up(t)
 	a.make(t, "blue")
 	a.kill(t)
@@ -260,6 +261,12 @@ func TestLoneMasterGetsPeersAndKeepsItsState(t *testing.T) {
 	a.kill(t)
 	three[2].make(t, "yellow")
 	three[1].has(t, "blue", "red", "yellow")
+
+	a.flags = alone // again, which would make it wait for the others for ever
+	a.up(t)
+	if err := a.Wait(); err == nil || !strings.Contains(a.log.String(), "is that of 3 masters") {
+		t.Errorf("without its peers it ended with %v: %s", err, a.log)
+	}
 }
 
 // A machine is gone for good and another takes its place, under another address.

@@ -36,13 +36,16 @@ shift $((OPTIND - 1))
 fail() { echo "install.sh: $*" >&2; exit 1; }
 here=$(dirname "$(readlink -f "$0")")
 settings() { kubectl -n kube-system get configmap contiv --ignore-not-found -o "jsonpath={.data${1:-}}"; }
+netctl() { kubectl -n kube-system exec -i deployment/contiv-netmaster -- netctl "$@"; }
 secret=contiv-etcd
 certified() { kubectl -n kube-system get secret $secret --ignore-not-found -o "jsonpath=$1"; }
 command -v kubectl >/dev/null || fail "there is no kubectl in \$PATH: run it on a node that has it, or with PATH=..."
 nodes=$(kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.labels.kubernetes\.io/hostname}{range .status.addresses[*]} {.address}{end}{"\n"}{end}') ||
   fail "the API server does not answer kubectl: see above, and set KUBECONFIG"
 
-etcd=${etcd-$(settings .CONTIV_NETMASTER_ETCD_ENDPOINTS)}
+stored=$(settings .CONTIV_NETMASTER_ETCD_ENDPOINTS)
+shared=$(settings .CONTIV_NETMASTER_PEERS)
+etcd=${etcd-$stored}
 uplinks=${uplinks-$(settings .CONTIV_NETPLUGIN_VLAN_UPLINKS)}
 mode=${mode-$(settings .CONTIV_NETMASTER_FORWARD_MODE)}
 
@@ -59,6 +62,8 @@ $nodes"
   names="$names,\"$name\"" urls="$urls,http://$url:9999" peers="$peers,$url:6667" count=$((count + 1))
 done
 [ $count -gt 1 ] && [ -z "$etcd" ] || peers=
+[ -z "$shared" ] || [ -n "$etcd$peers" ] ||
+  fail "three masters that share their state do not become one: give them an etcd (-e URLS), remove /var/lib/contiv/etcd on their nodes, and run this again with -e ''"
 
 # The certificates for the masters' store.
 has=$(certified '{.data}')
@@ -146,8 +151,14 @@ known=$(certified '{.metadata.resourceVersion}')
 if [ -n "$certificates" ]; then
   kubectl -n kube-system create secret generic $secret "${files[@]}" --dry-run=client -o yaml | kubectl apply -f -
 fi
-# Masters that share their state wait for each other, so one that is alone cannot stay until they are ready.
-if [ -n "$before" ] && [ "$(settings .CONTIV_NETMASTER_PEERS)" != "${peers#,}" ]; then
+# What masters have goes with them to another store. In their own they are one or three, which wait for each other: so the old ones go first.
+if [ -n "$before" ] && [ "$stored" != "$etcd" ]; then
+  netctl export </dev/null >"$work/state" || {
+    echo "install.sh: no master answers, see above, so what is in the store until now stays there: ${stored:-that of the masters}" >&2
+    rm "$work/state"
+  }
+fi
+if [ -n "$before" ] && [ "$shared/$stored" != "${peers#,}/$etcd" ]; then
   kubectl -n kube-system delete deployment contiv-netmaster --ignore-not-found --cascade=foreground --timeout=5m
 fi
 kubectl apply -k "$work"
@@ -172,11 +183,13 @@ await() {
   exit 1
 }
 await deployment/contiv-netmaster
+if [ -e "$work/state" ]; then
+  netctl apply -f - <"$work/state" || fail "the new store does not take what was in the old one, see above; it is there still: ${stored:-that of the masters}"
+fi
 await daemonset/contiv-netplugin
-netctl() { kubectl -n kube-system exec deployment/contiv-netmaster -- netctl "$@"; }
 case $nodes in *:*) infra6=${infra6:-fd00:132:1:1::/64} ;; esac
-netctl net inspect contivh1 >/dev/null 2>&1 ||
-  netctl net create -n infra -s "$infra" -g "$gateway" ${infra6:+-s6 "$infra6" -g6 "$gateway6"} contivh1
+netctl net inspect contivh1 </dev/null >/dev/null 2>&1 ||
+  netctl net create -n infra -s "$infra" -g "$gateway" ${infra6:+-s6 "$infra6" -g6 "$gateway6"} contivh1 </dev/null
 
 cat <<END
 Installation is complete

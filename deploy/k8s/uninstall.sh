@@ -81,7 +81,7 @@ jobs=$(k get job -l app=contiv-uninstall -o name)
 for job in $jobs; do
   for ((i = 0; i < 300; i++)); do
     state=$(k get "$job" -o 'jsonpath={.status.succeeded}/{.status.failed}')
-    case $state in 1/*) break ;; /[1-9]*) k logs "$job" >&2; fail "a node is not clean, see above; run this again, on nodes that are down once they are back" ;; esac
+    case $state in 1/*) break ;; /[1-9]*) k logs "$job" >&2; fail "a node is not clean, see above; run this again, with -f for its --force, and on nodes that are down once they are back" ;; esac
     sleep 1
   done
   [ "$i" -lt 300 ] || fail "$job does not end: is its node up? Run this again once it is"
