@@ -60,13 +60,15 @@ func newWired(t testing.TB) *wired {
 		{firstTenant, 1, "10.1.1.1", "fd01::1"},
 		{secondTenant, compile.VLAN | 115, "10.1.3.1", "fd03::1"},
 		{routedTenant, compile.Routed | 113, "10.2.0.1", "fd05::1"},
+		{secondTenant, compile.VLAN | 116, "", "fd06::1"},
 	} {
-		name, v4 := fmt.Sprintf("port%d", i), netip.MustParseAddr(p.v4)
+		name := fmt.Sprintf("port%d", i)
+		v4, _ := netip.ParseAddr(p.v4) // none of a network of IPv6 alone
 		veth(t, n.space, name, other, name)
 		silent(n.space, name)
 		setUp(t, n.space, name)
 		setUp(t, other, name)
-		mac := model.MACOf(v4)
+		mac := model.MACOf(cmp.Or(v4, netip.MustParseAddr(p.v6)))
 		mac[1] = byte(2 + i) // as two have one address
 		w.ports = append(w.ports, compile.Port{Name: name, Tenant: p.tenant, Network: p.network, IPv4: v4, IPv6: netip.MustParseAddr(p.v6), MAC: mac})
 	}
@@ -536,6 +538,7 @@ func (w *wired) randomTables(r *rand.Rand, revision int64) compile.Tables {
 			{Number: compile.VLAN | 112, Tenant: firstTenant, Bridged: true, Flooded: flooded, Broadcast: addr("10.1.3.255")},
 			{Number: compile.VLAN | 114, Tenant: firstTenant, Bridged: true, Flooded: flooded, Broadcast: addr("10.1.4.255")},
 			{Number: compile.VLAN | 115, Tenant: secondTenant, Bridged: true, Flooded: flooded, Broadcast: addr("10.1.3.255")},
+			{Number: compile.VLAN | 116, Tenant: secondTenant, Bridged: true, Flooded: flooded},
 		},
 		Outside: compile.Outside{IPv4: netip.MustParsePrefix("172.19.255.254/16"), IPv6: netip.MustParsePrefix("fd63::fffe/112"), MAC: model.RouterMAC},
 	}
@@ -543,7 +546,9 @@ func (w *wired) randomTables(r *rand.Rand, revision int64) compile.Tables {
 		p.InRole, p.OutRole = pick(0, 0, 1, 2), pick(0, 0, 0, 1)
 		t.Ports = append(t.Ports, p)
 		for _, a := range []netip.Addr{p.IPv4, p.IPv6} {
-			t.Endpoints = append(t.Endpoints, compile.Endpoint{Tenant: p.Tenant, Addr: a, Network: p.Network, MAC: p.MAC, Port: p.Name, Class: pick(0, 1, 2)})
+			if a.IsValid() {
+				t.Endpoints = append(t.Endpoints, compile.Endpoint{Tenant: p.Tenant, Addr: a, Network: p.Network, MAC: p.MAC, Port: p.Name, Class: pick(0, 1, 2)})
+			}
 		}
 	}
 	for _, e := range elsewhere {
@@ -607,7 +612,7 @@ func (w *wired) randomFrame(r *rand.Rand) tagged {
 	v6 := r.IntN(2) == 0
 	source, destination := w.randomAddress(r, v6, 2), w.randomAddress(r, v6, 6)
 	to, from := w.randomMAC(r, destination), w.randomMAC(r, source)
-	f := tagged{tpid: unix.ETH_P_8021Q, tci: one(112, 112, 112, 112, 114, 115, 113, 7, 0, 4095) | one(0, 0, 0x2000, 0xf000)}
+	f := tagged{tpid: unix.ETH_P_8021Q, tci: one(112, 112, 112, 112, 114, 115, 116, 113, 7, 0, 4095) | one(0, 0, 0x2000, 0xf000)}
 	switch r.IntN(8) {
 	case 0:
 		f.tpid, f.tci = one(0, unix.ETH_P_8021AD), f.tci&^0xfff|one(0, 112)
@@ -656,7 +661,7 @@ func (w *wired) addressOf(p compile.Port, v6 bool) netip.Addr {
 	if v6 {
 		return p.IPv6
 	}
-	return p.IPv4
+	return cmp.Or(p.IPv4, netip.MustParseAddr("10.1.6.1"))
 }
 
 // randomAddress is that of one of the ports in about of ten cases.
@@ -802,12 +807,15 @@ func TestWhatComesFromTheWireMeetsTheTables(t *testing.T) {
 			got := w.meets(t, seed, w.randomFrame(r))
 			what, _, _ := strings.Cut(got, " ")
 			seen[what]++
+			if strings.HasSuffix(got, "port6") || got == copied([]string{"port6"}, passed) {
+				seen["of IPv6 alone"]++
+			}
 			if got == copied([]string{"port0"}, passed) || got == copied([]string{"port1"}, passed) {
 				seen["copied to one of two"]++ // the other's rules deny it
 			}
 		}
 	}
-	for _, what := range []string{passed, answered, "into", "copied", "copied to one of two", "spoofed_wire", "spoofed_arp", "spoofed_nd", "policy_in"} {
+	for _, what := range []string{passed, answered, "into", "copied", "copied to one of two", "of IPv6 alone", "spoofed_wire", "spoofed_arp", "spoofed_nd", "policy_in"} {
 		if seen[what] < 10 {
 			t.Errorf("of 12,000 frames %d came to %q: the test says little: %v", seen[what], what, seen)
 		}

@@ -349,6 +349,10 @@ func TestNetworkOfIPv6AloneHasRulesServicesPublishedPortsAndHostAccess(t *testin
 	remote.reaches("2001:db8:1::1")
 	remote.reaches("2001:db8:1::2")
 	sees(a.Netns(), netip.AddrPortFrom(at, 8080).String(), strings.TrimSpace(hostAddress6(t, a, model.HostAccess)))
+	published := "[" + strings.TrimSpace(hostAddress6(t, b, model.HostAccess)) + "]:9099"
+	for _, client := range []string{a.Netns(), b.Netns(), near.sandbox(), remote.sandbox(), site.sandbox()} {
+		sees(client, published, b.Addr().String())
+	}
 	must(t, b.RestartAgent(t.Context(), syscall.SIGKILL))
 	sees(remote.sandbox(), shop, clients[remote.sandbox()].String())
 	sees(far.Netns(), netip.AddrPortFrom(b.Addr(), 9099).String(), far.Addr().String())

@@ -121,9 +121,9 @@ func TestContainersOfAVLANAndItsMachinesKeepTalkingWhileTheAgentDiesAndComesBack
 	healthy(t, c)
 }
 
-func TestVLANOfIPv6AloneJoinsContainersAndMachines(t *testing.T) {
+func TestVLANOfIPv6AloneJoinsContainersAndMachinesAndIsRouted(t *testing.T) {
 	t.Parallel()
-	c := startOnWire(t, cluster.Options{})
+	c := startOnWire(t, cluster.Options{Lab: netlab.Options{Subnet: netip.MustParsePrefix("fd00:2::/64")}}) // nor between nodes is there IPv4
 	a, b := c.Nodes[0], c.Nodes[1]
 	router := machine(t, c, "router", 112, "fd03::fe/64", "2001:db8:77::1/128")
 	netctl(t, c, "net", "create", "six", "-e", "vlan", "-p", "112", "-s6", "fd03::/64", "-g6", "fd03::fe")
@@ -136,6 +136,28 @@ func TestVLANOfIPv6AloneJoinsContainersAndMachines(t *testing.T) {
 	}
 	met(t, router, from[0].String())
 	met(t, router, to[0].String())
+	near.must("DEL", conf("k8s", "six"))
+	far.must("DEL", conf("k8s", "six"))
+	netctl(t, c, "net", "rm", "six")
+
+	// BGP does without IPv4, too.
+	own := map[*cluster.Node]netip.Addr{a: netip.MustParseAddr("2001:db8:50::11"), b: netip.MustParseAddr("2001:db8:50::12")}
+	leaf := newRouter(t, c, frr, "leaf", "50.1.1.2/24", 500, peerOf{addr: own[a], as: 65001}, peerOf{addr: own[b], as: 65001})
+	must(t, leaf.Run(t.Context(), "ip", "addr", "add", "2001:db8:60::1/128", "dev", "lo"))
+	for n, at := range own {
+		netctl(t, c, "bgp", "create", n.Name(), "--router-ip="+at.String()+"/64", "--as=65001", "--neighbor-as=500", "--neighbor=2001:db8:50::2")
+	}
+	netctl(t, c, "net", "create", "fabric", "-e", "vlan", "-p", "113", "-s6", "2001:db8:20::/64", "-g6", "2001:db8:20::fe")
+	near, far = newPod(t, a, "routed"), newPod(t, b, "elsewhere")
+	from, to = near.add(conf("k8s", "fabric")), far.add(conf("k8s", "fabric"))
+	leaf.has(t, map[string]string{from[0].String() + "/128": own[a].String(), to[0].String() + "/128": own[b].String()})
+	for _, at := range []string{to[0].String(), "2001:db8:20::fe", "2001:db8:60::1"} {
+		near.reaches(at)
+	}
+	far.reaches("2001:db8:60::1")
+	must(t, b.RestartAgent(t.Context(), syscall.SIGKILL))
+	far.reaches(from[0].String())
+	met(t, leaf.Host, to[0].String())
 }
 
 // What a rule says of a group holds for machines that nobody gave to a group, too.
