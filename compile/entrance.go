@@ -54,7 +54,7 @@ func (c *compiler) entrances() {
 			}
 		}
 		for _, family := range []netip.Addr{netip.IPv4Unspecified(), netip.IPv6Unspecified()} {
-			own, others := c.enter(p, protocol, family)
+			own, others := c.enter(p, protocol, family, machines)
 			cluster, beside = append(cluster, own...), append(beside, others...)
 		}
 		if p.of.HealthCheck != 0 {
@@ -106,8 +106,9 @@ type entering struct {
 	of model.ClusterService
 }
 
-// enter gives the entrances of a port in one family, of which the unspecified address is given: by its cluster IPs, and by other addresses.
-func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr) (cluster, beside []entering) {
+// enter gives the entrances of a port in one family, of which the unspecified address is given: by its cluster IPs, and by other addresses. It adds the nodes
+// that hand on to pods to the machines.
+func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr, machines map[Machine]bool) (cluster, beside []entering) {
 	var reached []backend // at the addresses by which the node's stack knows them
 	somebody := false
 	for _, b := range p.backends {
@@ -123,7 +124,7 @@ func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr) (clus
 	all, local := whoTakes(reached, false), whoTakes(reached, true)
 	outer, inside := all, all // who gets what comes by addresses of the outside
 	if p.of.ExternalLocal {
-		outer, inside = local, whoTakes(c.handedOn(p, protocol, family), false)
+		outer, inside = local, whoTakes(c.handedOn(p, protocol, family, machines), false)
 	}
 	add := func(a netip.Addr, port uint16, external bool, outer, inner []netip.AddrPort, sources []netip.Prefix) {
 		if a.Is4() != family.Is4() || port == 0 {
@@ -162,23 +163,31 @@ func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr) (clus
 }
 
 // handedOn are the backends of a port as the node's own connections get them that come by an address of the outside, where each node keeps what comes to it
-// for its own pods and so shows them who asks: a pod elsewhere is met by the node port of its node, which brings the client's address to it.
-func (c *compiler) handedOn(p clusterPort, protocol uint8, family netip.Addr) (out []backend) {
+// for its own pods and so shows them who asks: a pod elsewhere is met by the node port of its node, which brings the client's address to it. That node is a machine then, so
+// that it is asked from an address to which it finds back.
+func (c *compiler) handedOn(p clusterPort, protocol uint8, family netip.Addr, machines map[Machine]bool) (out []backend) {
 	for _, b := range p.backends {
 		if b.Addr().Is4() != family.Is4() || protocol == sctp && b.Port() != p.Port {
 			continue
 		}
 		at := netip.AddrPortFrom(c.fromNode(b), b.Port())
-		if b.pod != nil && !b.here && p.Node != 0 && protocol != sctp {
-			if n, ok := c.world.Nodes.Get(b.pod.Node); ok && n.VTEP.Is4() == family.Is4() {
-				at = netip.AddrPortFrom(n.VTEP, p.Node)
-			}
+		if n, ok := c.nodeOf(b); ok && p.Node != 0 && protocol != sctp && n.VTEP.Is4() == family.Is4() && (at.IsValid() || c.privateOf(b).IsValid()) {
+			at = netip.AddrPortFrom(n.VTEP, p.Node)
+			machines[Machine{n.VTEP, protocol, p.Node}] = true
 		}
 		if b.AddrPort = at; at.IsValid() {
 			out = append(out, b)
 		}
 	}
 	return out
+}
+
+// nodeOf is another node, on which a backend is a pod.
+func (c *compiler) nodeOf(b backend) (n model.Node, ok bool) {
+	if b.pod == nil || b.here {
+		return n, false
+	}
+	return c.world.Nodes.Get(b.pod.Node)
 }
 
 // sources are those of a service's that may come by its load balancer's address, of the family of that; none: everybody. A family of which no range is said is
@@ -202,20 +211,23 @@ func (c *compiler) fromNode(b backend) (none netip.Addr) {
 	if b.pod == nil {
 		return b.Addr()
 	}
-	if b.here {
-		n, _ := c.world.Networks.Get(b.pod.NetworkKey())
-		v4, v6 := c.private(n, b.pod.Port)
-		if b.Addr().Is4() && v4.IsValid() {
-			return v4
-		}
-		if b.Addr().Is6() && v6.IsValid() {
-			return v6
-		}
+	if a := c.privateOf(b); b.here && a.IsValid() {
+		return a
 	}
 	if c.reachedByHost(*b.pod, b.Addr()) {
 		return b.Addr()
 	}
 	return none
+}
+
+// privateOf is the address at which a pod's own node reaches it; invalid where its network has no way to the outside in its family.
+func (c *compiler) privateOf(b backend) netip.Addr {
+	n, _ := c.world.Networks.Get(b.pod.NetworkKey())
+	v4, v6 := c.private(n, b.pod.Port)
+	if b.Addr().Is4() {
+		return v4
+	}
+	return v6
 }
 
 // whoTakes are those of the backends that get new connections, sorted.

@@ -74,6 +74,18 @@ func TestExternalTrafficStaysOnItsNodeWhereThatIsWanted(t *testing.T) {
 			t.Error(e)
 		}
 	}
+	if !slices.Contains(there.Machines, Machine{netip.MustParseAddr("192.168.2.10"), 6, 30080}) {
+		t.Errorf("a node that hands on is asked under addresses to which it has no way: %v", there.Machines)
+	}
+	flat := w
+	for _, key := range []string{model.NetworkKey("blue", "net"), model.NetworkKey("default", "db")} {
+		n, _ := w.Networks.Get(key)
+		n.IPv4.Gateway = netip.Addr{}
+		flat = flat.With(model.Change{Revision: flat.Revision + 1, Put: []model.Object{n}})
+	}
+	if e := entranceAt(t, For(flat, "n2"), 6, "0.0.0.0:30080"); fmt.Sprint(e.Inner) != "[203.0.113.9:8080]" {
+		t.Errorf("a node hands on to pods that it cannot reach: %s", e)
+	}
 	if e := entranceAt(t, here, 6, "198.51.100.2:80"); fmt.Sprint(e.Sources) != "[192.0.2.0/24]" {
 		t.Error(e)
 	}

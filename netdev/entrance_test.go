@@ -245,6 +245,7 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 		{w.outside, "tcp", "10.96.0.7:80", "a 192.0.2.9, b 192.0.2.9"},
 		{w.outside, "tcp", "192.0.2.1:30081", "b 192.0.2.9"},
 		{w.outside, "tcp", "192.0.2.1:30443", "machine 192.0.2.1"},
+		{w.node, "tcp", "132.1.1.2:30443", "machine 192.0.2.1"}, // to which it would not find back
 		{w.pods, "tcp", "192.0.2.1:30082", "a 192.0.2.1"},
 		{w.pods, "tcp", "10.96.0.1:443", "machine 192.0.2.1"},
 		{w.pods, "tcp", "198.51.100.3:80", "a 192.0.2.1"}, // answers to a virtual address would go to whom the tenant has there

@@ -112,10 +112,17 @@ func TestPoliciesOfKubernetesHoldInTheirOrder(t *testing.T) {
 		{"action": "Deny", "from": [{"namespaces": {"matchLabels": {"team": "shop"}}}]}]}`))
 	connects(t, c, server, 8101, "-shop/buyer")
 	connects(t, c, server, 8095, "+near")
+	// What can be meant in no way opens nothing: the policy stays as it was, as is seen when the next one holds.
+	apply(t, c, clusterNetworkPolicy("deny-shop", `{"tier": "Admin", "priority": 20, "subject": {"namespaces": {"matchExpressions": [{"key": "team", "operator": "Near"}]}}, "ingress": []}`))
 	apply(t, c, clusterNetworkPolicy("pass", `{"tier": "Admin", "priority": 10, "subject": {"pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "server"}}}}, "ingress": [
 		{"action": "Pass", "from": [{"namespaces": {}}], "protocols": [{"tcp": {"destinationPort": {"range": {"start": 8100, "end": 8200}}}}]},
 		{"action": "Accept", "from": [{"pods": {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app": "other"}}}}], "protocols": [{"tcp": {"destinationPort": {"number": 8081}}}]}]}`))
 	connects(t, c, server, 8101, "+shop/buyer", "-stranger")
+	connects(t, c, server, 8095, "-shop/buyer", "+near")
+	apply(t, c, clusterNetworkPolicy("nobody", `{"tier": "Admin", "priority": 30, "subject": {"namespaces": {}}, "ingress": [{"action": "Deny", "from": [{"namespaces": {"matchExpressions": [{"key": "team", "operator": "In"}]}}]}]}`))
+	connects(t, c, server, 8095, "-near")
+	kubectl(t, c, "delete", "clusternetworkpolicy", "nobody")
+	connects(t, c, server, 8095, "+near")
 	connects(t, c, server, 8081, "+stranger", "-shop/buyer")
 	apply(t, c, clusterNetworkPolicy("baseline", `{"tier": "Baseline", "priority": 0, "subject": {"namespaces": {}}, "ingress": [{"action": "Deny", "from": [{"namespaces": {}}]}]}`))
 	kubectl(t, c, "delete", "networkpolicy", "--all")

@@ -184,6 +184,7 @@ func TestServicesOfKubernetesAreMetFromPodsContainersNodesAndOutside(t *testing.
 		}
 		// Of a service whose traffic is local, who asks is known, from whichever node.
 		meets(t, master.Netns(), atMaster+":30082", "web-w "+atMaster)
+		meets(t, master.Netns(), infra[master.Name()]+":30082", "web-w "+atMaster)
 		podMeets(t, c, "client-blue", "198.51.100.7", "web-w "+atMaster)
 		// Who provides it may have another tenant on the same node.
 		meets(t, sandbox(t, worker, "blue"), "198.51.100.7:80", "web-w "+atWorker)
