@@ -55,7 +55,7 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	f.StringSliceVar(&o.uplinks, "vlan-uplinks", nil, "devices on whose wire VLANs are, separated by commas; the first whose link is up is used")
 	f.Uint16Var(&o.status, "status-port", api.DefaultAgentPort, "TCP port on the control address at which masters ask what this node has seen; 0: any that is free")
 	f.StringVar(&o.plugin, "plugin-name", "netplugin", "name of the network and IPAM drivers in Docker")
-	f.StringVar(&o.docker, "docker-socket", "/var/run/docker.sock", "where the Docker engine answers; empty for none")
+	f.StringVar(&o.docker, "docker-socket", "/var/run/docker.sock", "where the Docker engine answers; none where there is none")
 	o.kube.flags(f)
 	o.cni.flags(f)
 	f.StringVar(&o.attach, "attach", "auto", "how programs are attached to devices: auto, tcx (kernel 6.6) or clsact")
@@ -93,6 +93,9 @@ func parseOptions(args []string, getenv func(string) string, stdout, stderr io.W
 	}
 	for _, n := range notes {
 		o.log.Warn(n)
+	}
+	if o.docker == "none" { // a variable cannot be empty
+		o.docker = ""
 	}
 	return o, false, o.check()
 }

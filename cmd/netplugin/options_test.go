@@ -25,3 +25,24 @@ func TestMasterIsLookedForAtItsServiceWhereNobodyNamesIt(t *testing.T) {
 		}
 	}
 }
+
+func TestNodesThatHaveNoDockerSaySo(t *testing.T) {
+	t.Parallel()
+	const variable = "CONTIV_NETPLUGIN_DOCKER_SOCKET"
+	for _, row := range []struct {
+		args []string
+		env  map[string]string
+		want string
+	}{
+		{nil, nil, "/var/run/docker.sock"},
+		{[]string{"--docker-socket="}, nil, ""},
+		{[]string{"--docker-socket=none"}, nil, ""},
+		{nil, map[string]string{variable: "none"}, ""},
+		{nil, map[string]string{variable: "/run/docker.sock"}, "/run/docker.sock"},
+	} {
+		o, _, err := parseOptions(row.args, func(name string) string { return row.env[name] }, io.Discard, io.Discard)
+		if err != nil || o.docker != row.want {
+			t.Errorf("%v %v: %q, %v; want %q", row.args, row.env, o.docker, err, row.want)
+		}
+	}
+}
