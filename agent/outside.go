@@ -216,7 +216,8 @@ func (a *Agent) firewall(t compile.Tables, bridges []string) netdev.Firewall {
 	if !a.KubeProxy {
 		for _, e := range t.Entrances {
 			f.Entrances = append(f.Entrances, netdev.Entrance{
-				Addr: e.Addr, Protocol: e.Protocol, Port: e.Port, Affinity: e.Affinity, Sources: e.Sources, Outer: e.Outer, Inner: e.Inner, Elsewhere: e.Elsewhere,
+				Addr: e.Addr, Protocol: e.Protocol, Port: e.Port, Affinity: e.Affinity, Sources: e.Sources, Insiders: e.Insiders,
+				Outer: e.Outer, Inner: e.Inner, Elsewhere: e.Elsewhere,
 			})
 		}
 	}

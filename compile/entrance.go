@@ -19,8 +19,8 @@ type Entrance struct {
 	Port     uint16
 	// Affinity is for how many seconds after its last connection began a client meets the same target again; 0: each connection is on its own.
 	Affinity uint32
-	// Sources are who may come; none: everybody.
-	Sources []netip.Prefix
+	// Sources are who may come; none: everybody. Insiders are the private addresses of containers here who may too.
+	Sources, Insiders []netip.Prefix
 	// Outer are who may get connections from outside, and Inner those of the node's processes and of containers. None: they are
 	// refused or, from outside where Elsewhere says that other nodes have somebody, dropped.
 	Outer, Inner []netip.AddrPort
@@ -135,7 +135,7 @@ func (c *compiler) enter(p clusterPort, protocol uint8, family netip.Addr, machi
 			to = &beside
 		}
 		*to = append(*to, entering{of: p.of, Entrance: Entrance{
-			Service: p.of.Key(), Addr: a, Protocol: protocol, Port: port, Affinity: uint32(p.of.Affinity), Sources: sources,
+			Service: p.of.Key(), Addr: a, Protocol: protocol, Port: port, Affinity: uint32(p.of.Affinity), Sources: sources, Insiders: c.insiders(p, sources),
 			Outer: outer, Inner: inner, Elsewhere: external && p.of.ExternalLocal && somebody && len(outer) == 0,
 		}})
 	}
@@ -202,6 +202,34 @@ func sources(s model.ClusterService, at netip.Addr) (out []netip.Prefix) {
 			out = append(out, r)
 		}
 	}
+	return out
+}
+
+// insiders are the private addresses of this node's containers that are in the sources by their own, in tenants whose pods provide a port: the addresses
+// of others may be somebody else's there.
+func (c *compiler) insiders(p clusterPort, sources []netip.Prefix) (out []netip.Prefix) {
+	if len(sources) == 0 {
+		return nil
+	}
+	provides := map[string]bool{}
+	for _, b := range p.backends {
+		if b.pod != nil {
+			provides[b.pod.Tenant] = true
+		}
+	}
+	for _, e := range c.local {
+		if !provides[e.Tenant] {
+			continue
+		}
+		n, _ := c.world.Networks.Get(e.NetworkKey())
+		v4, v6 := c.private(n, e.Port)
+		for _, is := range []struct{ own, private netip.Addr }{{e.IPv4, v4}, {e.IPv6, v6}} {
+			if is.private.IsValid() && slices.ContainsFunc(sources, func(s netip.Prefix) bool { return s.Contains(is.own) }) {
+				out = append(out, netip.PrefixFrom(is.private, is.private.BitLen()))
+			}
+		}
+	}
+	slices.SortFunc(out, comparePrefix)
 	return out
 }
 

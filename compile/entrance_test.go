@@ -100,6 +100,20 @@ func TestExternalTrafficStaysOnItsNodeWhereThatIsWanted(t *testing.T) {
 	}
 }
 
+func TestContainersComeByALoadBalancerUnderTheirOwnAddresses(t *testing.T) {
+	t.Parallel()
+	// e4 is at 10.1.9.2 in default, which provides it, behind 172.19.0.3; e3 at 10.1.2.1 in the other tenant, behind 172.19.0.2.
+	for ranges, want := range map[string]string{"192.0.2.0/24": "[]", "10.1.9.0/24": "[172.19.0.3/32]", "10.0.0.0/8": "[172.19.0.3/32]", "10.1.2.0/24": "[]", "::/1": "[]"} {
+		w := clusterShop(t, func(s *model.ClusterService, slice *model.EndpointSlice) {
+			s.LoadBalancers, s.SourceRanges = []netip.Addr{netip.MustParseAddr("198.51.100.2")}, []netip.Prefix{netip.MustParsePrefix(ranges)}
+			slice.Endpoints = slices.DeleteFunc(slice.Endpoints, func(a model.SliceAddress) bool { return a.Pod == "p3" })
+		})
+		if e := entranceAt(t, For(w, "n1"), 6, "198.51.100.2:80"); fmt.Sprint(e.Insiders) != want {
+			t.Errorf("%s let in %s, want %s", ranges, e.Insiders, want)
+		}
+	}
+}
+
 func TestSourcesOfOneFamilyDoNotCloseTheOther(t *testing.T) {
 	t.Parallel()
 	v4, v6 := netip.MustParseAddr("198.51.100.2"), netip.MustParseAddr("2001:db8::2")

@@ -158,7 +158,7 @@ func (p Provider) String() string {
 func (e Entrance) String() string {
 	sources := ""
 	if len(e.Sources) > 0 {
-		sources = fmt.Sprintf(", from %s", e.Sources)
+		sources = fmt.Sprintf(", from %s and containers %s", e.Sources, e.Insiders)
 	}
 	return fmt.Sprintf("entrance %s/%d of service %s: %s from outside, %s from inside%s%s", netip.AddrPortFrom(e.Addr, e.Port), e.Protocol, e.Service, e.Outer, e.Inner, lasting(e.Affinity), sources)
 }

@@ -35,12 +35,14 @@ import (
 // node's own processes and for containers. Who is not let in by everybody's way is asked for in a map of ranges:
 //
 //	chain ask4 { ip daddr . meta l4proto . th dport . ip saddr vmap @sources4; drop }
+//	chain ask4-inner { ip daddr . meta l4proto . th dport . ip saddr vmap @insiders4; drop }
 type Entrance struct {
 	Addr         netip.Addr // unspecified: each of the node's own, of that family
 	Protocol     uint8
 	Port         uint16
 	Affinity     uint32           // for how many seconds after its last connection began a client meets the same target; 0: each is on its own
 	Sources      []netip.Prefix   // who may come; none: everybody
+	Insiders     []netip.Prefix   // which containers may too, by their private addresses
 	Outer, Inner []netip.AddrPort // who gets what comes from outside, and from the node itself and containers
 	Elsewhere    bool             // outside is not refused, but dropped: another node has somebody
 }
@@ -184,21 +186,25 @@ func (e Entrance) elements(add func(set string, e nftables.SetElement)) {
 	}
 	inner := &expr.Verdict{Kind: expr.VerdictGoto, Chain: e.goTo(e.Inner, e.innerFrom())}
 	if len(e.Sources) > 0 {
-		for _, s := range disjoint(e.Sources) {
-			if s.Addr().Is4() == e.Addr.Is4() {
-				add("sources"+is.suffix, nftables.SetElement{
-					Key: append(e.key(), s.Addr().AsSlice()...), KeyEnd: append(e.key(), lastOf(s).AsSlice()...), VerdictData: outer,
-				})
+		admit := func(set string, from []netip.Prefix, to *expr.Verdict) {
+			for _, s := range disjoint(from) {
+				if s.Addr().Is4() == e.Addr.Is4() {
+					add(set+is.suffix, nftables.SetElement{
+						Key: append(e.key(), s.Addr().AsSlice()...), KeyEnd: append(e.key(), lastOf(s).AsSlice()...), VerdictData: to,
+					})
+				}
 			}
 		}
-		outer = &expr.Verdict{Kind: expr.VerdictGoto, Chain: askChain(is)}
-		inner = outer
+		admit("sources", e.Sources, outer)
+		admit("insiders", slices.Concat(e.Sources, e.Insiders), inner)
+		outer = &expr.Verdict{Kind: expr.VerdictGoto, Chain: askChain(is, "")}
+		inner = &expr.Verdict{Kind: expr.VerdictGoto, Chain: askChain(is, "-inner")}
 	}
 	add("outer"+is.suffix, nftables.SetElement{Key: e.key(), VerdictData: outer})
 	add("inner"+is.suffix, nftables.SetElement{Key: e.key(), VerdictData: inner})
 }
 
-func askChain(is addresses) string { return "ask" + is.suffix }
+func askChain(is addresses, side string) string { return "ask" + is.suffix + side }
 
 // disjoint are prefixes without those that others have in them.
 func disjoint(all []netip.Prefix) (out []netip.Prefix) {
@@ -234,8 +240,9 @@ func (f addresses) entranceSets(t *nftables.Table, id uint32) []*nftables.Set {
 		Table: t, IsMap: true, Concatenation: true, KeyType: with(nftables.TypeMark), DataType: nftables.MustConcatSetType(f.datatype, nftables.TypeInetService),
 	}
 	sources.Interval, sources.KeyType = true, with(f.datatype)
-	outer.Name, inner.Name, sources.Name, targets.Name = "outer"+f.suffix, "inner"+f.suffix, "sources"+f.suffix, "targets"+f.suffix
-	out := append([]*nftables.Set{&outer, &inner, &sources, &targets}, f.affinitySets(t)...)
+	insiders := sources
+	outer.Name, inner.Name, sources.Name, insiders.Name, targets.Name = "outer"+f.suffix, "inner"+f.suffix, "sources"+f.suffix, "insiders"+f.suffix, "targets"+f.suffix
+	out := append([]*nftables.Set{&outer, &inner, &sources, &insiders, &targets}, f.affinitySets(t)...)
 	for i, s := range out {
 		s.ID = id + uint32(i)
 	}
@@ -284,10 +291,11 @@ func (f Firewall) entranceChains(sets map[string]*nftables.Set) []chain {
 	}}}
 	for _, p := range f.Private {
 		is := addressesLike(p.Addr())
-		sources := sets["sources"+is.suffix]
-		asked, next := is.goal(register32, false)
-		asked = append(asked, is.address(is.source, next), ask(sources))
-		out = append(out, chain{name: askChain(is), rules: []parts{{is.is(), asked}, {verdict(expr.VerdictDrop)}}, unread: true})
+		for side, set := range map[string]string{"": "sources", "-inner": "insiders"} {
+			asked, next := is.goal(register32, false)
+			asked = append(asked, is.address(is.source, next), ask(sets[set+is.suffix]))
+			out = append(out, chain{name: askChain(is, side), rules: []parts{{is.is(), asked}, {verdict(expr.VerdictDrop)}}, unread: true})
+		}
 	}
 	for _, c := range f.choices() {
 		out = append(out, c.chain(sets, f.OwnMark))

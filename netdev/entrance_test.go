@@ -202,7 +202,8 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 	elsewhere := entrance("0.0.0.0:30082", tcp)
 	elsewhere.Inner, elsewhere.Elsewhere = []netip.AddrPort{podA}, true
 	some := entrance("198.51.100.2:80", tcp, podA)
-	some.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.18.5.0/24")}
+	some.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.18.5.0/24"), netip.MustParsePrefix("192.0.2.1/32")}
+	some.Inner, some.Insiders = []netip.AddrPort{podB}, []netip.Prefix{netip.MustParsePrefix("172.19.0.3/32")}
 	sticky := entrance("10.96.0.8:80", tcp, podA, podB, farA)
 	sticky.Affinity = 10800
 	f := firewallWith(
@@ -251,6 +252,8 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 		{w.pods, "tcp", "198.51.100.3:80", "a 192.0.2.1"}, // answers to a virtual address would go to whom the tenant has there
 		{w.pods, "tcp", "[2001:db8:9::3]:80", "a 100:0:0:1::1"},
 		{w.outside, "tcp", "[2001:db8::1]:30444", "machine 2001:db8::1"},
+		{w.node, "tcp", "198.51.100.2:80", "b 192.0.2.1"},
+		{w.pods, "tcp", "198.51.100.2:80", "b 192.0.2.1"},
 	} {
 		met := w.met(c.path, c.protocol, c.to)
 		for who := range strings.SplitSeq(c.want, ", ") {
@@ -280,6 +283,9 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 	}
 	if _, err := w.ask(w.outside, "tcp", "192.0.2.9", "198.51.100.2:80", 300*time.Millisecond); !errors.As(err, &late) || !late.Timeout() {
 		t.Errorf("who may not come: %v", err)
+	}
+	if _, err := w.ask(w.pods, "tcp", "172.19.0.4", "198.51.100.2:80", 300*time.Millisecond); !errors.As(err, &late) || !late.Timeout() {
+		t.Errorf("a container that may not come: %v", err)
 	}
 	first := w.met(w.outside, "tcp", "10.96.0.8:80")
 	in(t, w.node, f.Load)
@@ -368,7 +374,7 @@ func TestTableThatIsChangedIsAsOneThatIsLoaded(t *testing.T) {
 	some := entrance("198.51.100.2:80", 6, podA)
 	some.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32")}
 	others := some
-	others.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+	others.Sources, others.Insiders = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}, []netip.Prefix{netip.MustParsePrefix("172.19.0.3/32")}
 	changed, loaded := namespace(t), namespace(t)
 	was := Firewall{}
 	sticky := entrance("10.96.0.8:80", 6, podA, podB)

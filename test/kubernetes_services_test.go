@@ -200,6 +200,17 @@ func TestServicesOfKubernetesAreMetFromPodsContainersNodesAndOutside(t *testing.
 		refuses(t, sandbox(t, worker, "docked"), "10.96.0.20:81")
 	}
 	everything()
+	// A load balancer for some, by their own addresses, although they come by their node.
+	apply(t, c, `{"apiVersion": "v1", "kind": "Service", "metadata": {"name": "some"}, "spec": {"type": "LoadBalancer", "selector": {"only": "yes"},
+		"ports": [{"port": 80, "targetPort": "web"}], "loadBalancerSourceRanges": ["10.1.2.0/24", "2001:db8::/32"]}}`)
+	kubectl(t, c, "patch", "service", "some", "--subresource=status", "-p", `{"status": {"loadBalancer": {"ingress": [{"ip": "198.51.100.8"}]}}}`)
+	meets(t, sandbox(t, worker, "docked"), "198.51.100.8:80", "web-w "+atWorker)
+	podMeets(t, c, "client-m", "198.51.100.8", "web-w "+infra[master.Name()])
+	for who, namespace := range map[string]string{"another tenant's": sandbox(t, worker, "blue"), "the node": worker.Netns()} {
+		if answer, err := whoAnswers(namespace, "198.51.100.8:80"); err == nil {
+			t.Errorf("%s is answered by a load balancer that is for others: %s", who, answer)
+		}
+	}
 	// Blue provides nothing of this one.
 	if out, err := c.Exec(t.Context(), "client-blue", "timeout 3 wget -qO- http://10.96.0.22/cgi-bin/who 2>&1"); err == nil || !strings.Contains(out+err.Error(), "refused") {
 		t.Errorf("a service without providers in the tenant: %s, %v", out, err)
