@@ -283,20 +283,25 @@ func (f addresses) entrances(sets map[string]*nftables.Set) (arriving, own []par
 		}
 }
 
-// entranceChains are those to which entrances send packets.
+// entranceChains are those to which entrances send packets, and the one that marks what they have brought to machines.
 func (f Firewall) entranceChains(sets map[string]*nftables.Set) []chain {
 	out := []chain{{name: refuseChain, unread: true, rules: []parts{
 		{meta(expr.MetaKeyL4PROTO, expr.CmpOpEq, []byte{unix.IPPROTO_TCP}), {&expr.Reject{Type: rejectReset}}},
 		{{&expr.Reject{Type: rejectAnyFamily, Code: rejectPortClosed}}},
 	}}}
+	brought := chain{name: broughtChain, unread: true}
 	for _, p := range f.Private {
 		is := addressesLike(p.Addr())
+		machines := sets["machines"+is.suffix]
+		brought.rules = append(brought.rules, parts{is.is(), is.toListed(machines), setMark(f.OwnMark, true)}, parts{is.is(), is.fromListed(machines), setMark(f.OwnMark, true)})
 		for side, set := range map[string]string{"": "sources", "-inner": "insiders"} {
 			asked, next := is.goal(register32, false)
 			asked = append(asked, is.address(is.source, next), ask(sets[set+is.suffix]))
 			out = append(out, chain{name: askChain(is, side), rules: []parts{{is.is(), asked}, {verdict(expr.VerdictDrop)}}, unread: true})
 		}
 	}
+	brought.rules = append(brought.rules, parts{connection(expr.CtKeySTATE, expr.CtStateBitRELATED), setMark(f.OwnMark, true)})
+	out = append(out, brought)
 	for _, c := range f.choices() {
 		out = append(out, c.chain(sets, f.OwnMark))
 	}

@@ -38,9 +38,11 @@ import (
 //	    iifname contivh0 ct status dnat accept
 //	    iifname contivh0 oifname br0 accept
 //	    iifname contivh0 oifkind bridge drop
-//	    ct status dnat ip daddr . meta l4proto . th dport @machines4 meta mark set mark | 0x1000
-//	    ct status dnat ip saddr . meta l4proto . th sport @machines4 meta mark set mark | 0x1000
-//	    ct status dnat ct state related meta mark set mark | 0x1000 }
+//	    ct status dnat jump brought }
+//	  chain brought {
+//	    ip daddr . meta l4proto . th dport @machines4 meta mark set mark | 0x1000
+//	    ip saddr . meta l4proto . th sport @machines4 meta mark set mark | 0x1000
+//	    ct state related meta mark set mark | 0x1000 }
 //	  chain entering { type filter hook input priority -1
 //	    iifname contivh0 ct state established,related accept
 //	    iifname contivh0 meta l4proto icmp accept
@@ -127,6 +129,7 @@ const (
 	forgedChain     = "forged"
 	borrowedChain   = "borrowed"
 	passingChain    = "passing"
+	broughtChain    = "brought"
 	enteringChain   = "entering"
 	beforeSourceNAT = 99 // which is at 100
 	afterSourceNAT  = 110
@@ -290,12 +293,7 @@ func (f Firewall) chains(sets map[string]*nftables.Set) []chain {
 	}
 	passing.rules = append(passing.rules, parts{in, meta(metaKeyOutputKind, expr.CmpOpEq, ifname("bridge")), drop})
 	if len(f.Entrances) > 0 {
-		for _, p := range f.Private {
-			is := addressesLike(p.Addr())
-			machines, ours := sets["machines"+is.suffix], setMark(f.OwnMark, true)
-			passing.rules = append(passing.rules, parts{translated, is.is(), is.toListed(machines), ours}, parts{translated, is.is(), is.fromListed(machines), ours})
-		}
-		passing.rules = append(passing.rules, parts{translated, connection(expr.CtKeySTATE, expr.CtStateBitRELATED), setMark(f.OwnMark, true)})
+		passing.rules = append(passing.rules, parts{translated, {&expr.Verdict{Kind: expr.VerdictJump, Chain: broughtChain}}})
 	}
 
 	entering := chain{name: enteringChain, kind: nftables.ChainTypeFilter, hook: nftables.ChainHookInput, priority: beforeFilter, rules: []parts{
