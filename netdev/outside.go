@@ -160,7 +160,8 @@ func readyOutside(link netlink.Link, o Outside) error {
 	return setAddresses(link, o.Addrs)
 }
 
-// RemoveOutside removes the pair. That there is none, or one that is not ours, is fine.
+// RemoveOutside has the node's connection tracking forget the connections of private addresses, as it would bring to nobody what comes for them as long as
+// something comes, and removes the pair. That there is none, or one that is not ours, is fine. It comes after RemoveFirewall, which begins no more of them.
 func RemoveOutside() error {
 	link, err := outsideLink()
 	if link == nil {
@@ -169,7 +170,14 @@ func RemoveOutside() error {
 		}
 		return err
 	}
-	return RemovePort(model.OutsideDevice)
+	addrs, err := netlink.AddrList(link, netlink.FAMILY_ALL)
+	if err != nil {
+		return fmt.Errorf("list addresses of %s: %w", model.OutsideDevice, err)
+	}
+	err = ForgetTracked(func(a netip.Addr) bool {
+		return slices.ContainsFunc(addrs, func(own netlink.Addr) bool { return !a.IsLinkLocalUnicast() && prefixOf(own.IPNet).Contains(a) })
+	})
+	return errors.Join(err, RemovePort(model.OutsideDevice))
 }
 
 // Uplinks are the devices by which this node reaches others.

@@ -3,6 +3,7 @@
 package netdev
 
 import (
+	"errors"
 	"net"
 	"net/netip"
 	"slices"
@@ -11,19 +12,21 @@ import (
 	"github.com/vishvananda/netlink"
 )
 
+// track has connection tracking know a question of names.
+func track(source string, port uint16) error {
+	a, b := net.ParseIP(source).To4(), net.IPv4(192, 0, 2, 1).To4()
+	return netlink.ConntrackCreate(netlink.ConntrackTable, netlink.FAMILY_V4, &netlink.ConntrackFlow{
+		FamilyType: netlink.FAMILY_V4, TimeOut: 100,
+		Forward: netlink.IPTuple{Protocol: 17, SrcIP: a, DstIP: b, SrcPort: port, DstPort: 53},
+		Reverse: netlink.IPTuple{Protocol: 17, SrcIP: b, DstIP: a, SrcPort: 53, DstPort: port},
+	})
+}
+
 func TestConnectionsOfAPrivateAddressAreForgottenAndOthersAreKept(t *testing.T) {
 	t.Parallel()
 	err := Do(namespace(t), func() error {
-		flow := func(source string, port uint16) *netlink.ConntrackFlow {
-			a, b := net.ParseIP(source).To4(), net.IPv4(192, 0, 2, 1).To4()
-			return &netlink.ConntrackFlow{
-				FamilyType: netlink.FAMILY_V4, TimeOut: 100,
-				Forward: netlink.IPTuple{Protocol: 17, SrcIP: a, DstIP: b, SrcPort: port, DstPort: 53},
-				Reverse: netlink.IPTuple{Protocol: 17, SrcIP: b, DstIP: a, SrcPort: 53, DstPort: port},
-			}
-		}
-		for _, f := range []*netlink.ConntrackFlow{flow("172.19.0.5", 1), flow("172.19.0.5", 2), flow("172.19.0.6", 3)} {
-			if err := netlink.ConntrackCreate(netlink.ConntrackTable, netlink.FAMILY_V4, f); err != nil {
+		for port, source := range []string{"172.19.0.5", "172.19.0.5", "172.19.0.6"} {
+			if err := track(source, uint16(port+1)); err != nil {
 				return err
 			}
 		}
@@ -41,6 +44,24 @@ func TestConnectionsOfAPrivateAddressAreForgottenAndOthersAreKept(t *testing.T) 
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestConnectionsOfPrivateAddressesGoWithTheWayToTheOutside(t *testing.T) {
+	t.Parallel()
+	in(t, namespace(t), func() error {
+		_, err := MakeOutside(testOutside)
+		for port, source := range []string{"172.19.0.5", "172.19.3.4", "172.20.0.1"} {
+			err = errors.Join(err, track(source, uint16(port+1)))
+		}
+		for range 2 {
+			err = errors.Join(err, RemoveOutside())
+		}
+		left, e := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
+		if len(left) != 1 || left[0].Forward.SrcPort != 3 {
+			t.Errorf("left are %v", left)
+		}
+		return errors.Join(err, e)
+	})
 }
 
 func TestDatagramsToTargetsThatAreGoneAreForgotten(t *testing.T) {

@@ -5,6 +5,7 @@ package test
 import (
 	"encoding/json"
 	"fmt"
+	"net"
 	"net/netip"
 	"path/filepath"
 	"slices"
@@ -12,7 +13,10 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/vishvananda/netlink"
+
 	"github.com/contivnet/contiv/model"
+	"github.com/contivnet/contiv/netdev"
 	"github.com/contivnet/contiv/test/cluster"
 	"github.com/contivnet/contiv/test/netlab"
 )
@@ -61,7 +65,26 @@ func traces(t *testing.T, n *cluster.Node) []string {
 			out = append(out, of.what+": "+strings.TrimSpace(line))
 		}
 	}
+	out = append(out, connections(t, n)...)
 	slices.Sort(out)
+	return out
+}
+
+// connections are those of containers' private addresses in a node's connection tracking, without their ports.
+func connections(t *testing.T, n *cluster.Node) (out []string) {
+	t.Helper()
+	must(t, netdev.Do(n.Netns(), func() error {
+		all, err := netlink.ConntrackTableList(netlink.ConntrackTable, netlink.FAMILY_V4)
+		for _, f := range all {
+			private := netip.MustParsePrefix("172.19.0.0/16")
+			for _, ip := range []net.IP{f.Forward.SrcIP, f.Reverse.SrcIP} {
+				if a, _ := netip.AddrFromSlice(ip); private.Contains(a.Unmap()) {
+					out = append(out, fmt.Sprintf("connection: protocol %d of %s", f.Forward.Protocol, a))
+				}
+			}
+		}
+		return err
+	}))
 	return out
 }
 
@@ -144,7 +167,7 @@ func leavesNothing(t *testing.T, attach string, x use) {
 	routed(t, b, x.reached, model.HostAccess, true)
 	healthy(t, c)
 	used := traces(t, b)
-	for _, what := range []string{"link: {Ifname:contivh0", "link: {Ifname:vvport1", "link: {Ifname:contivh1", "link: {Ifname:storage", "address: storage inet6 2001:db8:40::", "8080", "queue: qdisc tbf", "nftables: table inet contiv", "pin: /sys/fs/bpf/contiv", "proto 179", "address: eth2 inet 50.1.1.11/24"} {
+	for _, what := range []string{"link: {Ifname:contivh0", "link: {Ifname:vvport1", "link: {Ifname:contivh1", "link: {Ifname:storage", "address: storage inet6 2001:db8:40::", "8080", "queue: qdisc tbf", "nftables: table inet contiv", "pin: /sys/fs/bpf/contiv", "connection: protocol 6 of", "proto 179", "address: eth2 inet 50.1.1.11/24"} {
 		if !slices.ContainsFunc(used, func(line string) bool { return strings.Contains(line, what) }) {
 			t.Errorf("there is no %q to take away, so the test says less", what)
 		}

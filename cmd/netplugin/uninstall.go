@@ -67,7 +67,7 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	for _, p := range ports {
 		err = errors.Join(err, netdev.RemovePort(p.Name))
 	}
-	err = errors.Join(err, bgp.Remove(*runDir), netdev.RemoveInfra(), netdev.RemoveOutside(), netdev.RemoveFirewall(), netdev.UnpassForwarding("iptables", datapath.OwnMark), netdev.UnpassForwarding("ip6tables", datapath.OwnMark))
+	err = errors.Join(err, bgp.Remove(*runDir), netdev.RemoveInfra(), netdev.RemoveFirewall(), netdev.RemoveOutside(), netdev.UnpassForwarding("iptables", datapath.OwnMark), netdev.UnpassForwarding("ip6tables", datapath.OwnMark))
 	if err != nil { // the directories say what is left, for the next try
 		return fail(2, err)
 	}
