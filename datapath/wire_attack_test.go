@@ -17,6 +17,7 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/contivnet/contiv/compile"
@@ -68,6 +69,7 @@ func newWired(t testing.TB) *wired {
 		silent(n.space, name)
 		setUp(t, n.space, name)
 		setUp(t, other, name)
+		running(t, n.space, name)
 		mac := model.MACOf(cmp.Or(v4, netip.MustParseAddr(p.v6)))
 		mac[1] = byte(2 + i) // as two have one address
 		w.ports = append(w.ports, compile.Port{Name: name, Tenant: p.tenant, Network: p.network, IPv4: v4, IPv6: netip.MustParseAddr(p.v6), MAC: mac})
@@ -80,6 +82,19 @@ func newWired(t testing.TB) *wired {
 	}))
 	t.Cleanup(func() { unix.Close(w.sent) })
 	return w
+}
+
+// running waits until the kernel sends by a device, whose other side is up.
+func running(t testing.TB, s *space, device string) {
+	t.Helper()
+	for end := deadline(); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		l, err := s.nl.LinkByName(device)
+		must(t, err)
+		if l.Attrs().OperState == netlink.OperUp {
+			return
+		}
+	}
+	t.Fatalf("device %s does not come up", device)
 }
 
 // copies are the ports to which a copy of a frame was sent since they were asked for last.
@@ -213,7 +228,7 @@ func (w *wired) takeOne(t testing.TB, f tagged) string {
 
 // What becomes of a frame from the wire, besides "into" a port, the reason why it is dropped, and "copied" to ports.
 const (
-	passed   = "passed"   // to the host, of whatever network it is
+	passed   = "passed"   // to the host, of whatever network it is, or from a container to the wire
 	answered = "answered" // on the wire
 	ranOn    = -1
 )
@@ -298,14 +313,14 @@ func (w *wired) readingOfARP(n compile.Network, to, from model.MAC, b []byte) st
 	case to[0]&1 == 0 && here && e.MAC == to:
 		return "into " + e.Port
 	}
-	return w.handedToAll(n, to, nil)
+	return w.handedToAll(n, to, nil, "")
 }
 
-// handedToAll tells of a frame to all that containers of its VLAN get copies, but for those to whose roles p is denied.
-func (w *wired) handedToAll(n compile.Network, to model.MAC, p *parsed) string {
+// handedToAll tells of a frame to all that containers of its VLAN get copies, but for the sender's port and those to whose roles p is denied.
+func (w *wired) handedToAll(n compile.Network, to model.MAC, p *parsed, sender string) string {
 	var ports []string
 	for _, x := range w.tables.Ports {
-		if to[0]&1 == 0 || x.Network != n.Number {
+		if to[0]&1 == 0 || x.Network != n.Number || x.Name == sender {
 			continue
 		}
 		if p != nil {
@@ -339,7 +354,7 @@ func (w *wired) readingInVLAN(n compile.Network, to, from model.MAC, p parsed) (
 		if !n.Flooded || p.cut {
 			return passed, false
 		}
-		return w.handedToAll(n, to, &p), false // by rules alone: no connection is looked for
+		return w.handedToAll(n, to, &p, ""), false // by rules alone: no connection is looked for
 	}
 	if neverCarried(p) {
 		return passed, false
@@ -377,7 +392,7 @@ func (w *wired) readingOfNeighbours(n compile.Network, to, from model.MAC, p par
 			return "into " + x.Name
 		}
 	}
-	return w.handedToAll(n, to, nil)
+	return w.handedToAll(n, to, nil, "")
 }
 
 func (w *wired) readingOfRouted(p parsed) (string, bool) {
@@ -818,6 +833,51 @@ func TestWhatComesFromTheWireMeetsTheTables(t *testing.T) {
 	for _, what := range []string{passed, answered, "into", "copied", "copied to one of two", "of IPv6 alone", "spoofed_wire", "spoofed_arp", "spoofed_nd", "policy_in"} {
 		if seen[what] < 10 {
 			t.Errorf("of 12,000 frames %d came to %q: the test says little: %v", seen[what], what, seen)
+		}
+	}
+}
+
+// What a container sends to all of its VLAN goes out where its own rules let it, and to each of the others where theirs do.
+func TestWhatAContainerSendsToAllOfItsVLANMeetsTheTables(t *testing.T) {
+	t.Parallel()
+	w := newWired(t)
+	seen := map[string]int{}
+	for seed := range uint64(20) {
+		r := rand.New(rand.NewPCG(seed, 3))
+		w.tables = w.randomTables(r, int64(seed+1))
+		must(t, w.dp.Apply(w.tables))
+		for range 50 {
+			from := w.tables.Ports[r.IntN(3)]
+			n, _ := w.network(from.Network)
+			frame := ethernet(from.MAC, broadcast, unix.ETH_P_IPV6, randomIPv6(r, from.IPv6, netip.MustParseAddr("ff02::fb")))
+			if r.IntN(2) == 0 {
+				to := []netip.Addr{netip.MustParseAddr("224.0.0.251"), n.Broadcast}[r.IntN(2)]
+				frame = ethernet(from.MAC, broadcast, unix.ETH_P_IP, randomIPv4(r, from.IPv4, to))
+			}
+			p, ok := parse(binary.BigEndian.Uint16(frame[12:]), frame[14:])
+			if !ok || !p.begins() {
+				continue
+			}
+			want := "multicast"
+			if v, found := w.tables.Verdict(from.OutRole, w.tables.Class(n.Tenant, p.destination), p.protocol, p.port); n.Flooded && found && !v.Allow {
+				want = "policy_out"
+			} else if n.Flooded {
+				want = w.handedToAll(n, broadcast, &p, from.Name)
+			}
+			w.forgetAll(t)
+			w.copies(t, nil)
+			outcome := cmp.Or(w.runAt(t, from.Name, w.dp.objects.FromContainer, frame), passed)
+			got := copied(w.copies(t, frame), outcome)
+			if got != want {
+				t.Errorf("seed %d: %s sends % x: %s, want %s", seed, from.Name, frame, got, want)
+			}
+			what, _, _ := strings.Cut(got, " ")
+			seen[what]++
+		}
+	}
+	for _, what := range []string{"copied", passed, "multicast", "policy_out"} {
+		if seen[what] < 10 {
+			t.Errorf("%d frames came to %q: the test says little: %v", seen[what], what, seen)
 		}
 	}
 }

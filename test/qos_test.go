@@ -53,6 +53,7 @@ type loading struct {
 func (l load) begin(t *testing.T, from, to place, offered float64) *loading {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
+	t.Cleanup(stop) // where the test fails before it ends the load
 	g := &loading{stop: stop}
 	closeLater := func(c io.Closer) { context.AfterFunc(ctx, func() { c.Close() }) }
 	broke := func(err error) {
