@@ -18,6 +18,7 @@ import (
 	types020 "github.com/containernetworking/cni/pkg/types/020"
 
 	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/cni/call"
 	"github.com/contivnet/contiv/model"
 )
 
@@ -108,9 +109,9 @@ func TestCallWithoutSenseIsAnsweredWithItsCode(t *testing.T) {
 		`{"command":"ADD","containerID":"c1","ifName":"eth0","netns":"/proc/self/ns/net","config":{}}`: types.ErrInvalidEnvironmentVariables,
 		`{"command":"GC","config":{"cni.dev/valid-attachments":[{"containerID":"c1"}]}}`:               types.ErrInvalidEnvironmentVariables,
 	} {
-		r, w := httptest.NewRequestWithContext(t.Context(), http.MethodPost, CallPath, strings.NewReader(body)), httptest.NewRecorder()
+		r, w := httptest.NewRequestWithContext(t.Context(), http.MethodPost, call.Path, strings.NewReader(body)), httptest.NewRecorder()
 		s.serve(w, r)
-		var a Answer
+		var a call.Answer
 		if err := json.Unmarshal(w.Body.Bytes(), &a); err != nil || a.Error == nil || a.Error.Code != want || a.Error.Msg == "" {
 			t.Errorf("%s is answered with %s; want code %d", body, w.Body, want)
 		}

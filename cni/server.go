@@ -20,6 +20,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	"github.com/contivnet/contiv/agent"
 	"github.com/contivnet/contiv/api"
+	"github.com/contivnet/contiv/cni/call"
 	"github.com/contivnet/contiv/model"
 )
 
@@ -31,7 +32,7 @@ const patience = 30 * time.Second
 type Server struct {
 	Agent  *agent.Agent
 	Pods   Pods   // nil: all go where their network configuration says
-	Socket string // SocketPath, unless a test wants another
+	Socket string // call.SocketPath, unless a test wants another
 	// Listening, where it is given, is called once calls reach the server.
 	Listening func()
 	Log       *slog.Logger
@@ -50,7 +51,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.Listening()
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("POST "+CallPath, s.serve)
+	mux.HandleFunc("POST "+call.Path, s.serve)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	following, end := context.WithCancel(ctx)
 	var done sync.WaitGroup
@@ -100,7 +101,7 @@ func listen(path string) (net.Listener, error) {
 
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
-	var a Answer
+	var a call.Answer
 	var waited time.Duration // for others
 	c, err := readCall(http.MaxBytesReader(w, r.Body, api.MaxBody))
 	if err == nil {
@@ -111,7 +112,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		a.Error = errorOf(err)
 		s.Log.Warn("a CNI call failed", "command", c.Command, "container", c.ContainerID, "error", err)
-	} else if c.Command == Add || c.Command == Del {
+	} else if c.Command == call.Add || c.Command == call.Del {
 		s.Log.Info("a CNI call", "command", c.Command, "container", c.ContainerID, "took", time.Since(began), "waited", waited)
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -144,66 +145,66 @@ func errorOf(err error) *types.Error {
 }
 
 // handle carries a call out, and tells for how long it waited for others.
-func (s *Server) handle(ctx context.Context, c Call, waited *time.Duration) (Answer, error) {
+func (s *Server) handle(ctx context.Context, c Call, waited *time.Duration) (call.Answer, error) {
 	switch c.Command {
-	case Add:
+	case call.Add:
 		return s.add(ctx, c, waited)
-	case Del:
+	case call.Del:
 		id, err := c.endpointID()
 		if err != nil {
-			return Answer{}, err
+			return call.Answer{}, err
 		}
-		return Answer{}, s.Agent.Detach(ctx, id)
-	case Check:
-		return Answer{}, s.check(c)
-	case GC:
-		return Answer{}, s.collect(ctx, c)
-	case Status:
-		return Answer{}, s.status(ctx)
+		return call.Answer{}, s.Agent.Detach(ctx, id)
+	case call.Check:
+		return call.Answer{}, s.check(c)
+	case call.GC:
+		return call.Answer{}, s.collect(ctx, c)
+	case call.Status:
+		return call.Answer{}, s.status(ctx)
 	}
-	return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_COMMAND %q is unknown", c.Command), "")
+	return call.Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_COMMAND %q is unknown", c.Command), "")
 }
 
-func (s *Server) add(ctx context.Context, c Call, waited *time.Duration) (Answer, error) {
+func (s *Server) add(ctx context.Context, c Call, waited *time.Duration) (call.Answer, error) {
 	id, err := c.endpointID()
 	if err != nil {
-		return Answer{}, err
+		return call.Answer{}, err
 	}
 	conf, err := c.config()
 	if err != nil {
-		return Answer{}, err
+		return call.Answer{}, err
 	}
 	if err := agent.CheckSandbox(c.Netns); err != nil {
-		return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, "Contiv: CNI_NETNS: "+err.Error(), "")
+		return call.Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, "Contiv: CNI_NETNS: "+err.Error(), "")
 	}
 	published, err := conf.published()
 	if err != nil {
-		return Answer{}, err
+		return call.Answer{}, err
 	}
 	spec, err := conf.spec()
 	if err != nil {
-		return Answer{}, err
+		return call.Answer{}, err
 	}
 	e, known := s.Agent.Prepared(id)
 	if in := s.Agent.Elsewhere(id, c.Netns); in != "" {
-		return Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_NETNS: interface %s of the container is in %s already, not in %s: DEL it first", c.IfName, in, c.Netns), "")
+		return call.Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_NETNS: interface %s of the container is in %s already, not in %s: DEL it first", c.IfName, in, c.Netns), "")
 	}
 	where, told := Placement{e.Tenant, e.Network, e.Group}, Told{Labels: e.Labels, Ports: e.NamedPorts(), Probed: e.Probed()}
 	if pod := c.pod(); !known || e.Labels[labelPodName] == "" || e.Labels[labelPodNamespace] != pod.Namespace || e.Labels[labelPodName] != pod.Name {
 		// A pod that is asked for again stays where it is, also when its labels have changed since or nobody can be asked.
 		if where, told, err = s.place(ctx, c, conf); err != nil {
-			return Answer{}, err
+			return call.Answer{}, err
 		}
 	}
 	n, err := s.network(ctx, where)
 	if err != nil {
-		return Answer{}, err
+		return call.Answer{}, err
 	}
 	switch {
 	case known && e.Group != where.Group:
-		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in group %q already, not in %q: DEL it first", c.IfName, e.Group, where.Group), "")
+		return call.Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in group %q already, not in %q: DEL it first", c.IfName, e.Group, where.Group), "")
 	case known && e.NetworkKey() != n.Key():
-		return Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in network %s already: DEL it first", c.IfName, e.NetworkKey()), "")
+		return call.Answer{}, types.NewError(types.ErrInvalidNetworkConfig, fmt.Sprintf("Contiv: interface %s of the container is in network %s already: DEL it first", c.IfName, e.NetworkKey()), "")
 	case !known:
 		e = model.Endpoint{
 			ID: id, Tenant: n.Tenant, Network: n.Name, Group: where.Group, Runtime: "cni", Container: c.ContainerID, Name: c.pod().Name,
@@ -213,13 +214,13 @@ func (s *Server) add(ctx context.Context, c Call, waited *time.Duration) (Answer
 	came := time.Now()
 	done, err := s.Agent.Turn(ctx)
 	if err != nil {
-		return Answer{}, err
+		return call.Answer{}, err
 	}
 	defer done()
 	*waited = time.Since(came)
 	again := e.Port != "" // it was attached before this call, so a failure is no reason to take it away
 	if e, err = s.Agent.Attach(ctx, e, c.Netns); err != nil {
-		return Answer{}, err
+		return call.Answer{}, err
 	}
 	if err = s.Agent.Equip(e.ID, c.Netns, device(e, n, c.IfName)); err == nil {
 		err = s.publish(ctx, id, published)
@@ -228,9 +229,9 @@ func (s *Server) add(ctx context.Context, c Call, waited *time.Duration) (Answer
 		if !again {
 			err = errors.Join(err, s.Agent.Detach(ctx, id))
 		}
-		return Answer{}, err
+		return call.Answer{}, err
 	}
-	return Answer{Result: result(e, n, c)}, nil
+	return call.Answer{Result: result(e, n, c)}, nil
 }
 
 // worldPatience is how long a network may take from a master to this node.

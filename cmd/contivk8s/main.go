@@ -18,7 +18,7 @@ import (
 	"github.com/containernetworking/cni/pkg/types"
 	cniversion "github.com/containernetworking/cni/pkg/version"
 
-	"github.com/contivnet/contiv/cni"
+	"github.com/contivnet/contiv/cni/call"
 )
 
 // Set by the build.
@@ -30,20 +30,20 @@ const patience = 40 * time.Second
 func main() {
 	socket := os.Getenv("CONTIV_CNI_SOCKET")
 	if socket == "" {
-		socket = cni.SocketPath
+		socket = call.SocketPath
 	}
 	carry := func(command string) func(*skel.CmdArgs) error {
 		return func(a *skel.CmdArgs) error {
-			return call(socket, cni.Call{Command: command, ContainerID: a.ContainerID, Netns: a.Netns, IfName: a.IfName, Args: a.Args, Config: a.StdinData})
+			return ask(socket, call.Call{Command: command, ContainerID: a.ContainerID, Netns: a.Netns, IfName: a.IfName, Args: a.Args, Config: a.StdinData})
 		}
 	}
 	skel.PluginMainFuncs(skel.CNIFuncs{
-		Add: carry(cni.Add), Del: carry(cni.Del), Check: carry(cni.Check), GC: carry(cni.GC), Status: carry(cni.Status),
+		Add: carry(call.Add), Del: carry(call.Del), Check: carry(call.Check), GC: carry(call.GC), Status: carry(call.Status),
 	}, cniversion.All, fmt.Sprintf("Contiv CNI program %s (commit %s, built %s)", version, commit, built))
 }
 
-// call has the agent answer, and prints the result in the configuration's version.
-func call(socket string, c cni.Call) error {
+// ask has the agent answer, and prints the result in the configuration's version.
+func ask(socket string, c call.Call) error {
 	body, err := json.Marshal(c)
 	if err != nil {
 		return types.NewError(types.ErrDecodingFailure, "the network configuration is not JSON", err.Error())
@@ -53,16 +53,16 @@ func call(socket string, c cni.Call) error {
 			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 		},
 	}}
-	resp, err := client.Post("http://netplugin"+cni.CallPath, "application/json", bytes.NewReader(body))
+	resp, err := client.Post("http://netplugin"+call.Path, "application/json", bytes.NewReader(body))
 	if err != nil {
 		code := types.ErrTryAgainLater
-		if c.Command == cni.Status {
+		if c.Command == call.Status {
 			code = types.ErrPluginNotAvailable
 		}
 		return types.NewError(code, "Contiv: no netplugin answers on this node: start it", err.Error())
 	}
 	defer resp.Body.Close()
-	var a cni.Answer
+	var a call.Answer
 	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil {
 		return types.NewError(types.ErrIOFailure, "Contiv: netplugin's answer cannot be read", err.Error())
 	}

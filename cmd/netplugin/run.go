@@ -16,6 +16,7 @@ import (
 	"github.com/contivnet/contiv/api"
 	"github.com/contivnet/contiv/bgp"
 	"github.com/contivnet/contiv/cni"
+	"github.com/contivnet/contiv/cni/call"
 	"github.com/contivnet/contiv/compile"
 	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/dns"
@@ -140,7 +141,7 @@ func run(ctx context.Context, o options) error {
 		},
 		afterFirstWord(a, routers.Run),
 	}
-	containers := &cni.Server{Agent: a, Socket: cni.SocketPath, Listening: func() { close(listening) }, Log: o.log}
+	containers := &cni.Server{Agent: a, Socket: call.SocketPath, Listening: func() { close(listening) }, Log: o.log}
 	parts = append(parts, whenAll(func() error {
 		if o.cni.install {
 			if err := o.cni.put(conflist); err != nil {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/contivnet/contiv/bgp"
 	"github.com/contivnet/contiv/cmd/internal/flags"
-	"github.com/contivnet/contiv/cni"
+	"github.com/contivnet/contiv/cni/call"
 	"github.com/contivnet/contiv/datapath"
 	"github.com/contivnet/contiv/docker"
 	"github.com/contivnet/contiv/netdev"
@@ -71,7 +71,7 @@ func uninstall(args []string, stdout, stderr io.Writer) int {
 	if err != nil { // the directories say what is left, for the next try
 		return fail(2, err)
 	}
-	err = errors.Join(removeSocket(filepath.Join(docker.PluginDir, *plugin+".sock")), removeSocket(cni.SocketPath))
+	err = errors.Join(removeSocket(filepath.Join(docker.PluginDir, *plugin+".sock")), removeSocket(call.SocketPath))
 	for _, dir := range []string{*stateDir, *runDir} {
 		err = errors.Join(err, removeTree(dir))
 		if up := filepath.Dir(dir); filepath.Base(up) == "contiv" {
