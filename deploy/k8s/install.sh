@@ -158,13 +158,15 @@ if [ -n "$before" ] && [ "$stored" != "$etcd" ]; then
     rm "$work/state"
   }
 fi
+restarted=(deployment/contiv-netmaster daemonset/contiv-netplugin)
 if [ -n "$before" ] && [ "$shared/$stored" != "${peers#,}/$etcd" ]; then
   kubectl -n kube-system delete deployment contiv-netmaster --ignore-not-found --cascade=foreground --timeout=5m
+  restarted=(daemonset/contiv-netplugin)
 fi
 kubectl apply -k "$work"
 # Pods read their settings when they start.
 if [ -n "$before" ] && [ "$before/$known" != "$(settings)/$(certified '{.metadata.resourceVersion}')" ]; then
-  kubectl -n kube-system rollout restart deployment/contiv-netmaster daemonset/contiv-netplugin
+  kubectl -n kube-system rollout restart "${restarted[@]}"
 fi
 echo "Waiting for netmaster and for netplugin on each node ..."
 # await waits for one of them, and says after a minute what keeps its pods.
