@@ -215,6 +215,7 @@ func newRouter(t *testing.T, c *cluster.Cluster, kind routerKind, name, addr str
 	r := &router{Host: h, kind: kind, addr: netip.MustParsePrefix(addr).Addr(), as: as}
 	must(t, r.Run(t.Context(), "ip", "addr", "add", addr, "dev", "eth2"))
 	must(t, r.Run(t.Context(), "ip", "addr", "add", "2001:db8:50::2/64", "dev", "eth2", "nodad"))
+	must(t, r.Run(t.Context(), "sysctl", "-w", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")) // as it may stand for a node
 	r.write(t, "/etc/router.conf", kind.configure(r, nodes))
 	kind.start(t, r)
 	return r
