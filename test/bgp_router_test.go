@@ -53,6 +53,7 @@ var frr = routerKind{
 	name: "FRR", programs: []string{"/usr/lib/frr/zebra", "/usr/lib/frr/bgpd", "vtysh"},
 	configure: func(r *router, nodes []peerOf) string {
 		var b strings.Builder
+		fmt.Fprintf(&b, "log stdout\ndebug bgp neighbor-events\ndebug bgp graceful-restart\n") // shown where a test fails
 		fmt.Fprintf(&b, "router bgp %d\n bgp router-id %s\n no bgp ebgp-requires-policy\n no bgp network import-check\n no bgp default ipv4-unicast\n bgp cluster-id %s\n timers bgp 3 9\n", r.as, r.id(), r.id())
 		for _, n := range nodes {
 			fmt.Fprintf(&b, " neighbor %s remote-as %d\n neighbor %s timers connect 1\n neighbor %s advertisement-interval 0\n", n.addr, n.as, n.addr, n.addr)
