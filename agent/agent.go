@@ -61,8 +61,7 @@ type Agent struct {
 	datagrams datagrams
 	held      held
 	tracked   compile.Outside // of which connection tracking has been gone through; applyLoop's
-	turns     turns
-	swept     chan struct{} // closed after the first sweep of a fresh World
+	swept     chan struct{}   // closed after the first sweep of a fresh World
 	ready     chan struct{}
 
 	applying sync.Mutex // held while tables are applied; taken before mu
@@ -106,7 +105,7 @@ func New(o Options) (*Agent, error) {
 	a := &Agent{
 		Options: o, swept: make(chan struct{}), ready: make(chan struct{}), ports: map[string]string{}, gone: map[string]string{}, busy: map[string]chan bool{},
 		suspects: map[string]time.Time{}, bare: map[string]bool{}, newborn: map[string]bool{}, sweepNow: make(chan struct{}, 1), flushNow: make(chan struct{}, 1),
-		appearNow: make(chan struct{}, 1), turns: newTurns(),
+		appearNow: make(chan struct{}, 1),
 	}
 	var err error
 	if a.records, err = openRecords(filepath.Join(o.RunDir, "endpoints")); err != nil {

@@ -30,7 +30,6 @@ type addResult struct {
 	Program string    `json:"program"`
 	Whole   []float64 `json:"whole_ms"`            // from its start to its end, as a runtime sees it
 	Inside  []float64 `json:"inside_ms,omitempty"` // of that, in netplugin, from the call's arrival to its answer
-	Served  []float64 `json:"served_ms,omitempty"` // of that, since it was its turn: others came before it
 	Spent   []float64 `json:"spent_ms,omitempty"`  // processors' time of netplugin and netmaster for each of a crowd, by round
 	All     []float64 `json:"all_ms"`              // until the last of a crowd was done, by round
 	Failed  string    `json:"failed,omitempty"`
@@ -71,26 +70,19 @@ func (p plugin) crowd(ctx context.Context, h *netlab.Host, command string, pods 
 	return each, all, errors.Join(failed...)
 }
 
-// tookInside reads from netplugin's log how long ADDs were there, and for how long of that it worked on them.
-func tookInside(log string) (all, served []time.Duration) {
+// tookInside reads from netplugin's log how long it worked on ADDs.
+func tookInside(log string) (all []time.Duration) {
 	for line := range strings.Lines(log) {
 		if !strings.Contains(line, `msg="a CNI call" command=ADD `) {
 			continue
 		}
-		took, err := durationIn(line, " took=")
-		waited, err2 := durationIn(line, " waited=")
-		if errors.Join(err, err2) == nil {
-			all, served = append(all, took), append(served, took-waited)
+		_, rest, _ := strings.Cut(line, " took=")
+		word, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
+		if d, err := time.ParseDuration(word); err == nil {
+			all = append(all, d)
 		}
 	}
-	return all, served
-}
-
-// durationIn is what follows a word of a line.
-func durationIn(line, word string) (time.Duration, error) {
-	_, rest, _ := strings.Cut(line, word)
-	text, _, _ := strings.Cut(strings.TrimSpace(rest), " ")
-	return time.ParseDuration(text)
+	return all
 }
 
 // adds has pods of one node come at once and go again, by our CNI program and by others beside it, in turn.
@@ -127,8 +119,7 @@ func adds(ctx context.Context, o options, progress io.Writer) (results []addResu
 			r := &results[i]
 			r.Whole, r.All = append(r.Whole, milliseconds(each...)...), append(r.All, milliseconds(all)...)
 			if i == 0 {
-				took, served := tookInside(log()[before:])
-				r.Inside, r.Served = append(r.Inside, milliseconds(took...)...), append(r.Served, milliseconds(served...)...)
+				r.Inside = append(r.Inside, milliseconds(tookInside(log()[before:])...)...)
 				r.Spent = append(r.Spent, (timeOf(servers)-spent)*1000/podCrowd)
 			}
 			_, _, gone := plugins[i].crowd(ctx, h, "DEL", pods)
@@ -151,7 +142,7 @@ func addTable(results []addResult) string {
 		}
 		return fmt.Sprintf("%.1f", quantile(v, q))
 	}
-	rows := [][]string{{fmt.Sprintf("%d ADDs at once, ms", podCrowd), "p50", "p90", "p99", "most", "in netplugin: p50", "p90", "p99", "most", "of that served: p50", "p99", "until all are done", "CPU each", "errors"}}
+	rows := [][]string{{fmt.Sprintf("%d ADDs at once, ms", podCrowd), "p50", "p90", "p99", "most", "in netplugin: p50", "p90", "p99", "most", "until all are done", "CPU of ours each", "errors"}}
 	for _, r := range results {
 		failed := "none"
 		if r.Failed != "" {
@@ -159,11 +150,11 @@ func addTable(results []addResult) string {
 		}
 		rows = append(rows, []string{
 			r.Program, f(r.Whole, 0.5), f(r.Whole, 0.9), f(r.Whole, 0.99), f(r.Whole, 1),
-			f(r.Inside, 0.5), f(r.Inside, 0.9), f(r.Inside, 0.99), f(r.Inside, 1), f(r.Served, 0.5), f(r.Served, 0.99), f(r.All, 0.5), f(r.Spent, 0.5), failed,
+			f(r.Inside, 0.5), f(r.Inside, 0.9), f(r.Inside, 0.99), f(r.Inside, 1), f(r.All, 0.5), f(r.Spent, 0.5), failed,
 		})
 	}
 	ours := results[0]
-	text := table(append(rows, []string{"wanted, at most", "", "", "", "", fmt.Sprintf("%.0f", addLimit), "", fmt.Sprintf("%.0f", addTail), "", "", "", "", "", "none"}))
+	text := table(append(rows, []string{"wanted, at most", "", "", "", "", fmt.Sprintf("%.0f", addLimit), "", fmt.Sprintf("%.0f", addTail), "", "", "", "none"}))
 	text += "in netplugin: " + met(quantile(ours.Inside, 0.5) <= addLimit && quantile(ours.Inside, 0.99) <= addTail && ours.Failed == "") + "\n"
 	for _, r := range results {
 		if r.Failed != "" {

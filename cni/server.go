@@ -102,18 +102,17 @@ func listen(path string) (net.Listener, error) {
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
 	var a call.Answer
-	var waited time.Duration // for others
 	c, err := readCall(http.MaxBytesReader(w, r.Body, api.MaxBody))
 	if err == nil {
 		ctx, cancel := context.WithTimeout(r.Context(), patience)
 		defer cancel()
-		a, err = s.handle(ctx, c, &waited)
+		a, err = s.handle(ctx, c)
 	}
 	if err != nil {
 		a.Error = errorOf(err)
 		s.Log.Warn("a CNI call failed", "command", c.Command, "container", c.ContainerID, "error", err)
 	} else if c.Command == call.Add || c.Command == call.Del {
-		s.Log.Info("a CNI call", "command", c.Command, "container", c.ContainerID, "took", time.Since(began), "waited", waited)
+		s.Log.Info("a CNI call", "command", c.Command, "container", c.ContainerID, "took", time.Since(began))
 	}
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(a) // the runtime has given up if it fails
@@ -144,11 +143,10 @@ func errorOf(err error) *types.Error {
 	return types.NewError(types.ErrInternal, "Contiv: "+err.Error(), "")
 }
 
-// handle carries a call out, and tells for how long it waited for others.
-func (s *Server) handle(ctx context.Context, c Call, waited *time.Duration) (call.Answer, error) {
+func (s *Server) handle(ctx context.Context, c Call) (call.Answer, error) {
 	switch c.Command {
 	case call.Add:
-		return s.add(ctx, c, waited)
+		return s.add(ctx, c)
 	case call.Del:
 		id, err := c.endpointID()
 		if err != nil {
@@ -165,7 +163,7 @@ func (s *Server) handle(ctx context.Context, c Call, waited *time.Duration) (cal
 	return call.Answer{}, types.NewError(types.ErrInvalidEnvironmentVariables, fmt.Sprintf("Contiv: CNI_COMMAND %q is unknown", c.Command), "")
 }
 
-func (s *Server) add(ctx context.Context, c Call, waited *time.Duration) (call.Answer, error) {
+func (s *Server) add(ctx context.Context, c Call) (call.Answer, error) {
 	id, err := c.endpointID()
 	if err != nil {
 		return call.Answer{}, err
@@ -211,13 +209,6 @@ func (s *Server) add(ctx context.Context, c Call, waited *time.Duration) (call.A
 			Labels: told.Labels, Spec: spec.WithPorts(told.Ports, told.Probed),
 		}
 	}
-	came := time.Now()
-	done, err := s.Agent.Turn(ctx)
-	if err != nil {
-		return call.Answer{}, err
-	}
-	defer done()
-	*waited = time.Since(came)
 	again := e.Port != "" // it was attached before this call, so a failure is no reason to take it away
 	if e, err = s.Agent.Attach(ctx, e, c.Netns); err != nil {
 		return call.Answer{}, err
