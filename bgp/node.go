@@ -285,6 +285,7 @@ func (n *Node) silence(s *sessions) error {
 	if n.silent {
 		return nil
 	}
+	s.takeBack()
 	s.stop(false)
 	n.tell(api.BGPOper{}, nil, nil, nil, nil)
 	n.restarting = false

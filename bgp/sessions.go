@@ -28,6 +28,8 @@ const (
 	restartTime = 120 * time.Second
 	// deferral is how long a restarted node waits for a neighbor that is away before it tells the others all.
 	deferral = 10 * time.Second
+	// reading is how long neighbors have to read what is taken back before their session ends.
+	reading = 250 * time.Millisecond
 	// retry is the pause between attempts to connect, and after a session that was refused.
 	retry = 5 * time.Second
 )
@@ -140,6 +142,18 @@ func tellOwnOnly(ctx context.Context, b *server.BgpServer) error {
 		Name: "global", Direction: gobgp.PolicyDirection_POLICY_DIRECTION_EXPORT, Policies: []*gobgp.Policy{{Name: own.Name}},
 		DefaultAction: gobgp.RouteAction_ROUTE_ACTION_REJECT,
 	}})
+}
+
+// takeBack has neighbors forget all that was announced, and gives them a moment to read it. A router that sees a session end without having read why
+// keeps what it was told, as if the node were about to come back: FRR did so on a busy machine.
+func (s *sessions) takeBack() {
+	if s.server == nil || len(s.now.Announced) == 0 {
+		return
+	}
+	if err := s.announce(nil); err != nil {
+		s.log.Warn("neighbors may keep what was announced for a while", "error", err)
+	}
+	time.Sleep(reading)
 }
 
 // stop ends all sessions. With graceful set, neighbors that agreed to it keep what was announced for a while.
