@@ -82,6 +82,7 @@ type Agent struct {
 	bare     map[string]bool      // endpoints that are attached and whose container gets its device next, by Equip
 
 	worldChanged   broadcast
+	goneChanged    broadcast // ports that are gone, or what a master has been told of them
 	appliedChanged broadcast
 	sandboxChanged broadcast
 	// providersChanged says that containers or their labels have come or gone.
@@ -125,6 +126,10 @@ func New(o Options) (*Agent, error) {
 		o.Log.Warn("the snapshot of the last World cannot be used", "error", err)
 	}
 	a.tables = compile.For(a.world, o.Node.Name)
+	for id, rec := range a.records.list() {
+		a.noteGone(rec.Endpoint.Port, id)
+	}
+	a.notePortsGone(a.tables)
 	a.outside.end, a.outside.tables = a.tables.Outside, a.tables
 	a.datagrams.begin(a.firewall(a.tables, nil).Entrances)
 	return a, nil

@@ -85,6 +85,7 @@ func (a *Agent) tell(ctx context.Context, id string) error {
 	if err := a.WaitWorld(wait, revision); err != nil {
 		return fmt.Errorf("endpoint %s is deleted at the master: %w", short(id), err) // told again later, which is harmless
 	}
+	defer a.goneChanged.notify()
 	return a.detached.remove(id)
 }
 

@@ -324,6 +324,7 @@ func (a *Agent) freePort(name, id string) {
 	if a.ports[name] == id {
 		delete(a.ports, name)
 		a.gone[name] = id
+		a.goneChanged.notify()
 	}
 }
 

@@ -22,7 +22,7 @@ import (
 type record struct {
 	Endpoint model.Endpoint `json:"endpoint"`
 	Sandbox  string         `json:"sandbox,omitempty"` // the namespace's path; "" until the container is attached
-	// Since is when the runtime announced it or, if that was in an earlier run, when this one began: a clock that is set
+	// Since is when the runtime announced it, or attached it last or, if that was in an earlier run, when this one began: a clock that is set
 	// between two runs must not make it look old.
 	Since time.Time `json:"-"`
 }

@@ -73,7 +73,7 @@ const deviceTimeout = time.Minute
 func (a *Agent) sandboxLoop(ctx context.Context) error {
 	type device struct {
 		port   int
-		since  time.Time // when its endpoint was announced: a later one of the id has another device
+		since  time.Time // when its endpoint was attached: a later one of the id has another device
 		there  bool      // the container has it
 		given  bool
 		routes []netip.Prefix // that it was given
@@ -99,6 +99,10 @@ func (a *Agent) sandboxLoop(ctx context.Context) error {
 			d := devices[id]
 			if d == nil || !d.since.Equal(rec.Since) { // one by one: to list a node's devices takes long
 				port, ok, err := netdev.PortNamed(rec.Endpoint.Port)
+				if err != nil {
+					a.Log.Warn("a container's device cannot be looked for", "endpoint", short(id), "error", err)
+					done = nil // at the next World again
+				}
 				if err != nil || !ok || port.Endpoint != id {
 					continue
 				}

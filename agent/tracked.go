@@ -19,6 +19,24 @@ import (
 // trackedPause is for how long ports that are gone are gathered before their connections are forgotten.
 const trackedPause = time.Second
 
+// noteGone keeps the number of an endpoint's port from others where there is no such port: it went while this process was dead, or its maker was killed.
+func (a *Agent) noteGone(port, id string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if _, there := a.ports[port]; port != "" && !there {
+		a.gone[port] = id
+	}
+}
+
+// notePortsGone notes those that tables still lead to.
+func (a *Agent) notePortsGone(t compile.Tables) {
+	for _, p := range t.Ports {
+		if !p.Home {
+			a.noteGone(p.Name, p.Endpoint)
+		}
+	}
+}
+
 // forgetEarlier has connection tracking forget what the last run left of ports that it removed, before anybody gets their private addresses. It is done
 // once what leads there is no longer in force, and again where the private addresses are others.
 func (a *Agent) forgetEarlier(t compile.Tables) {
@@ -26,11 +44,14 @@ func (a *Agent) forgetEarlier(t compile.Tables) {
 		return
 	}
 	a.mu.Lock()
-	keep := a.found
-	if keep == nil {
+	keep, first := a.found, a.found != nil
+	if !first {
 		keep = maps.Clone(a.ports)
 	}
 	a.mu.Unlock()
+	if first { // what leads to some of them is in force until they have been swept
+		a.notePortsGone(t)
+	}
 	a.forgetTracked(t.Outside, func(port string) bool { return keep[port] == "" })
 	a.tracked = t.Outside
 	a.mu.Lock()
@@ -41,7 +62,7 @@ func (a *Agent) forgetEarlier(t compile.Tables) {
 // trackedLoop gives the numbers of ports that are gone to others, once connection tracking has forgotten theirs.
 func (a *Agent) trackedLoop(ctx context.Context) error {
 	for {
-		next := a.appliedChanged.next()
+		next, nextGone := a.appliedChanged.next(), a.goneChanged.next()
 		private, over := a.portsOver()
 		if len(over) > 0 {
 			a.forgetTracked(private, func(port string) bool { return over[port] })
@@ -53,6 +74,7 @@ func (a *Agent) trackedLoop(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-next:
+		case <-nextGone:
 		}
 		select {
 		case <-ctx.Done():
@@ -71,16 +93,18 @@ func (a *Agent) portsOver() (private compile.Outside, over map[string]bool) {
 	if !asked {
 		return private, nil
 	}
-	over = map[string]bool{}
 	a.mu.Lock()
-	for port, id := range a.gone {
-		over[port] = !a.detached.has(id)
-	}
+	gone := maps.Clone(a.gone)
 	a.mu.Unlock()
 	for _, p := range t.Ports {
-		delete(over, p.Name)
+		delete(gone, p.Name)
 	}
-	maps.DeleteFunc(over, func(_ string, is bool) bool { return !is })
+	over = map[string]bool{}
+	for port, id := range gone {
+		if !a.detached.has(id) {
+			over[port] = true
+		}
+	}
 	return t.Outside, over
 }
 
