@@ -19,7 +19,7 @@ type Entrance struct {
 	Port     uint16
 	// Affinity is for how many seconds after its last connection began a client meets the same target again; 0: each connection is on its own.
 	Affinity uint32
-	// Sources are who may come; none: everybody. Insiders are the private addresses of containers here who may too.
+	// Sources are who may come, but for containers here; none: everybody, and all of these. Where there are some, Insiders are the private addresses of containers here who may.
 	Sources, Insiders []netip.Prefix
 	// Outer are who may get connections from outside, and Inner those of the node's processes and of containers. None: they are
 	// refused or, from outside where Elsewhere says that other nodes have somebody, dropped.

@@ -32,17 +32,21 @@ import (
 //	  10.96.0.7 . tcp . 80 . 0 : 172.19.0.3 . 8080 ... }
 //
 // A chain chooses among so many targets, from a certain one on, at random or whom the client met last: services share them. inner is for the
-// node's own processes and for containers. Who is not let in by everybody's way is asked for in a map of ranges:
+// node's own processes and for containers. Where not everybody is let in, a map of ranges is asked. Containers have one of their own: they come under private
+// addresses, which are nobody's that ranges could mean, and yet are within such as 172.16.0.0/12:
 //
 //	chain ask4 { ip daddr . meta l4proto . th dport . ip saddr vmap @sources4; drop }
-//	chain ask4-inner { ip daddr . meta l4proto . th dport . ip saddr vmap @insiders4; drop }
+//	chain ask4-inner {
+//	  iifname contivh0 ip daddr . meta l4proto . th dport . ip saddr vmap @insiders4
+//	  iifname != contivh0 ip daddr . meta l4proto . th dport . ip saddr vmap @processes4
+//	  drop }
 type Entrance struct {
 	Addr         netip.Addr // unspecified: each of the node's own, of that family
 	Protocol     uint8
 	Port         uint16
 	Affinity     uint32           // for how many seconds after its last connection began a client meets the same target; 0: each is on its own
-	Sources      []netip.Prefix   // who may come; none: everybody
-	Insiders     []netip.Prefix   // which containers may too, by their private addresses
+	Sources      []netip.Prefix   // who may come, but for containers; none: everybody, and all containers
+	Insiders     []netip.Prefix   // which containers may, by their private addresses, where there are Sources
 	Outer, Inner []netip.AddrPort // who gets what comes from outside, and from the node itself and containers
 	Elsewhere    bool             // outside is not refused, but dropped: another node has somebody
 }
@@ -196,7 +200,8 @@ func (e Entrance) elements(add func(set string, e nftables.SetElement)) {
 			}
 		}
 		admit("sources", e.Sources, outer)
-		admit("insiders", slices.Concat(e.Sources, e.Insiders), inner)
+		admit("processes", e.Sources, inner)
+		admit("insiders", e.Insiders, inner)
 		outer = &expr.Verdict{Kind: expr.VerdictGoto, Chain: askChain(is, "")}
 		inner = &expr.Verdict{Kind: expr.VerdictGoto, Chain: askChain(is, "-inner")}
 	}
@@ -240,9 +245,10 @@ func (f addresses) entranceSets(t *nftables.Table, id uint32) []*nftables.Set {
 		Table: t, IsMap: true, Concatenation: true, KeyType: with(nftables.TypeMark), DataType: nftables.MustConcatSetType(f.datatype, nftables.TypeInetService),
 	}
 	sources.Interval, sources.KeyType = true, with(f.datatype)
-	insiders := sources
-	outer.Name, inner.Name, sources.Name, insiders.Name, targets.Name = "outer"+f.suffix, "inner"+f.suffix, "sources"+f.suffix, "insiders"+f.suffix, "targets"+f.suffix
-	out := append([]*nftables.Set{&outer, &inner, &sources, &insiders, &targets}, f.affinitySets(t)...)
+	processes, insiders := sources, sources
+	outer.Name, inner.Name, targets.Name = "outer"+f.suffix, "inner"+f.suffix, "targets"+f.suffix
+	sources.Name, processes.Name, insiders.Name = "sources"+f.suffix, "processes"+f.suffix, "insiders"+f.suffix
+	out := append([]*nftables.Set{&outer, &inner, &sources, &processes, &insiders, &targets}, f.affinitySets(t)...)
 	for i, s := range out {
 		s.ID = id + uint32(i)
 	}
@@ -268,10 +274,21 @@ func (f addresses) enter(m *nftables.Set, node bool) []expr.Any {
 	return append(asked, ask(m))
 }
 
-// entering are the rules that send packets of a family to the entrances: those that arrive, and the node's own.
+// askSource asks a map of ranges for what a packet to an entrance shows, and who sent it.
+func (f addresses) askSource(m *nftables.Set) []expr.Any {
+	asked, next := f.goal(register32, false)
+	return append(asked, f.address(f.source, next), ask(m))
+}
+
+// comesElsewhere matches what containers do not send: what comes by other devices, and the node's own.
+func comesElsewhere() []expr.Any {
+	return meta(expr.MetaKeyIIFNAME, expr.CmpOpNeq, ifname(model.OutsideDevice))
+}
+
+// entrances are the rules that send packets of a family to the entrances: those that arrive, and the node's own.
 func (f addresses) entrances(sets map[string]*nftables.Set) (arriving, own []parts) {
 	outer, inner := sets["outer"+f.suffix], sets["inner"+f.suffix]
-	in, elsewhere := comesBy(model.OutsideDevice), meta(expr.MetaKeyIIFNAME, expr.CmpOpNeq, ifname(model.OutsideDevice))
+	in, elsewhere := comesBy(model.OutsideDevice), comesElsewhere()
 	return []parts{
 			{in, f.is(), f.enter(inner, false)},
 			{elsewhere, f.is(), f.enter(outer, false)},
@@ -294,11 +311,13 @@ func (f Firewall) entranceChains(sets map[string]*nftables.Set) []chain {
 		is := addressesLike(p.Addr())
 		machines := sets["machines"+is.suffix]
 		brought.rules = append(brought.rules, parts{is.is(), is.toListed(machines), setMark(f.OwnMark, true)}, parts{is.is(), is.fromListed(machines), setMark(f.OwnMark, true)})
-		for side, set := range map[string]string{"": "sources", "-inner": "insiders"} {
-			asked, next := is.goal(register32, false)
-			asked = append(asked, is.address(is.source, next), ask(sets[set+is.suffix]))
-			out = append(out, chain{name: askChain(is, side), rules: []parts{{is.is(), asked}, {verdict(expr.VerdictDrop)}}, unread: true})
-		}
+		dropped := parts{verdict(expr.VerdictDrop)}
+		out = append(out, chain{name: askChain(is, ""), unread: true, rules: []parts{{is.is(), is.askSource(sets["sources"+is.suffix])}, dropped}},
+			chain{name: askChain(is, "-inner"), unread: true, rules: []parts{
+				{comesBy(model.OutsideDevice), is.is(), is.askSource(sets["insiders"+is.suffix])},
+				{comesElsewhere(), is.is(), is.askSource(sets["processes"+is.suffix])},
+				dropped,
+			}})
 	}
 	brought.rules = append(brought.rules, parts{connection(expr.CtKeySTATE, expr.CtStateBitRELATED), setMark(f.OwnMark, true)})
 	out = append(out, brought)

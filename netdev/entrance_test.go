@@ -204,6 +204,12 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 	some := entrance("198.51.100.2:80", tcp, podA)
 	some.Sources = []netip.Prefix{netip.MustParsePrefix("192.0.2.10/32"), netip.MustParsePrefix("198.18.0.0/15"), netip.MustParsePrefix("198.18.5.0/24"), netip.MustParsePrefix("192.0.2.1/32")}
 	some.Inner, some.Insiders = []netip.AddrPort{podB}, []netip.Prefix{netip.MustParsePrefix("172.19.0.3/32")}
+	// Containers' private addresses are in these ranges, and are not meant.
+	wide, wide6 := entrance("198.51.100.4:80", tcp, podA), entrance("[2001:db8:9::4]:80", tcp, podA6)
+	wide.Sources = []netip.Prefix{netip.MustParsePrefix("172.16.0.0/12"), netip.MustParsePrefix("192.0.2.0/24")}
+	wide.Insiders = []netip.Prefix{netip.MustParsePrefix("172.19.0.3/32")}
+	wide6.Sources = []netip.Prefix{netip.MustParsePrefix("fc00::/7"), netip.MustParsePrefix("2001:db8::/64")}
+	wide6.Insiders = []netip.Prefix{netip.MustParsePrefix("fd63::3/128")}
 	sticky := entrance("10.96.0.8:80", tcp, podA, podB, farA)
 	sticky.Affinity = 10800
 	f := firewallWith(
@@ -211,7 +217,7 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 		entrance("10.96.0.9:80", tcp), entrance("10.96.0.9:53", udp), entrance("0.0.0.0:30083", tcp),
 		entrance("10.96.0.10:80", tcp, farA), entrance("10.96.0.1:443", tcp, machine), entrance("0.0.0.0:30443", tcp, machine),
 		entrance("198.51.100.3:80", tcp, podA), entrance("[2001:db8:9::3]:80", tcp, podA6), entrance("[::]:30444", tcp, machine6),
-		local, elsewhere, some, sticky,
+		local, elsewhere, some, wide, wide6, sticky,
 	)
 	f.OwnMark = 0x1000
 	f.Machines = append(f.Machines, Machine{machine6.Addr(), tcp, machine6.Port()})
@@ -284,8 +290,24 @@ func TestServicesAreMetFromTheNodeAndFromOutside(t *testing.T) {
 	if _, err := w.ask(w.outside, "tcp", "192.0.2.9", "198.51.100.2:80", 300*time.Millisecond); !errors.As(err, &late) || !late.Timeout() {
 		t.Errorf("who may not come: %v", err)
 	}
-	if _, err := w.ask(w.pods, "tcp", "172.19.0.4", "198.51.100.2:80", 300*time.Millisecond); !errors.As(err, &late) || !late.Timeout() {
-		t.Errorf("a container that may not come: %v", err)
+	for _, c := range []struct{ path, source, to, want string }{
+		{w.pods, "172.19.0.3", "198.51.100.4:80", "a 192.0.2.1"},
+		{w.pods, "fd63::3", "[2001:db8:9::4]:80", "a 100:0:0:1::1"},
+		{w.node, "192.0.2.1", "198.51.100.4:80", "a 192.0.2.1"},
+		{w.node, "2001:db8::1", "[2001:db8:9::4]:80", "a 2001:db8::1"},
+		{w.outside, "192.0.2.9", "198.51.100.4:80", "a 192.0.2.9"},
+		{w.outside, "2001:db8::9", "[2001:db8:9::4]:80", "a 2001:db8::9"},
+	} {
+		if answer, err := w.ask(c.path, "tcp", c.source, c.to, patience); answer != c.want {
+			t.Errorf("%s, who may come to %s, gets %q, %v, want %s", c.source, c.to, answer, err, c.want)
+		}
+	}
+	for source, to := range map[string][]string{"172.19.0.4": {"198.51.100.2:80", "198.51.100.4:80"}, "fd63::4": {"[2001:db8:9::4]:80"}} {
+		for _, to := range to {
+			if answer, err := w.ask(w.pods, "tcp", source, to, 300*time.Millisecond); !errors.As(err, &late) || !late.Timeout() {
+				t.Errorf("container %s, that may not come to %s: %q, %v", source, to, answer, err)
+			}
+		}
 	}
 	first := w.met(w.outside, "tcp", "10.96.0.8:80")
 	in(t, w.node, f.Load)
