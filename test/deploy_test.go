@@ -43,11 +43,17 @@ func bare(t *testing.T, o kubelab.Options) *kubelab.Cluster {
 // script runs one of deploy/k8s on the first host as its administrator would.
 func script(t *testing.T, c *kubelab.Cluster, line string) string {
 	t.Helper()
+	return scriptBy(t, c, "", line)
+}
+
+// scriptBy is script by a program that runs it, or by none. What the script keeps is beside the cluster's kubeconfig.
+func scriptBy(t *testing.T, c *kubelab.Cluster, by, line string) string {
+	t.Helper()
 	dir, err := filepath.Abs("../deploy/k8s")
 	if err != nil {
 		t.Fatal(err)
 	}
-	out, err := c.Terminal(c.Nodes[0]).Shell(t.Context(), "if "+dir+"/"+line+"; then echo it went well; fi")
+	out, err := c.Terminal(c.Nodes[0]).Shell(t.Context(), "export XDG_STATE_HOME=$(dirname $KUBECONFIG)\nif "+by+" "+dir+"/"+line+"; then echo it went well; fi")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -126,6 +126,9 @@ func TestMastersOfKubernetesShareAStoreOfTheirOwnOrAnEtcd(t *testing.T) {
 	if out := script(t, c, "install.sh -n "+strings.Join(addrs, ",")+" -e "+store); !strings.Contains(out, "-t DIR") || strings.Contains(out, "it went well") {
 		t.Errorf("without certificates it says %s", out)
 	}
+	if out := scriptBy(t, c, "timeout 30", "install.sh -n "+strings.Join(addrs, ",")+" -e http://127.0.0.1:1"); strings.Contains(out, "it went well") {
+		t.Error("it is installed with an etcd that is not there")
+	}
 	if out := script(t, c, "install.sh -n "+strings.Join(addrs, ",")+" -e "+store+" -t "+certificates); !strings.HasSuffix(out, "it went well\n") {
 		t.Fatal("it cannot be installed")
 	}

@@ -21,14 +21,15 @@ What was given when it was installed, and is not given now, stays.
   -g ADDRESS   the gateway of that network (default: 132.1.1.1)
   -I SUBNET    its IPv6 one (default: fd00:132:1:1::/64 where a node has an IPv6 address, else none)
   -G ADDRESS   the gateway of that (default: fd00:132:1:1::1)
+  -f           to another store also where no master gives what is in the old one, which stays there: the new one begins empty
 END
 }
 
-masters= image= server= certificates= infra=132.1.1.0/24 gateway=132.1.1.1 infra6= gateway6=fd00:132:1:1::1
-while getopts n:m:e:t:k:v:w:i:g:I:G:h flag; do
+masters= image= server= force= certificates= infra=132.1.1.0/24 gateway=132.1.1.1 infra6= gateway6=fd00:132:1:1::1
+while getopts n:m:e:t:k:v:w:i:g:I:G:fh flag; do
   case $flag in
     n) masters=$OPTARG ;; m) image=$OPTARG ;; e) etcd=$OPTARG ;; k) server=$OPTARG ;; v) uplinks=$OPTARG ;; w) mode=$OPTARG ;;
-    t) certificates=$OPTARG ;; i) infra=$OPTARG ;; g) gateway=$OPTARG ;; I) infra6=$OPTARG ;; G) gateway6=$OPTARG ;; h) usage; exit 0 ;; *) usage >&2; exit 2 ;;
+    t) certificates=$OPTARG ;; i) infra=$OPTARG ;; g) gateway=$OPTARG ;; I) infra6=$OPTARG ;; G) gateway6=$OPTARG ;; f) force=yes ;; h) usage; exit 0 ;; *) usage >&2; exit 2 ;;
   esac
 done
 shift $((OPTIND - 1))
@@ -43,6 +44,8 @@ command -v kubectl >/dev/null || fail "there is no kubectl in \$PATH: run it on 
 nodes=$(kubectl get nodes -o 'jsonpath={range .items[*]}{.metadata.labels.kubernetes\.io/hostname}{range .status.addresses[*]} {.address}{end}{"\n"}{end}') ||
   fail "the API server does not answer kubectl: see above, and set KUBECONFIG"
 
+cluster=$(kubectl get namespace kube-system -o 'jsonpath={.metadata.uid}')
+kept=${XDG_STATE_HOME:-${HOME:-/root}/.local/state}/contiv/$cluster.yaml
 stored=$(settings .CONTIV_NETMASTER_ETCD_ENDPOINTS)
 shared=$(settings .CONTIV_NETMASTER_PEERS)
 etcd=${etcd-$stored}
@@ -94,7 +97,8 @@ if [ -z "$server" ] && [ $proxy = replace ]; then
 fi
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+left() { [ ! -e "$kept" ] || echo "install.sh: what masters had is kept in $kept: run this again, here, and their store gets it; remove it where it should not" >&2; }
+trap 'rm -rf "$work"; left' EXIT
 cp "$here/contiv.yaml" "$work/contiv.yaml"
 {
   echo "resources: [contiv.yaml]"
@@ -147,17 +151,24 @@ END
 
 echo "Installing Contiv ..."
 before=$(settings)
+# What masters have goes with them to another store. Until that has it, it is kept in a file: a run that fails leaves masters that cannot be asked, or that
+# have nothing, so the next one asks nobody and goes on with the file.
+if [ -e "$kept" ]; then
+  echo "Their store gets what masters had on $(date -r "$kept"), which is kept in $kept."
+elif [ -n "$before" ] && [ "$stored" != "$etcd" ]; then
+  if (umask 077 && mkdir -p "${kept%/*}" && netctl export </dev/null >"$kept.part"); then
+    mv "$kept.part" "$kept"
+  else
+    rm -f "$kept.part"
+    [ -n "$force" ] || fail "what is in the store of the masters until now cannot be taken to the new one, see above: ${stored:-their own}
+Nothing was changed. If a run before this one failed, run this where that ran. Else have a master run again, or add -f to begin empty."
+  fi
+fi
 known=$(certified '{.metadata.resourceVersion}')
 if [ -n "$certificates" ]; then
   kubectl -n kube-system create secret generic $secret "${files[@]}" --dry-run=client -o yaml | kubectl apply -f -
 fi
-# What masters have goes with them to another store. In their own they are one or three, which wait for each other: so the old ones go first.
-if [ -n "$before" ] && [ "$stored" != "$etcd" ]; then
-  netctl export </dev/null >"$work/state" || {
-    echo "install.sh: no master answers, see above, so what is in the store until now stays there: ${stored:-that of the masters}" >&2
-    rm "$work/state"
-  }
-fi
+# In a store of their own masters are one or three, which wait for each other: so the old ones go first.
 restarted=(deployment/contiv-netmaster daemonset/contiv-netplugin)
 if [ -n "$before" ] && [ "$shared/$stored" != "${peers#,}/$etcd" ]; then
   kubectl -n kube-system delete deployment contiv-netmaster --ignore-not-found --cascade=foreground --timeout=5m
@@ -185,8 +196,9 @@ await() {
   exit 1
 }
 await deployment/contiv-netmaster
-if [ -e "$work/state" ]; then
-  netctl apply -f - <"$work/state" || fail "the new store does not take what was in the old one, see above; it is there still: ${stored:-that of the masters}"
+if [ -e "$kept" ]; then
+  netctl apply -f - <"$kept" || fail "the new store does not take what was in the old one, see above"
+  rm "$kept"
 fi
 await daemonset/contiv-netplugin
 case $nodes in *:*) infra6=${infra6:-fd00:132:1:1::/64} ;; esac

@@ -8,7 +8,7 @@ usage() {
 usage: uninstall.sh [-f] [-k] [-m IMAGE]
 
   -f         also while pods are attached, which lose their network
-  -k         keep the masters' state (networks, policies ...), under /var/lib/contiv on their nodes
+  -k         keep the masters' state (networks, policies ...), under /var/lib/contiv on their nodes, and what install.sh kept of a move that failed
   -m IMAGE   the container image (default: what is installed)
 END
 }
@@ -90,5 +90,8 @@ k delete job -l app=contiv-uninstall --cascade=foreground --timeout=5m
 release=$(k get configmap contiv --ignore-not-found -o 'jsonpath={.metadata.annotations.meta\.helm\.sh/release-name}')
 [ -z "$release" ] || k delete secret -l "owner=helm,name=$release"
 k delete secret contiv-etcd --ignore-not-found
+# What install.sh keeps of a move to another store that failed.
+cluster=$(kubectl get namespace kube-system -o 'jsonpath={.metadata.uid}')
+[ -n "$keep" ] || rm -f "${XDG_STATE_HOME:-${HOME:-/root}/.local/state}/contiv/$cluster.yaml"
 kubectl delete -f "$here/contiv.yaml" --ignore-not-found --timeout=5m
 echo "Contiv is gone. Nodes have no network for pods until another is installed."
