@@ -168,15 +168,15 @@ func TestSandboxIsLookedUpInItsHost(t *testing.T) {
 func TestStartTableSaysWhatWeAdd(t *testing.T) {
 	t.Parallel()
 	got := startTable([]startResult{
-		{Network: "bridge", Single: []float64{300, 310, 320}, Crowd: []float64{2000, 4000}, All: 4100},
-		{Network: contivNetwork, Single: []float64{365, 375, 385}, Crowd: []float64{0, 4000}, All: 4200, Failed: "no room"},
+		{Name: "docker-bridge", Single: []float64{300, 310, 320}, Crowd: []float64{2000, 4000}, All: 4100},
+		{Name: "contiv", Single: []float64{365, 375, 385}, Crowd: []float64{0, 4000}, All: 4200, Failed: "no room"},
 	})
 	want := strings.TrimPrefix(`
 | start to running, ms | p50 | p99 | 50 at once: p50 | p99  | all  | errors    |
 | -------------------- | --- | --- | --------------- | ---- | ---- | --------- |
 | docker-bridge        | 310 | 320 | 3000            | 3980 | 4100 | none      |
 | contiv               | 375 | 385 | 2000            | 3960 | 4200 | see below |
-contiv takes +65 ms at p50; wanted, at most +60: not met
+contiv: +65 ms at p50; wanted, at most +60: not met
 failed: contiv: no room
 `, "\n")
 	if got != want {

@@ -39,7 +39,7 @@ func (*contiv) Name() string { return oursName }
 
 // create boots count nodes and makes the network on all of them.
 func (c *contiv) create(ctx context.Context, count int) error {
-	o, network := cluster.Options{Bin: c.programs, Engine: c.engine}, []string{"net", "create", "--subnet", contivSubnet, contivNetwork}
+	o, network := cluster.Options{Bin: c.programs, Engine: c.engine}, []string{"--subnet", contivSubnet}
 	if c.gateway != "" {
 		network = append(network, "--gateway", c.gateway)
 	}
@@ -56,12 +56,17 @@ func (c *contiv) create(ctx context.Context, count int) error {
 	if err := all.Start(ctx); err != nil {
 		return fmt.Errorf("start Contiv from %s (make build builds it): %w", c.programs, err)
 	}
-	if _, err := all.Netctl(ctx, network...); err != nil {
+	return c.addNetwork(ctx, contivNetwork, network...)
+}
+
+// addNetwork makes a network, and waits until all engines have it.
+func (c *contiv) addNetwork(ctx context.Context, name string, flags ...string) error {
+	if _, err := c.cluster.Netctl(ctx, append([]string{"net", "create", name}, flags...)...); err != nil {
 		return err
 	}
-	for _, n := range all.Nodes {
+	for _, n := range c.cluster.Nodes {
 		err := cluster.Eventually(ctx, 20*time.Second, func() error {
-			_, err := n.Docker(ctx, "network", "inspect", contivNetwork)
+			_, err := n.Docker(ctx, "network", "inspect", name)
 			return err
 		})
 		if err != nil {
