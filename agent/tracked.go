@@ -37,8 +37,8 @@ func (a *Agent) notePortsGone(t compile.Tables) {
 	}
 }
 
-// forgetEarlier has connection tracking forget what the last run left of ports that it removed, before anybody gets their private addresses. It is done
-// once what leads there is no longer in force, and again where the private addresses are others.
+// forgetEarlier has connection tracking forget what the last run left of ports that it removed, before anybody gets their private addresses, and does so
+// again where the private addresses are others. What tables still lead to is trackedLoop's, once it has been swept.
 func (a *Agent) forgetEarlier(t compile.Tables) {
 	if a.tracked == t.Outside {
 		return
