@@ -239,8 +239,10 @@ func (c *compiler) fromNode(b backend) (none netip.Addr) {
 	if b.pod == nil {
 		return b.Addr()
 	}
-	if a := c.privateOf(b); b.here && a.IsValid() {
-		return a
+	if b.here {
+		if a := c.privateOf(b); a.IsValid() {
+			return a
+		}
 	}
 	if c.reachedByHost(*b.pod, b.Addr()) {
 		return b.Addr()
